@@ -24,10 +24,9 @@ class ModelHints:
     device: str | None = None
     """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
     mean: tuple[float, ...] | None = None
-    """Mean in grey levels 0–255: one number for all channels, or one for each. The network takes `(pixel - mean) /
-    std`."""
+    """Mean in grey levels 0–255: one number, or one per channel. The network takes `(pixel - mean) / std`."""
     std: tuple[float, ...] | None = None
-    """Standard deviation in grey levels: one number for all channels, or one for each."""
+    """Standard deviation in grey levels: one number, or one per channel."""
     layout: str | None = None
     """Order of the axes of the input, `NHWC` or `NCHW`."""
     input_kind: str | None = None

@@ -15,7 +15,7 @@ def file_tensors(session: Session, source: SourceModel) -> tuple[tuple[FileTenso
 
     Args:
         session: Session of the variant.
-        source: The original model, whose names the bundle uses.
+        source: The original model. The bundle uses the names of its inputs and outputs.
     """
     image = source.preprocessor.shape if isinstance(source.preprocessor, ImagePreprocessor) else None
     inputs = _described(session.inputs, source.preprocessor.input_names, image)

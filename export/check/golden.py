@@ -54,7 +54,7 @@ def raw_samples(
 ) -> list[tuple[str, RawInput]]:
     """Return the name and content of each raw sample from which golden samples can be chosen.
 
-    There are `Task.golden_candidates` times as many as golden samples.
+    There are `Task.golden_candidates` times as many raw samples as golden samples.
 
     Args:
         spec: A data set, such as `scenes`, or a `.txt` file with one text per line. If None, the samples come from the

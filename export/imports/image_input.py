@@ -99,7 +99,7 @@ def _layouts(tensor: ForeignTensor) -> list[Layout]:
 
 
 def _is_image(tensor: ForeignTensor) -> bool:
-    """Return False for an array that only looks like an image, such as a spectrogram."""
+    """Return True for an image, and False for an array with a similar shape, such as a spectrogram."""
     layout = _layouts(tensor)[0]
     height, width, channels = _sizes(tensor, layout)
     if channels == 3:

@@ -28,7 +28,7 @@ TYPES = {
     10: "float16",
     11: "float64",
 }
-"""Name of each type of ONNX (`TensorProto.DataType`) that a session supports."""
+"""Names of the types of ONNX (`TensorProto.DataType`) that a session supports."""
 
 INTEGER_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QuantizeLinear")
 """Operators that compute with integers, or that precede such operators."""
@@ -129,7 +129,7 @@ def _check_operators(loaded: Any, name: str) -> None:
     versions = {entry.domain or "ai.onnx": entry.version for entry in loaded.opset_import}
     version, newest = versions.get("ai.onnx", 0), onnx.defs.onnx_opset_version()
     if not MIN_OPSET <= version <= newest:
-        msg = f"{name} uses version {version} of the operator set: {MIN_OPSET} to {newest} are supported"
+        msg = f"{name} uses version {version} of the operator set: use a version from {MIN_OPSET} to {newest}"
         raise ValueError(msg)
     known = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
     custom = sorted({f"{node.domain}:{node.op_type}" for node in loaded.graph.node if node.domain not in known})
@@ -188,7 +188,7 @@ def _tensor(value: Any, onnx: Any) -> ForeignTensor:
 
 
 def _activation(graph: Any) -> Literal["softmax", "sigmoid"] | None:
-    """Return the activation that computes the only output, looking through operators that only change its shape."""
+    """Return the activation that computes the only output. Operators that only change the shape are skipped."""
     if len(graph.output) != 1:
         return None
     producers = {name: node for node in graph.node for name in node.output}
@@ -200,7 +200,7 @@ def _activation(graph: Any) -> Literal["softmax", "sigmoid"] | None:
 
 
 def _hints(loaded: Any) -> FileHints:
-    """Return what the metadata properties say. Exporters of detectors and Orilla itself write `names`."""
+    """Return the facts in the metadata properties. Orilla and exporters of detectors write `names`."""
     properties = {entry.key: entry.value for entry in loaded.metadata_props}
     if not properties:
         return FileHints()
@@ -215,7 +215,7 @@ def _hints(loaded: Any) -> FileHints:
 
 
 def _labels(text: str) -> tuple[str, ...] | None:
-    """Return class names from a dictionary by number or from a list, written as JSON or as Python."""
+    """Return the class names in a list, or in a dictionary by class number, written as JSON or Python."""
     try:
         names = json.loads(text)
     except ValueError:

@@ -148,7 +148,7 @@ def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:
 
 
 def _imported_output(model: ForeignModel) -> ImportedOutput:
-    """Return what a task needs to know about the first output."""
+    """Return the properties of the first output by which the task chooses its settings."""
     tensor, (_, shape, _) = model.outputs[0], _output(model.outputs[0])
     has_numbers = tensor.dtype.startswith(("int", "uint")) and tensor.quantisation is None
     return ImportedOutput(shape, has_numbers, model.activation is not None)

@@ -109,7 +109,7 @@ def _tensors(
 def _activation(
     operators: tuple[Operator, ...], outputs: tuple[ForeignTensor, ...]
 ) -> Literal["softmax", "sigmoid"] | None:
-    """Return the activation that computes the only output, looking through operators that only change its shape."""
+    """Return the activation that computes the only output. Operators that only change the shape are skipped."""
     if len(outputs) != 1:
         return None
     producers = {id(tensor): operator for operator in operators for tensor in operator.outputs}

@@ -50,7 +50,7 @@ def static_int8(source: str, out: str, calibration: str, method: str, keep_float
         out: Path of the file to write.
         calibration: Path of a calibration file that `calibration_samples` can read.
         method: Calibration method: `MinMax`, `Entropy` or `Percentile`.
-        keep_float: Names of the operators that stay in float32. If None, these are the operators of `joining_tail`.
+        keep_float: Names of the operators that stay in float32. If None, the names come from `joining_tail`.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -75,9 +75,9 @@ def static_int8(source: str, out: str, calibration: str, method: str, keep_float
 def joining_tail(model: str) -> list[str]:
     """Return the names of the operators after the last weights, if these operators concatenate tensors.
 
-    The head of a detector joins box coordinates of several hundred pixels with scores between 0 and 1. One int8 scale
-    for both would round all scores to a few values, so these operators stay in float. Other networks, such as
-    classifiers, have no such tail.
+    The last operators of a detector concatenate box coordinates of several hundred pixels with scores between 0 and 1.
+    One int8 scale for both would round all scores to a few values, so these operators stay in float. Other networks,
+    such as classifiers, have no such operators.
 
     Args:
         model: Path of the float model file, whose operators have names.

@@ -1,4 +1,4 @@
-"""Quantise an ONNX file to int8, and keep the layers in float32 that int8 damages most."""
+"""Quantise an ONNX file to int8, except for the layers whose quantisation changes the outputs most."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_it_trains_from_tubs(tmp_path):
 
 
 def test_data_without_numbers_are_refused(animals, tmp_path):
-    with pytest.raises(DataError, match=r"regress cannot be trained on .* \(task classify\): its images need numbers"):
+    with pytest.raises(DataError, match=r"regress cannot be trained on .* \(task classify\): use images with numbers"):
         train(TrainOptions(data=str(animals), **SMALL), tmp_path / "run", command="")
 
 

@@ -61,7 +61,7 @@ def detect_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         return {f"{prefix}_{name}": metrics[name] for name in ("map", "map50")}
 
     def phase(progress: Progress) -> FitTask:
-        del progress  # There are no frozen layers to compute.
+        del progress  # No outputs of frozen layers are computed in advance.
         augment = plan.augment() if plan.augment is not None and options.augment else None
         data = DetectData(dataset, splits.train, preprocess, head, batch, options.seed, augment)
         return FitTask(network.model, data, DetectLoss(len(dataset.classes), VARIANCES), evaluate_watched, fitting)

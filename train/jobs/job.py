@@ -73,7 +73,7 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
 
 def check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
-    """Raise `DataError` if a data set is not for the task of a model. The message names the suitable models."""
+    """Raise `DataError` if a data set and a model have different tasks. The message names the suitable models."""
     if dataset.task != plan.task:
         suitable = " or ".join(name for name in MODELS.built_in if load_plan(name).task == dataset.task)
         advice = f"train {suitable}" if suitable else "no model of `orilla train` supports this task"

@@ -35,7 +35,7 @@ def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     plan = load_plan(options.model)
     if dataset.task != plan.task:
         msg = (
-            f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): its images need numbers"
+            f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): use images with numbers"
         )
         raise DataError(msg)
     size = input_size(options, plan)
@@ -56,7 +56,7 @@ def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         return {f"{prefix}_closeness": metrics["closeness"]}
 
     def phase(progress: Progress) -> FitTask:
-        del progress  # There are no frozen layers to compute.
+        del progress  # No outputs of frozen layers are computed in advance.
         augment = plan.augment() if plan.augment is not None and options.augment else None
         inputs = PreparedInputs(dataset, splits.train, prepare_sample)
         targets = normalised(_values(dataset, splits.train), decoding)

@@ -62,7 +62,7 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         return {f"{prefix}_{name}": metrics[name] for name in ("iou", "pixel_accuracy")}
 
     def phase(progress: Progress) -> FitTask:
-        del progress  # There are no frozen layers to compute.
+        del progress  # No outputs of frozen layers are computed in advance.
         augment = plan.augment() if plan.augment is not None and options.augment else None
         grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
         data = SegmentData(dataset, splits.train, preprocess, grid_hw, batch, options.seed, augment)

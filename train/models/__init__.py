@@ -74,6 +74,6 @@ def load_plan(name: str) -> Plan:
     """
     plans: dict[str, Plan] = MODELS.module(name).PLANS
     if name not in plans:
-        msg = f"the model `{name}` of {MODELS.package(name)} is not used: {MODELS[name].module}.PLANS lacks its name"
+        msg = f"the model `{name}` of {MODELS.package(name)} is not used: {MODELS[name].module}.PLANS has no such name"
         raise ConfigError(msg)
     return plans[name]

@@ -6,7 +6,7 @@ feature map has an output for boxes and one for class scores, so that each outpu
 The boxes are computed outside the network, by the head `ssd_anchors`.
 
 Sources: Liu et al., "SSD: Single Shot MultiBox Detector" (2016); Lin et al., "Focal Loss for Dense Object Detection"
-(2017), for the initial bias and the sizes of the anchors, which are two per octave.
+(2017), for the initial bias and for two anchor sizes per octave.
 """
 
 from __future__ import annotations

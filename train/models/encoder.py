@@ -1,4 +1,4 @@
-"""The encoder of MobileNetV2, and the layers that segmentation models and detectors put on it.
+"""The encoder of MobileNetV2, and the layers that segmentation models and detectors add to it.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2. Every layer has int8
 kernels and runs on the Edge TPU: nearest-neighbour upsampling is written as concatenation and reshape, because the Edge
@@ -95,14 +95,14 @@ def scaled(channels: int, width: float) -> int:
 
 
 def pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-    """Return a 1x1 convolution with batch norm and ReLU6."""
+    """Return the output of a 1x1 convolution with batch norm and ReLU6."""
     x = layers.Conv2D(channels, 1, use_bias=False, name=name)(x)
     x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
 def separable(x: keras.KerasTensor, channels: int, name: str, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
-    """Return a depthwise-separable convolution with batch norm and ReLU6."""
+    """Return the output of a depthwise-separable convolution with batch norm and ReLU6."""
     x = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_depthwise_bn")(x)
     return pointwise(x, channels, name)
