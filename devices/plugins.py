@@ -1,4 +1,4 @@
-"""Tables of names that installed packages extend. Such an extension is a plug-in: an entry point of the package.
+"""Tables of named objects, which installed packages can extend with plug-ins. A plug-in is an entry point of a package.
 
 The entry points are read when a name is not in the built-in table, or when all names are listed. A plug-in is imported
 when its name is used or listed. A broken plug-in is reported once, and everything else continues to work.
@@ -39,19 +39,19 @@ class Plugin:
     group: str
     name: str
     value: str
-    """The object that the plug-in adds, as `MODULE:OBJECT`. For a package whose entry points cannot be read, this is
-    empty."""
+    """The object that the plug-in adds, as `MODULE:OBJECT`. It is empty if the entry points of the package cannot be
+    read."""
     package: str
     """Name and version of the package."""
 
     @property
     def distribution(self) -> str:
-        """Return the name of the package, as `pip` knows it."""
+        """Return the name of the package for `pip`."""
         return self.package.partition(" ")[0]
 
 
 class Row(Protocol):
-    """A row of a table that names the module of its object. The module is imported when the name is used."""
+    """A row of a table of modules. The module is imported when the row's name is used."""
 
     @property
     def module(self) -> str:
@@ -63,27 +63,29 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """What the modules of a table have in common."""
+    """Properties that all modules of a table share."""
 
     defines: tuple[str, ...]
-    """Names that a module must define. They are checked for plug-ins."""
+    """Names that each module must define. This is checked only for plug-ins."""
     room: str = ""
-    """Package that contains the modules of the built-in rows. If it is empty, they have full names."""
+    """Package that contains the modules of the built-in rows. If empty, the rows contain full module names."""
     heavy: bool = False
-    """True if the modules import large libraries, which may crash. They are not imported to examine a plug-in."""
+    """True if the modules import large libraries, which may crash. Such a plug-in is examined without importing its
+    module."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A table of objects by name: first the built-in ones, then those of plug-ins.
+    """A table of objects by name. The built-in objects come first, then those of plug-ins.
 
-    Broken plug-ins are not in the table. Iteration reads the entry points only after the last built-in name.
+    Broken plug-ins are not in the table. Iteration does not read the entry points before the last built-in name.
 
     Args:
         kind: Noun for messages, such as `task`.
         group: Group of the entry points.
-        row_type: Type that the objects have.
+        row_type: Type of the objects.
         built_in: The objects that are part of Orilla. A string `MODULE:OBJECT` is imported when its name is used.
-        check: Function that receives the name and the object of a plug-in, and returns a reason why it cannot be used.
+        check: Function that receives the name and the object of a plug-in, and returns the reason why the object cannot
+            be used, or None.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return declared[name][0].package if name in declared else None
 
     def described(self, text: Callable[[str, T], str], separator: str = ", ") -> str:
-        """Return one line for help texts that lists the table. For plug-ins, it states the packages.
+        """Return one line for help texts that lists the table. It also names the packages of plug-ins.
 
         Args:
             text: Function that returns the text for a name and its object.
@@ -190,7 +192,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return None if self._check is None else self._check(name, row)
 
     def _module_problem(self, name: str) -> str | None:
-        """Return the reason why the module of a plug-in cannot be used, or None if there is none or it is unknown."""
+        """Return the reason why the module of a plug-in cannot be used, or None if no reason is known."""
         del name
         return None
 
@@ -212,8 +214,8 @@ class ModuleRegistry(Registry[R]):
     Args:
         kind: Noun for messages.
         group: Group of the entry points.
-        built_in: The rows that are part of Orilla, at least one. Those of plug-ins must have the same type.
-        modules: What the modules have in common.
+        built_in: The rows that are part of Orilla, at least one. Rows of plug-ins must have the same type.
+        modules: Properties that all modules share.
     """
 
     def __init__(self, kind: str, group: str, built_in: Mapping[str, R], modules: Modules) -> None:
@@ -256,23 +258,23 @@ def report(warning: str) -> None:
 
 @cache
 def installed_plugins() -> tuple[Plugin, ...]:
-    """Return the entry points of all installed packages in the groups of Orilla. Nothing is imported.
+    """Return the entry points of all installed packages in Orilla's groups. No plug-in is imported.
 
-    They are read once per process. If the entry points of a package cannot be read, a plug-in without a name
-    represents them.
+    They are read once per process. If the entry points of a package cannot be read, the result contains a plug-in
+    without a name for the package.
     """
     from importlib.metadata import distributions
 
     found: dict[str, list[Plugin]] = {}
     for distribution in distributions():
         plugins = _plugins_of(distribution)
-        if plugins:  # The first of several installations of a package is the one that Python imports.
+        if plugins:  # If a package is installed several times, Python imports the first installation.
             found.setdefault(plugins[0].distribution, plugins)
     return tuple(plugin for plugins in found.values() for plugin in plugins)
 
 
 def _plugins_of(distribution: Distribution) -> list[Plugin]:
-    """Return the entry points of one package in the groups of Orilla."""
+    """Return the entry points of one package in Orilla's groups."""
     try:
         text = distribution.read_text("entry_points.txt")
     except (OSError, ValueError):
@@ -307,8 +309,8 @@ def examine(groups: Mapping[str, str]) -> list[Finding]:
     """Return a finding for each installed plug-in.
 
     Args:
-        groups: For each group, the `Registry` that it extends, as `MODULE:OBJECT`. It is imported only if a package has
-            plug-ins in the group.
+        groups: The `Registry` that each group extends, as `MODULE:OBJECT`. The registry is imported only if a package
+            has plug-ins in the group.
     """
     findings, plugins = [], installed_plugins()
     for plugin in plugins:

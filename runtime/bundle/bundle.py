@@ -41,7 +41,7 @@ MODEL_FILES = {
     ".h5": EXPORT,
     ".hdf5": EXPORT,
 }
-"""Command that makes a bundle from a model file, by the suffix of the file."""
+"""Command that makes a bundle from a model file, for each suffix of model files."""
 
 
 class Bundle:
@@ -250,7 +250,7 @@ def _read_manifest(container: _Zip | _Folder) -> Manifest:
 
 
 def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> bytes:
-    """Read one file that the manifest lists. At most as many bytes are read as the manifest states."""
+    """Read a file that the manifest lists, up to the size stated there."""
     entry = manifest.files[name]
     data = container.read(name, entry.size + 1)
     if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:

@@ -19,8 +19,8 @@ class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The number and the hash of the samples in one split. Equal hashes mean equal data."""
 
     name: str
-    """Name of the split: `train`, `choose` (for choosing epochs and settings), or `val` or `test` (for the reported
-    figures)."""
+    """Name of the split: `train`, `choose` (to choose epochs and settings), `val` or `test` (to measure the reported
+    metrics)."""
     count: int
     sha256: str
 
@@ -34,7 +34,7 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skipped: tuple[str, ...] = ()
     """Name of each sample that could not be used, and the reason."""
     leaks_dropped: int = 0
-    """Training samples that were dropped because they also occur in another split."""
+    """Number of training samples that were dropped because they also occur in another split."""
 
     @property
     def title(self) -> str:
@@ -52,7 +52,7 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     split: str
     metrics: dict[str, float]
-    """Metrics by name, each from 0 to 1, except for the errors of a regression, which have the unit of the value.
+    """Metrics by name. Each is from 0 to 1, except the errors of a regression, which have the unit of the value.
     `NAME/CLASS` is the metric NAME of one class or value, and `iou/NAME` is the IoU of the sequence NAME."""
     intervals: dict[str, tuple[float, float]]
     """95 % bootstrap confidence interval of each metric."""
@@ -67,8 +67,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str
     """Name of the task, one of `orilla.runtime.tasks.registry.TASKS`."""
     labels: tuple[str, ...]
-    """Names of the classes that the model distinguishes. For a segmentation of one class, its name. For a regression,
-    the names of the values."""
+    """Names of the classes that the model distinguishes: for a single-class segmentation, the name of the class, and
+    for a regression, the names of the values."""
     data: DataCard
     start_weights: str
     """Initial weights: `random`, `imagenet`, or the name of a file and of the layers whose weights it contained."""
@@ -95,7 +95,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     search: dict[str, float | int | str] = {}
     """Method, number of trials and best values of the hyperparameter search. Empty if there was no search."""
     decoding: Decoding | msgspec.UnsetType = msgspec.UNSET
-    """Settings of the task, such as the units of a regression. The key is absent if all have their defaults."""
+    """Settings of the task, such as the units of a regression. The key is absent if all settings have their
+    defaults."""
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -41,7 +41,7 @@ def read_frames(bundle: Bundle) -> list[KnownFrame]:
 
 
 def read_answers(bundle: Bundle, variant: Variant) -> list[dict[str, NDArray[np.float32]]]:
-    """Return the outputs of the variant that were recorded at export, by name, for each golden sample."""
+    """Return the variant's outputs for each golden sample, by name, as recorded at export."""
     if len(variant.golden) != len(bundle.manifest.golden):
         msg = f"{variant.name} has {len(variant.golden)} golden outputs: expected one for each golden frame"
         raise BundleError(msg)

@@ -79,7 +79,7 @@ class FileTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """An input or output of a model file."""
 
     name: str
-    """Name in the bundle. The only input of an image or text model has the name that its file gives it."""
+    """Name in the bundle. The input of an image or text model keeps its name in the model file."""
     shape: tuple[int, ...]
     """Shape with the batch axis. The size of an axis that is not fixed is 0."""
     dtype: str
@@ -109,11 +109,11 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     outputs: tuple[FileTensor, ...]
     check: Check
     golden: tuple[str, ...]
-    """Files (`.npy`, float16) with the outputs of this variant for the golden samples, recorded at export."""
+    """Files (`.npy`, float16) with this variant's outputs for the golden samples, which were recorded at export."""
     tolerance: Tolerance
     latency: Latency | None = None
     compiled: dict[str, str] = {}
-    """For each engine that needs a compiled file, such as `edgetpu`, the file that its compiler created."""
+    """The compiled file for each engine that needs one, such as `edgetpu`."""
 
     @property
     def full_precision(self) -> bool:
@@ -137,7 +137,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File with the network's input: a PNG whose channels have the network's order, tokens as `.npy` int32, or
     packed arrays as `.npy` float64."""
     output: str
-    """File with the output of the original model, `.npy` float32."""
+    """File (`.npy`, float32) with the output of the original model."""
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,11 +159,11 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timed_on: str | None = None
     """Machine and number of threads with which latencies were measured. None if they were not measured."""
     failed: dict[str, str] = {}
-    """Reason why each recipe in it failed, by name of the recipe."""
+    """Reasons why recipes failed, by the name of the recipe."""
     not_applicable: dict[str, str] = {}
-    """Reason why each recipe in it does not apply to this model, by name of the recipe."""
+    """Reasons why recipes do not apply to this model, by the name of the recipe."""
     doubts: tuple[str, ...] = ()
-    """Stated facts about an imported model that are probably wrong, one line each."""
+    """Facts about an imported model that the user stated but that are probably wrong, one line each."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,8 +191,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadSpec | None = None
     """Layout of a detector's outputs. None for other tasks, whose manifests do not have this key."""
     decoding: Decoding = PLAIN
-    """Settings of the task, where it alone does not determine how outputs are decoded. The key is left out if all have
-    their defaults."""
+    """Settings that the task needs to decode the outputs of this model. The key is left out if all settings have their
+    defaults."""
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""
@@ -246,7 +246,7 @@ class _Version(msgspec.Struct):
 
 
 def _check_names(manifest: Manifest) -> None:
-    """Raise `BundleError` if parts of the manifest contradict each other."""
+    """Raise `BundleError` if a name is invalid or if parts of the manifest contradict each other."""
     if manifest.task not in TASKS:
         msg = (
             f"manifest.json: the task {manifest.task[:60]!r} is not one of {', '.join(TASKS)}; if a package adds it, "

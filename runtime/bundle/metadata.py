@@ -28,7 +28,7 @@ MAX_ABOUT = 400
 AXIS_LABELS, VOCABULARY_FILE = 2, 5
 """Members of the schema's enumeration `AssociatedFileType`."""
 COLOR_SPACES = {"bgr": 0, "rgb": 1, "grey": 2}
-"""Members of the enumeration `ColorSpaceType`. It has no member for BGR: 0 is unknown."""
+"""Members of the enumeration `ColorSpaceType`. It has no member for BGR, so 0 ("unknown") is used."""
 IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 2, 1, 1
 """Members of other enumerations and unions of the schema."""
 
@@ -159,7 +159,7 @@ def _features(b: Any) -> int:
 
 
 def _normalisation(b: Any, spec: Preprocess) -> int:
-    """Write mean and standard deviation. They are 0 and 1 if normalisation is inside the graph."""
+    """Write the mean and the standard deviation, or 0 and 1 if the graph itself normalises the input."""
     options = _table(b, 2, {0: _floats(b, spec.mean), 1: _floats(b, spec.std)})
     return _vector(b, [_table(b, 2, {1: options}, lambda: b.PrependUint8Slot(0, NORMALISATION, 0))])
 

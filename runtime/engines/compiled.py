@@ -1,4 +1,4 @@
-"""Engine that runs `.tflite` files with LiteRT's newer interface, `CompiledModel`."""
+"""Engine that runs `.tflite` files with `CompiledModel`, LiteRT's newer interface."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from orilla.runtime.stdio import hidden_stderr
 PACKAGE = "ai_edge_litert"
 
 NEEDED = "atomics"
-"""Arm feature that the library needs. Version 2.3.0 was observed to crash on Cortex-A53 and A72 (Raspberry Pi 3
-and 4) and to work on A76."""
+"""Arm feature that the library needs. Version 2.3.0 crashed on Cortex-A53 and A72 (Raspberry Pi 3 and 4), but worked on
+A76 (Raspberry Pi 5)."""
 
 
 class CompiledSession:
@@ -29,7 +29,7 @@ class CompiledSession:
 
     def __init__(self, model: Any, data: bytes, interpreter: Any, engine: str, binding: Binding = UNBOUND) -> None:
         self.engine = engine
-        self._model, self._data = model, data  # The model reads its weights from these bytes.
+        self._model, self._data = model, data  # The model reads its weights from these bytes while it runs.
         inputs, outputs = slots(interpreter)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self._inputs, self._outputs = Inputs(inputs, binding), OutputConverter(outputs, binding)

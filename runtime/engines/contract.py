@@ -21,7 +21,7 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.preprocessing.image import Preprocess, prepare
 
 PROBE = "probe"
-"""Name of a shipped bundle with small variants in all precisions."""
+"""Name of the shipped bundle that has small variants in all precisions."""
 
 THREADS_ERROR = 1e-5
 """Allowed difference between the outputs for different numbers of threads."""
@@ -52,14 +52,14 @@ class EngineCase:
 
 
 def cases(engine: str, bundle: str = PROBE) -> list[EngineCase]:
-    """Return a case for each variant of a bundle that the engine can run."""
+    """Return one case for each variant of a bundle that the engine can run."""
     opened = Bundle.open(bundle)
     fitting = [variant for variant in opened.manifest.variants if loader.fits(variant, engine)]
     return [EngineCase(engine, opened, variant) for variant in fitting]
 
 
 def returns_the_declared_outputs(case: EngineCase) -> None:
-    """The outputs have the names and shapes that the manifest declares, and are finite float32 numbers."""
+    """Check that the outputs have the names and shapes in the manifest, and are finite float32 numbers."""
     session = case.load()
     for image in case.images():
         outputs = session.run(image)
@@ -71,20 +71,20 @@ def returns_the_declared_outputs(case: EngineCase) -> None:
 
 
 def computes_what_was_exported(case: EngineCase) -> None:
-    """The outputs for the golden samples differ from those at the export by at most the tolerance of the variant."""
+    """Check that the outputs for the golden samples are within the variant's tolerance of those at export."""
     session, allowed = case.load(), case.variant.tolerance
     answers = read_answers(case.bundle, case.variant)
     for frame, expected in zip(read_frames(case.bundle), answers, strict=True):
         for name, output in session.run(frame.prepared).items():
             error = np.abs(output - expected[name])
-            text = f"{case.variant.name}: {name} differs by {error.max():.4g} from the export"
+            text = f"{case.variant.name}: the output {name} differs by {error.max():.4g} from its values at export"
             assert error.max() <= allowed.max_error, text
             assert error.mean() <= allowed.mean_error, text
     session.close()
 
 
 def keeps_no_state(case: EngineCase) -> None:
-    """The order of the samples does not change the outputs."""
+    """Check that the order of the samples does not change the outputs."""
     session, images = case.load(), case.images()
     forward = [_run(session, image) for image in images]
     backward = [_run(session, image) for image in reversed(images)]
@@ -95,7 +95,7 @@ def keeps_no_state(case: EngineCase) -> None:
 
 
 def returns_copies(case: EngineCase) -> None:
-    """An output stays as it is when the next sample is processed."""
+    """Check that an output does not change when the next sample is processed."""
     session, images = case.load(), case.images()
     output = session.run(images[0])
     before = {name: array.copy() for name, array in output.items()}
@@ -106,7 +106,7 @@ def returns_copies(case: EngineCase) -> None:
 
 
 def leaves_the_input_unchanged(case: EngineCase) -> None:
-    """The session does not write into the sample."""
+    """Check that the session does not write into the sample."""
     session, image = case.load(), case.images()[0]
     before = image.copy()
     session.run(image)
@@ -115,7 +115,7 @@ def leaves_the_input_unchanged(case: EngineCase) -> None:
 
 
 def computes_the_same_with_two_threads(case: EngineCase) -> None:
-    """The number of threads does not change the outputs."""
+    """Check that the number of threads does not change the outputs."""
     outputs = []
     for threads in (1, 2):
         session = case.load(threads)
@@ -125,7 +125,7 @@ def computes_the_same_with_two_threads(case: EngineCase) -> None:
 
 
 def rejects_an_image_of_another_size(case: EngineCase) -> None:
-    """An image of another size raises `BundleError`, and the next image is processed."""
+    """Check that an image of another size raises `BundleError`, and that the session then processes the next image."""
     session = case.load()
     message = _message(BundleError, lambda: session.run(np.zeros((5, 5, 3), np.uint8)))
     assert "prepared input has shape [5, 5, 3]" in message, message
@@ -134,7 +134,7 @@ def rejects_an_image_of_another_size(case: EngineCase) -> None:
 
 
 def names_its_library(case: EngineCase) -> None:
-    """`Session.engine` is the name of the library and its version."""
+    """Check that `Session.engine` is the name of the library and its version."""
     session = case.load()
     name, version, *_ = [*session.engine.split(), ""]
     assert name
@@ -143,7 +143,7 @@ def names_its_library(case: EngineCase) -> None:
 
 
 def rejects_what_is_not_a_model(case: EngineCase) -> None:
-    """Data that are not a model raise `EngineError` with one line."""
+    """Check that data that are not a model raise `EngineError` with a message of one line."""
     for data in NOT_MODELS:
         message = _message(EngineError, partial(loader.load_bytes, case.engine, data))
         assert "cannot load this variant" in message, message
@@ -151,7 +151,7 @@ def rejects_what_is_not_a_model(case: EngineCase) -> None:
 
 
 def _message(expected: type[Exception], call: Callable[[], object]) -> str:
-    """Return the message of the error that a call raises."""
+    """Return the message of the error that a call raises. Raise `AssertionError` if it raises no error."""
     try:
         call()
     except expected as error:
@@ -176,4 +176,4 @@ CHECKS: tuple[Callable[[EngineCase], None], ...] = (
     names_its_library,
     rejects_what_is_not_a_model,
 )
-"""The checks of an engine."""
+"""The checks that every engine must pass."""

@@ -1,6 +1,6 @@
 """Engine for Coral's Edge TPU (a USB stick), with libedgetpu and a watchdog.
 
-After a reset, the stick is opened again. As long as no stick works, the CPU runs the model.
+If the stick resets, the engine opens it again. As long as no stick works, the CPU runs the model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 reset takes some seconds."""
 
 STEADY = 100
-"""Number of inferences without a loss after which the next loss counts as the first one."""
+"""After this number of inferences without a loss, the next loss counts as the first one."""
 
 OPERATOR = b"edgetpu-custom-op"
 INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this user was just added to the group plugdev"
@@ -219,7 +219,7 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """The outcome of a task that raised an error."""
+    """The result of a task that raised an error."""
 
     error: BaseException
 

@@ -28,8 +28,8 @@ FROZEN = "tflite_runtime"
 """A package that is no longer updated. Its last release, 2.14, is from 2023."""
 
 STATEFUL, LOOP, REVERSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "REVERSE_V2"
-"""Operators in recurrent networks: one that keeps its state between calls, one that loops within a call, and one that
-reads a sequence backwards."""
+"""Operators of recurrent networks. The first one keeps its state between calls, the second one loops within a call, and
+the third one reverses a sequence."""
 
 
 class LiteRTSession:
@@ -50,14 +50,14 @@ class LiteRTSession:
     def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
         if self._keeps_state:
-            self.reset()  # Otherwise, the state after the last sample would change the output for this one.
+            self.reset()  # Otherwise, the state after the previous sample would change the output for this one.
         return self.run_step(prepared)
 
     def stream(self) -> StepSession:
         """Open the same network for sequences that arrive step by step. The network keeps its state between steps.
 
         Raises:
-            EngineError: The network is not an LSTM in its fused form, or reads the sequence backwards.
+            EngineError: The network is not a fused LSTM, or reads the sequence backwards.
         """
         operators = _operators(self._interpreter)
         if STATEFUL not in operators or LOOP in operators or REVERSE in operators:
@@ -90,7 +90,7 @@ class LiteRTSession:
         self._interpreter.reset_all_variables()
 
     def run_step(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
-        """Run one inference that starts with the state of the previous one. See `run`."""
+        """Run one inference that starts with the state after the previous inference. See `run`."""
         interpreter = self._interpreter
         try:
             self._fill(prepared)
@@ -228,7 +228,10 @@ def first_line(error: Exception) -> str:
 
 
 def tensor_details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
-    """Return the inputs and outputs with their names. If the model has several, the names come from its signature."""
+    """Return the inputs and outputs with their names.
+
+    If there are several, the names come from the model's signature.
+    """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) == len(outputs) == 1 or not interpreter.get_signature_list():
         return [(details["name"], details) for details in inputs], [(details["name"], details) for details in outputs]

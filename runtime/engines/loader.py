@@ -17,8 +17,8 @@ from orilla.runtime.engines.session import UNBOUND, Binding, NotOfferedError, Se
 MAX_THREADS = 64
 
 COPIES = 2
-"""Minimum memory of a model as a multiple of its file size. The weights are in memory twice: in the layout of the file,
-and in the layout that the kernels need."""
+"""Minimum memory that a model needs, as a multiple of its file size. The weights are in memory twice: in the layout of
+the file, and in the layout that the kernels need."""
 
 BASE_BYTES = {"tflite": 12 << 20, "onnx": 40 << 20}
 """Minimum memory in bytes that an engine needs without a model, by file format. Measured with
@@ -72,7 +72,7 @@ def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads
 
 
 def binding_of(manifest: Manifest, variant: Variant) -> Binding:
-    """Return how the names and the pixel values of a bundle become those of a variant's file."""
+    """Return how the names and pixel values of a bundle map to those of a variant's file."""
     inputs, outputs = (
         {tensor.file_name: tensor.name for tensor in side if tensor.file_name is not None}
         for side in (variant.inputs, variant.outputs)

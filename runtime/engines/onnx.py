@@ -24,7 +24,7 @@ from orilla.runtime.preprocessing.input_kind import ModelInput
 CPU = "CPUExecutionProvider"
 
 OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type": "CPU"}}
-"""Options of providers. Without these options, the providers would choose a device themselves."""
+"""Options of execution providers. Without these options, a provider would choose its device itself."""
 
 DTYPES = {
     "tensor(float)": np.float32,

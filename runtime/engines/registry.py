@@ -26,7 +26,7 @@ class Engine:
     options: dict[str, str] = field(default_factory=dict)
     """Additional arguments of `load`."""
     compiled: bool = False
-    """True if the engine runs the variant's file in `Variant.compiled`. While its device is absent, it runs
+    """True if the engine runs the file in `Variant.compiled`. While the engine's device is absent, it runs
     `Variant.file`."""
 
 

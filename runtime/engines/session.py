@@ -81,22 +81,24 @@ class Slot(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Binding:
-    """How the names and the pixel values of a bundle become those of a model file."""
+    """How the names and pixel values of a bundle map to those of a model file."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Name in the bundle of each input, by its name in the model file. Equal names can be left out."""
+    """Maps the name of each input in the model file to its name in the bundle. Inputs whose names are equal can be left
+    out."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """Name in the bundle of each output, by its name in the model file. Equal names can be left out."""
+    """Maps the name of each output in the model file to its name in the bundle. Outputs whose names are equal can be
+    left out."""
     output_names: tuple[str, ...] = ()
-    """Names of the outputs in the bundle. The only output of a file takes the only name. If there are no names, the
-    outputs have the names in the model file."""
+    """Names of the outputs in the bundle. If the file has only one output and there is only one name, the output gets
+    this name, whatever its name in the file is. If empty, the outputs keep their names in the model file."""
     pixel_values: NDArray[np.float32] | None = None
-    """Value that the network takes for each pixel value 0–255, `[256]` or `[256,C]`. If None, it takes the pixel
-    values."""
+    """Network input value for each pixel value 0–255, `[256]` or `[256,C]`. If None, pixel values are passed to the
+    network unchanged."""
 
 
 UNBOUND = Binding()
-"""Binding for a model file without a bundle. Names and pixel values stay as they are."""
+"""Binding for a model file without a bundle. Names and pixel values are not changed."""
 
 MAX_VALUES = 1 << 28
 """Maximum number of values of one input."""
@@ -107,7 +109,7 @@ class Inputs:
 
     Args:
         slots: Inputs of the model file.
-        binding: Names and pixel values.
+        binding: Mapping of the names and pixel values.
     """
 
     def __init__(self, slots: Sequence[Slot], binding: Binding = UNBOUND) -> None:
@@ -118,7 +120,7 @@ class Inputs:
         return [np.empty(converter.shape, converter.dtype) for converter in self._inputs.values()]
 
     def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
-        """Convert a sample as the variant needs it, and write it into the engine's input tensors.
+        """Convert a sample to the form that the variant needs, and write it into the engine's input tensors.
 
         Args:
             prepared: The sample, as for `Session.run`. It is not changed.
@@ -159,9 +161,10 @@ class _Input:
             raise BundleError(msg)
         self._table = _pixel_table(slot, pixel_values)
         self._planes_hwc = (*shape[2:], shape[1]) if len(shape) == 4 else ()
-        """Shape of an image whose channels become the planes of this input."""
+        """Shape of the image `[h,w,c]` whose channels are the planes of this input `[1,c,h,w]`. Empty if the input has
+        no four axes."""
         self._channels_chw = (shape[3], *shape[1:3]) if len(shape) == 4 else ()
-        """Shape of an array whose planes become the channels of this input."""
+        """Shape of the array `[c,h,w]` whose planes are the channels of this input `[1,h,w,c]`, in the same case."""
 
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
         """Write a sample into a tensor `[1,...]`.
@@ -193,14 +196,14 @@ class _Input:
 
     @property
     def _takes_pixels(self) -> bool:
-        """True if the quantised value of each pixel value is the pixel value itself."""
+        """True if the tensor's value for each pixel value is the pixel value itself."""
         return self._table is None
 
 
 def _pixel_table(slot: Slot, pixel_values: NDArray[np.float32] | None) -> NDArray[np.generic] | None:
     """Return the value of the input tensor for each pixel value, `[256]` or `[256,C]`.
 
-    Return None if the tensor takes the pixel values themselves.
+    Return None if the tensor contains the pixel values themselves.
     """
     if slot.quantisation is None:
         return None if pixel_values is None else pixel_values.astype(slot.dtype)

@@ -34,8 +34,8 @@ def target_of(dataset: Dataset, task: str, context: DecodeContext) -> Target:
         context: Properties of the model.
 
     Raises:
-        ConfigError: The data set is for another task, lacks a class of the model, or has one that the model does not
-            know. A value has another unit in the data set than in the model.
+        ConfigError: The data set is for another task, lacks a class of the model, has a class that the model does not
+            know, or has another unit for a value than the model.
     """
     known, labels = task_of(task), context.labels
     if known.needs_labels and dataset.task != task:

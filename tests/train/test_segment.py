@@ -117,7 +117,7 @@ def test_a_class_without_a_training_pixel_is_reported_before_training(tiny_data,
         train(TrainOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
     folder = shutil.copytree(scenes, tmp_path / "scenes")
     factories.write_picture(folder / "train" / "masks" / "0.png", np.full((64, 64, 3), (1, 2, 3), np.uint8))
-    with pytest.raises(DataError, match=r"colour 3 2 1 \(R G B\) in mask 0.png is in no line of classes.txt"):
+    with pytest.raises(DataError, match=r"colour 3 2 1 \(R G B\) in mask 0.png is not in classes.txt"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,4 @@
-"""Data set of arrays in a `.npz`: `x` with one sample per row, and optionally `y` with the ground truth.
+"""Data set of arrays in a `.npz` file: `x` with one sample per row, and optionally `y` with the ground truth.
 
 If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class numbers of the model, or masks.
 Other files contain inputs of a model that takes arrays: `x`, or several arrays with the names of the model's inputs.
@@ -76,7 +76,7 @@ class ArrayFile(NumberedDataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for any `.npz`. More specific readers are tried before this one."""
+    """Return True for any `.npz` file. More specific readers are tried before this one."""
     return path.suffix == ".npz" and path.is_file() and zipfile.is_zipfile(path)
 
 

@@ -17,14 +17,15 @@ from orilla.runtime.evaluation.datasets.dataset import BoxedImage, Dataset, requ
 from orilla.runtime.preprocessing.image import Image
 
 TOLERANCE = 1.0
-"""Boxes that exceed their image by at most this number of pixels are clipped without a note. Rounding causes them."""
+"""Boxes that extend beyond their image by at most this number of pixels are clipped without a note, because rounding
+can cause such boxes."""
 
 
 class Row(NamedTuple):
-    """A box as a file states it."""
+    """A box as stated in an annotation file."""
 
     origin: str
-    """Place in the file for messages, such as `annotation 7` or `line 3`."""
+    """Position of the box in the file, for messages, such as `annotation 7` or `line 3`."""
     cls: int
     """Index of the class."""
     box_xyxy: tuple[float, float, float, float]
@@ -69,7 +70,7 @@ class Boxed(Dataset):
         return tuple(sample.name for sample in self.samples[split])
 
     def load(self, split: str, index: int) -> BoxedImage:
-        """Load one sample. Boxes are clipped to the image, and boxes without area are left out.
+        """Load one sample. Boxes are clipped to the image, and boxes with no area are left out.
 
         Raises:
             DataError: The image is damaged or has another size than its annotations state, or a box is invalid.
@@ -91,7 +92,7 @@ class Boxed(Dataset):
         return "\n".join(",".join(map(repr, row)) for row in rows).encode()
 
     def notes(self) -> list[str]:
-        """Return one line for each kind of box that was changed, if the annotations state the size of the images."""
+        """Return one line for each kind of correction to boxes, if the annotations state the sizes of the images."""
         counts: Counter[str] = Counter()
         for samples in self.samples.values():
             for sample in samples:
@@ -110,7 +111,7 @@ class _Fitted(NamedTuple):
     classes: NDArray[np.int64]
     crowd: NDArray[np.bool_]
     clipped: int
-    """Number of boxes that exceed the image by more than `TOLERANCE`."""
+    """Number of boxes that extend beyond the image by more than `TOLERANCE`."""
     empty: int
     """Number of boxes without area."""
 
@@ -147,7 +148,7 @@ def fitted(sample: AnnotatedImage, size_hw: tuple[int, int], *, normalised: bool
 
 
 def _refuse(sample: AnnotatedImage, boxes: NDArray[np.float64], wrong: NDArray[np.bool_], problem: str) -> None:
-    """Raise `DataError` for the first box with a True value in its row of `wrong`."""
+    """Raise `DataError` for the first box that is wrong. A box is wrong if its row of `wrong` contains True."""
     if wrong.any():
         index = int(np.flatnonzero(wrong.any(axis=1))[0])
         box = ", ".join(f"{value:g}" for value in boxes[index])
@@ -170,7 +171,7 @@ def by_split(samples: Sequence[AnnotatedImage], splits: Sequence[str | None]) ->
 
     Args:
         samples: The samples.
-        splits: The split of each sample. If one is None, all samples are divided by their content.
+        splits: The split of each sample. If the split of a sample is None, all samples are divided by their content.
     """
     divided: dict[str, list[AnnotatedImage]] = {"train": [], "val": [], "test": []}
     stated = None not in splits

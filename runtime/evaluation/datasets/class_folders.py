@@ -53,7 +53,7 @@ class ClassFolders(ListedDataset[File]):
 
     @cached_property
     def samples(self) -> dict[str, list[File]]:
-        """Return the files of each split."""
+        """Return the files in the class folders of each split."""
         samples: dict[str, list[File]] = {}
         for split, parent in self._splits.items() or [("", self._top)]:
             for label, name in enumerate(self.classes):

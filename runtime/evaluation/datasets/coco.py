@@ -25,7 +25,7 @@ FILES = ("annotations.json", "_annotations.coco.json")
 """Names of annotation files next to images."""
 
 SPLIT = re.compile(r"(?:^|[^a-z])(train(?:ing)?|val(?:id(?:ation)?)?|test)(?:[^a-z]|$)")
-"""A split in a file name, as in `instances_val2017.json` or `images/train/a.jpg`."""
+"""Pattern that finds a split in a path, such as `instances_val2017.json` or `images/train/a.jpg`."""
 
 
 class _Image(msgspec.Struct):
@@ -63,13 +63,14 @@ class _Sections(msgspec.Struct):
 
 
 class Coco(Boxed):
-    """Images with boxes in the format of COCO. The classes are the categories in the order of their numbers."""
+    """Images with boxes in the format of COCO. The classes are the categories in ascending order of their ids."""
 
     def __init__(self, files: Sequence[tuple[str, tree.Folder, tree.Folder]], top: tree.Folder, path: Path) -> None:
         """Read the annotation files.
 
         Args:
-            files: For each annotation file its split or an empty string, the file, and the folder of its images.
+            files: For each annotation file, a tuple of its split or an empty string, the file, and the folder of its
+                images.
             top: Folder of the data set.
             path: Path with which it was opened.
         """
@@ -102,7 +103,7 @@ class Coco(Boxed):
         return by_split(samples, splits)
 
     def _rows(self, content: _File, name: str) -> Iterator[tuple[_Image, list[Row]]]:
-        """Yield each image with its boxes. Raises `DataError` for numbers that are unknown or not unique."""
+        """Yield each image with its boxes. Raises `DataError` if an id is unknown or not unique."""
         _check_unique([image.id for image in content.images], "images", name)
         _check_unique([row.id for row in content.annotations if row.id is not None], "annotations", name)
         indices = {number: index for index, number in enumerate(self._categories)}
@@ -140,7 +141,7 @@ def _read(file: tree.Folder) -> _File:
 
 
 def _categories(content: _File, name: str) -> dict[int, str]:
-    """Return the name of each category by number, in ascending order."""
+    """Return the name of each category by its id, in ascending order."""
     _check_unique([category.id for category in content.categories], "categories", name)
     ordered = sorted(content.categories, key=lambda category: category.id)
     return dict(zip([c.id for c in ordered], unique_names([c.name.strip() for c in ordered], name), strict=True))
@@ -156,7 +157,7 @@ def _check_unique(numbers: Sequence[int], kind: str, name: str) -> None:
 
 
 def _image_file(folder: tree.Folder, name: str, split: str) -> tree.Folder | None:
-    """Return the file of an image, which may be in a subfolder with a usual name. None if it does not exist."""
+    """Return the file of an image, or None if it does not exist. The file may be in a subfolder with a usual name."""
     path = PurePosixPath(name.replace("\\", "/"))
     if "\0" in name or not path.name:
         return None
@@ -167,7 +168,7 @@ def _image_file(folder: tree.Folder, name: str, split: str) -> tree.Folder | Non
 
 
 def _split_folders(folder: tree.Folder, split: str) -> list[tree.Folder]:
-    """Return the folders whose names state the split, such as `val2017`."""
+    """Return the subfolders whose names contain the name of the split, such as `val2017`."""
     return [child for child in tree.folders(folder) if split_in(child.name) == split] if split else []
 
 
@@ -187,7 +188,7 @@ def open_dataset(path: Path) -> Coco:
 
 
 def _found(path: Path) -> tuple[tree.Folder, list[tuple[str, tree.Folder, tree.Folder]]] | None:
-    """Return the folder of the data set, and for each annotation file its split, the file, and its images' folder."""
+    """Return the folder of the data set, and the split, file and image folder of each annotation file."""
     if path.is_file() and path.suffix.lower() == ".json":
         return (path, [("", path, path.parent)]) if _has_sections(path) else None
     for top in tree.candidates(path):

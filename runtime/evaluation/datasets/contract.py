@@ -25,10 +25,10 @@ from orilla.runtime.evaluation.datasets.dataset import (
 from orilla.runtime.evaluation.datasets.registry import open_dataset
 
 Change = Literal["input", "label"] | None
-"""The part of the first training sample that a builder changes. If None, it changes nothing."""
+"""The part of the first training sample that `DatasetCase.build` changes. If None, it changes nothing."""
 
 COPIES = 40
-"""Maximum number of damaged copies of a file with one changed bit each."""
+"""Maximum number of damaged copies of a file. Each copy has one changed bit."""
 
 SPLITS = {"train", "val", "test", "all"}
 """Names that splits may have."""
@@ -36,33 +36,34 @@ SPLITS = {"train", "val", "test", "all"}
 
 @dataclass(frozen=True, slots=True)
 class DatasetCase:
-    """An example of a data set."""
+    """A test case for a kind of data set: a function that builds a small example."""
 
     kind: str
     """Name of the kind of data set."""
     build: Callable[[Path, Change], str | Path]
-    """Function that writes a small data set at a path, and returns the argument with which `open_dataset` opens it."""
+    """Function that writes a small data set to a path, and returns the argument with which `open_dataset` can open
+    it."""
     folder: Path
     """An empty folder."""
     in_files: bool = True
-    """False if the samples are computed, and have no files."""
+    """False if the samples are computed instead of read from files."""
 
     def open(self, name: str = "data", change: Change = None) -> Dataset:
-        """Write the example at a path in the folder, and open it."""
+        """Write the example to a path in the folder, and open it."""
         return open_dataset(self.build(self.folder / name, change))
 
 
 def describes_its_source(case: DatasetCase) -> None:
-    """The data set names its source and licence, and has known splits."""
+    """Check that the data set names its source and licence, and that its splits have known names."""
     dataset = case.open()
     assert dataset.source.name
     assert dataset.source.licence
     assert dataset.splits
-    assert set(dataset.splits) <= SPLITS, f"splits={dataset.splits}: must be among {sorted(SPLITS)}"
+    assert set(dataset.splits) <= SPLITS, f"splits={dataset.splits}: each split must be one of {sorted(SPLITS)}"
 
 
 def has_samples_of_the_documented_form(case: DatasetCase) -> None:
-    """The names in a split differ, and samples have the documented types and shapes."""
+    """Check that the names in a split differ, and that the samples have the documented types and shapes."""
     dataset = case.open()
     split = dataset.splits[0]
     names = dataset.names(split)
@@ -73,7 +74,7 @@ def has_samples_of_the_documented_form(case: DatasetCase) -> None:
 
 
 def has_labels_without_reading_inputs(case: DatasetCase) -> None:
-    """`labels` returns the class of each sample."""
+    """Check that `labels` returns the class of each sample."""
     dataset = case.open()
     for split in dataset.splits:
         labels = dataset.labels(split)
@@ -84,7 +85,7 @@ def has_labels_without_reading_inputs(case: DatasetCase) -> None:
 
 
 def has_equal_digests_for_equal_data(case: DatasetCase) -> None:
-    """The digest of a split depends only on its content."""
+    """Check that the digest of a split depends only on its content."""
     dataset, copy = case.open(), case.open("copy")
     digests = [dataset.digest(split) for split in dataset.splits]
     assert digests == [copy.digest(split) for split in copy.splits], "equal data have different digests"
@@ -93,17 +94,17 @@ def has_equal_digests_for_equal_data(case: DatasetCase) -> None:
 
 
 def has_another_digest_for_another_input(case: DatasetCase) -> None:
-    """A changed input changes the digest of its split only."""
+    """Check that a changed input changes the digest of its split, but of no other split."""
     _check_change(case, "input")
 
 
 def has_another_digest_for_another_label(case: DatasetCase) -> None:
-    """A changed label changes the digest of its split only."""
+    """Check that a changed label changes the digest of its split, but of no other split."""
     _check_change(case, "label")
 
 
 def rejects_meaningless_files(case: DatasetCase) -> None:
-    """Files without meaning raise `DataError` with one line."""
+    """Check that files with meaningless content raise `DataError` with a message of one line."""
     if not case.in_files:
         return
     path = Path(case.build(case.folder / "data", None))
@@ -116,7 +117,10 @@ def rejects_meaningless_files(case: DatasetCase) -> None:
 
 
 def rejects_damage_anywhere(case: DatasetCase) -> None:
-    """A file with one changed bit, or a truncated file, raises nothing but `DataError` with one line."""
+    """Check that damaged files raise no error except `DataError` with a message of one line.
+
+    A damaged file has one changed bit, or is truncated.
+    """
     if not case.in_files:
         return
     path, errors, times = Path(case.build(case.folder / "data", None)), [], count(1)
@@ -162,7 +166,7 @@ def _check_change(case: DatasetCase, change: Change) -> None:
     dataset, changed = case.open(), case.open("changed", change)
     assert changed.splits == dataset.splits
     first, *others = dataset.splits
-    assert changed.digest(first) != dataset.digest(first), f"another {change} has the same digest"
+    assert changed.digest(first) != dataset.digest(first), f"a changed {change} has the same digest"
     if case.in_files:  # Another seed changes all splits of a computed data set.
         assert [changed.digest(split) for split in others] == [dataset.digest(split) for split in others]
 
@@ -223,4 +227,4 @@ CHECKS: tuple[Callable[[DatasetCase], None], ...] = (
     rejects_meaningless_files,
     rejects_damage_anywhere,
 )
-"""The checks of a kind of data set."""
+"""The checks that every kind of data set must pass."""

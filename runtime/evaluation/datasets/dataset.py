@@ -61,7 +61,7 @@ class ArraySample:
     arrays: Mapping[str, NDArray[np.generic]]
     """Arrays by the name of the model's input. If the model has one input, the name does not matter."""
     target: NDArray[np.generic] | int | None
-    """The class or the expected values of the output. None if unknown."""
+    """The class or the expected values of the output. None if they are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class BoxedImage:
     classes: NDArray[np.int64]
     """Indices into `Dataset.classes`, `[N]`."""
     crowd: NDArray[np.bool_]
-    """True for a box around a group of objects or a hardly visible object, `[N]`. It counts neither as found nor as
-    missed."""
+    """True for each box around a group of objects or a hardly visible object, `[N]`. Such a box counts neither as found
+    nor as missed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredImage:
-    """An image and the numbers that a model should find for it."""
+    """An image and the numbers that a model should predict for it."""
 
     name: str
     image: Image
@@ -109,7 +109,7 @@ class Dataset(ABC):
     classes: tuple[str, ...]
     """Names of the classes, or of the values of a regression."""
     decoding: Decoding = PLAIN
-    """Units and ranges of the values of a regression. The defaults for other tasks."""
+    """Units and ranges of the values of a regression. Other tasks use the default."""
     ignore: int = 255
     """Label of pixels that losses and metrics ignore. Only segmentation uses it."""
     in_time_order: bool = False
@@ -120,7 +120,7 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Return the names of the splits: those of `train`, `val` and `test` that exist."""
+        """Return the names of the existing splits, out of `train`, `val` and `test`."""
 
     @abstractmethod
     def names(self, split: str) -> tuple[str, ...]:
@@ -143,15 +143,18 @@ class Dataset(ABC):
         return next((split for split in ("val", "test") if split in self.splits), self.splits[-1])
 
     def labels(self, split: str) -> Sequence[int]:
-        """Return the class of each sample without reading its input. If samples have other labels, every class is 0."""
+        """Return the class of each sample without reading its input. If samples have no class, return 0 for each."""
         return [0] * len(self.names(split))
 
     def values(self, split: str) -> NDArray[np.float64]:
-        """Return the numbers `[N,K]` of a split without reading the images. Only regression data sets implement it."""
+        """Return the numbers of a split, `[N,K]`, without reading the images.
+
+        Only regression data sets have this method.
+        """
         raise NotImplementedError
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return bytes that determine a sample's labels. Only data sets without a class per sample implement it."""
+        """Return bytes that determine a sample's labels. It is not needed if each sample has a class."""
         raise NotImplementedError
 
     def notes(self) -> list[str]:

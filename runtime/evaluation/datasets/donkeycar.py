@@ -24,10 +24,10 @@ from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, 
 from orilla.runtime.tasks.decoding import Decoding
 
 MANIFEST, CATALOGUES_LINE = "manifest.json", 5
-"""File of version 2 that lists the catalogues, and the number of the line with the list."""
+"""Name of the file of version 2 that lists the catalogues, and the number of the line that contains the list."""
 
 RECORD = re.compile(r"record_(\d{1,9})\.json")
-"""File of version 1 with one record."""
+"""Name of a file of version 1, which contains one record."""
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Donkeycar(Measured):
         return self._divided[0]
 
     def notes(self) -> list[str]:
-        """Return a line about images that are left out."""
+        """Return a line about images that are left out, if there are any."""
         return left_out_note(self._divided[1])
 
     @cached_property

@@ -2,8 +2,9 @@
 
 The first line names the columns, with the unit in brackets if there is one: `image,steering [deg],speed [m/s]`. The
 column of file names is the one whose first entry is the name of an image. File names are relative to the table. A
-column `split` states `train`, `val` or `test`. Without it, the rows are divided by time: in their order, or by the
-column `time` if there is one. All other columns are values to learn.
+column `split` states `train`, `val` or `test`. If there is no such column, consecutive parts of the recording become
+the splits. The order is that of the rows, or of the column `time` if there is one. All other columns are values to
+learn.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.tasks.decoding import Decoding
 
 HEADING = re.compile(r"\s*(.*?)\s*(?:\[\s*([^\]]*?)\s*\])?\s*")
-"""Name and optional unit of a column."""
+"""Pattern of a column's heading: its name and optional unit."""
 
 SPLIT, TIME = "split", "time"
 """Names of columns that are not values."""
 
 Table = list[tuple[int, list[str]]]
-"""Number of the line and fields of each row."""
+"""The line number and the fields of each row."""
 
 
 class ImageTable(Measured):
@@ -80,7 +81,7 @@ class ImageTable(Measured):
         return self._divided[0]
 
     def notes(self) -> list[str]:
-        """Return a line about images that are left out."""
+        """Return a line about images that are left out, if there are any."""
         return left_out_note(self._divided[1])
 
     @cached_property
@@ -131,7 +132,7 @@ class ImageTable(Measured):
         return number
 
     def _ranges(self, numbers: Sequence[tuple[float, ...]]) -> tuple[tuple[float, float], ...]:
-        """Return the range of each value. If it contains 0, both ends have the same distance from 0."""
+        """Return the range of each value. A range that contains 0 is symmetric about 0."""
         ranges = []
         for name, column in zip(self.classes, zip(*numbers, strict=True), strict=True):
             low, high = min(column), max(column)

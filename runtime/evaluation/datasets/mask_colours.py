@@ -1,4 +1,7 @@
-"""Masks whose colours are the classes, as `classes.txt` states them: `road 128 64 128`."""
+"""Masks whose colours represent classes.
+
+Each line of `classes.txt` states a class and its colour: `road 128 64 128`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 
 LINE = re.compile(r"(.*\S)[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
-"""A class name and its colour: red, green and blue, 0-255."""
+"""Pattern of a line with a class name and its colour: red, green and blue, 0-255."""
 
 IGNORED = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
 """Names of classes whose pixels are ignored, in lower case."""
@@ -23,14 +26,14 @@ class Palette:
     """The colours of the classes of a data set."""
 
     classes: tuple[str, ...]
-    """Names of the classes that count."""
+    """Names of the classes that are not ignored."""
     codes: NDArray[np.int64]
     """Colours as `red * 65536 + green * 256 + blue`, in ascending order."""
     numbers: NDArray[np.int64]
     """Index of the class of each colour, or -1 if its pixels are ignored."""
 
     def labels(self, mask: NDArray[np.uint8], name: str, ignore: int) -> NDArray[np.uint8]:
-        """Return the classes `[H,W]` of a mask.
+        """Return the class of each pixel of a mask, `[H,W]`.
 
         Args:
             mask: The mask, `[H,W,3]` or `[H,W,4]` BGR, or grey `[H,W]`.
@@ -38,7 +41,7 @@ class Palette:
             ignore: The label of pixels that are ignored.
 
         Raises:
-            DataError: A colour is in no line of `classes.txt`.
+            DataError: A colour is not in `classes.txt`.
         """
         colours = (np.repeat(mask[..., None], 3, axis=2) if mask.ndim == 2 else mask[..., :3]).astype(np.int64)
         codes = colours @ np.array([1, 256, 65536])
@@ -47,14 +50,14 @@ class Palette:
         if unknown.any():
             blue, green, red = colours[unknown][0]
             lossy = "; JPEG changes colours, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
-            msg = f"colour {red} {green} {blue} (R G B) in mask {name} is in no line of classes.txt: add it{lossy}"
+            msg = f"colour {red} {green} {blue} (R G B) in mask {name} is not in classes.txt: add it{lossy}"
             raise DataError(msg)
         found = self.numbers[places]
         return np.where(found < 0, ignore, found).astype(np.uint8)
 
 
 def palette(lines: Sequence[str]) -> Palette | None:
-    """Return the colours that the lines of `classes.txt` state, or None if no line states one.
+    """Return the colours that the lines of `classes.txt` state, or None if no line states a colour.
 
     Several colours may belong to one class.
 
@@ -76,7 +79,7 @@ def palette(lines: Sequence[str]) -> Palette | None:
             raise DataError(msg)
     classes = tuple(dict.fromkeys(name for name, _ in rows if name.lower() not in IGNORED))
     if not classes:
-        msg = "classes.txt names only ignored classes: name the classes to find"
+        msg = "classes.txt names only ignored classes: add the classes that a model should find"
         raise DataError(msg)
     numbers = [classes.index(name) if name in classes else -1 for name, _ in rows]
     codes = np.array([colour for _, colour in rows], np.int64) @ np.array([65536, 256, 1])

@@ -1,7 +1,8 @@
 """Data set of images with masks, in the folders `images/` and `masks/`, with or without split folders.
 
-Without `classes.txt`, a mask marks one class, the road: 0 is background, 255 (or 1) is road. `classes.txt`
-has one class name per line. The values of a mask are then line numbers, counted from 0, and 255 is ignored.
+If there is no `classes.txt`, a mask marks one class, the road: 0 is the background, and 255 (or 1) is the road.
+`classes.txt` has one class name per line. The values of a mask are then line numbers, counted from 0, and 255 is
+ignored.
 
 If each name is followed by three numbers, as in `road 128 64 128`, masks are colour images, and the numbers are the
 colours of the classes as red, green and blue. Pixels of a class named `void`, `ignore` or `unlabelled` are ignored.

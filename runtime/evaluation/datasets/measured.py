@@ -1,4 +1,4 @@
-"""Base class of data sets that have numbers for each image, and splits of recordings by time."""
+"""Base class of data sets that have numbers for each image, and the division of recordings into splits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import Dataset, MeasuredImage, require_split
 
 BLOCKS = {4: "val", 9: "test", 14: "val", 19: "test"}
-"""Splits of the twentieths of a recording. The others belong to `train`, so the shares are 80 %, 10 % and 10 %."""
+"""Split of each twentieth of a recording, counted from 0. All others belong to `train`, so `train`, `val` and `test`
+get 80 %, 10 % and 10 %."""
 BLOCK_COUNT = 20
 
 MAX_GAP = 20
-"""Maximum number of images that are left out of `train` before and after a part of another split. It is one second of
-a recording with 20 images per second."""
+"""Maximum number of images that are left out of `train` on each side of a part of another split. It corresponds to one
+second at 20 images per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class MeasuredFile:
     """An image file and its numbers."""
 
     name: str
-    """Name, unique within the data set."""
+    """Name, which is unique within the data set."""
     file: tree.Folder
     values: tuple[float, ...]
 
@@ -55,7 +56,7 @@ class Measured(Dataset):
         return tuple(sample.name for sample in self._of(split))
 
     def values(self, split: str) -> NDArray[np.float64]:
-        """Return the numbers `[N,K]` of a split."""
+        """Return the numbers of a split, `[N,K]`."""
         return np.array([sample.values for sample in self._of(split)], np.float64)
 
     def load(self, split: str, index: int) -> MeasuredImage:
@@ -79,8 +80,9 @@ class Measured(Dataset):
 def by_time(recordings: Sequence[Sequence[MeasuredFile]]) -> tuple[dict[str, list[MeasuredFile]], int]:
     """Divide recordings into splits of consecutive images.
 
-    Neighbouring images of a recording are almost equal. If they were in different splits, the metrics would be too
-    good. Each recording is therefore cut into twentieths, and images of `train` next to another split are left out.
+    Neighbouring images of a recording are almost equal. If they were in different splits, the metrics would be
+    too optimistic. Each recording is therefore cut into twentieths, and images of `train` next to another split are
+    left out.
 
     Args:
         recordings: The samples of each recording in the order of time.
@@ -110,16 +112,20 @@ def _block_splits(count: int) -> list[str | None]:
 
 def left_out_note(count: int) -> list[str]:
     """Return the note about images that `by_time` left out."""
-    return [f"{count} training images next to another split are left out, because they are similar"] if count else []
+    return (
+        [f"{count} training images next to another split are left out, because they are similar to its images"]
+        if count
+        else []
+    )
 
 
 def image_at(top: tree.Folder, name: str, place: str) -> tree.Folder:
-    """Return an image file that a table names.
+    """Return the image file that a row of a table names.
 
     Args:
         top: Folder to which the name is relative.
-        name: Path of the image.
-        place: File and line that name it, for messages.
+        name: Path of the image, relative to `top`.
+        place: File and line that name the image, for messages.
 
     Raises:
         DataError: The path is not relative, or the file does not exist.

@@ -11,8 +11,8 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset
 
 DESCRIPTIONS = {
     "scenes": "procedural road scenes; scenes:SEED gives other scenes",
-    "scene_boxes": "the same scenes with boxes around vehicles, trees and buildings; scene_boxes:SEED",
-    "scene_steering": "images of a camera in a car, with the steering that keeps the lane; scene_steering:SEED",
+    "scene_boxes": "the same scenes with boxes around vehicles, trees and buildings; scene_boxes:SEED gives others",
+    "scene_steering": "images from a car, with the steering that keeps the lane; scene_steering:SEED gives others",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
     "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
     "masks": "images/ and masks/ with equal file names, below train/ val/ test/ or without splits",
@@ -111,7 +111,7 @@ def absolute(spec: str) -> str:
 
 
 def _kind_and_rest(spec: str) -> tuple[str, str]:
-    """Split a specification into its kind and its path or argument.
+    """Split the specification of a data set into the kind of data set and the path or argument.
 
     The kind is empty if the specification does not state it.
     """
@@ -156,7 +156,7 @@ def _kind_of(path: Path) -> str:
     for kind in READERS:
         try:
             reader = _reader(kind)
-        except ConfigError as error:  # a broken plug-in
+        except ConfigError as error:  # The plug-in is broken.
             report(str(error))
             continue
         if isinstance(reader, FileReader):

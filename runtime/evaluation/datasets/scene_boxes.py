@@ -11,7 +11,7 @@ from orilla.runtime.evaluation.datasets.scenes import Scenes, seed_of
 
 
 class SceneBoxes(Scenes):
-    """Procedural road scenes with boxes. Objects that are very small or mostly hidden are marked as crowd."""
+    """Procedural road scenes with boxes. Objects that are very small or mostly hidden are marked as `crowd`."""
 
     source = Source("scene_boxes", "Orilla's procedural road scenes with boxes", "Apache-2.0")
     task = "detect"

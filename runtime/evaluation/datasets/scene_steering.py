@@ -1,6 +1,6 @@
 """The embedded data set of images from a camera in a car, with the exact steering that keeps the lane.
 
-The car is at a random place of its lane and at a random angle, so that a network also learns how to return.
+The car has a random position in its lane and a random angle, so that a network also learns to steer back to the centre.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orilla.runtime.scenes.render import render_view
 from orilla.runtime.tasks.decoding import Decoding
 
 MAX_OFFSET_M, MAX_HEADING_RAD = 1.3, math.radians(4)
-"""Largest distance from the lane's centre, and largest angle between car and road."""
+"""Largest distance in metres from the lane's centre, and largest angle in radians between car and road."""
 
 
 class SceneSteering(Scenes):
@@ -45,11 +45,11 @@ class SceneSteering(Scenes):
         return MeasuredImage(f"scene_{self._drive(split, index)}", image, _values(car))
 
     def values(self, split: str) -> NDArray[np.float64]:
-        """Return steering in degrees and offset in metres of each sample, `[N,2]`."""
+        """Return the steering angle in degrees and the offset from the lane in metres of each sample, `[N,2]`."""
         return np.array([_values(self._car(split, index)) for index in range(len(self.names(split)))])
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the parameters that determine the sample, because rendering all samples would take long."""
+        """Return the parameters that determine the sample, because rendering all samples would take minutes."""
         return f"scene_steering v1 {self.size_hw} drive {self._drive(split, index)}".encode()
 
     def _car(self, split: str, index: int) -> Car:

@@ -1,11 +1,11 @@
 """Data set in the layout of Pascal VOC: `JPEGImages/`, `Annotations/` with an XML file per image, `ImageSets/Main/`.
 
-The folders may also be named `images/` and `annotations/`. Without `ImageSets/Main/train.txt` and its like, the samples
-are divided by content. The classes are the names in the XML files in alphabetical order. An object that is marked as
-difficult counts neither as right nor as wrong.
+The folders may also be named `images/` and `annotations/`. If there is no list such as `ImageSets/Main/train.txt`, the
+samples are divided into splits by their content. The classes are the names in the XML files in alphabetical order. An
+object that is marked as difficult counts neither as right nor as wrong.
 
-Source: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit". Its pixels are counted
-from 1, and right and bottom edges are inclusive.
+Source: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit". In this format, pixels
+are counted from 1, and right and bottom edges are inclusive.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Annotation(NamedTuple):
 
 
 class Voc(Boxed):
-    """Images with XML files."""
+    """Images with one XML file each, which contains the boxes."""
 
     def __init__(self, top: tree.Folder, images: tree.Folder, annotations: tree.Folder, path: Path) -> None:
         self._top, self._images = top, images
@@ -79,7 +79,10 @@ class Voc(Boxed):
         return AnnotatedImage(readable(stem), image, readable(f"{stem}.xml"), rows, annotation.size_hw)
 
     def _listed(self) -> dict[str, str | None]:
-        """Return the split of each sample that the files in `ImageSets/Main` list. Empty if there are none."""
+        """Return the split of each sample that a file in `ImageSets/Main` lists.
+
+        The result is empty if there are no such files.
+        """
         lists = {split: self._top / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
         splits: dict[str, str | None] = {}
         for split, file in lists.items():
@@ -94,7 +97,7 @@ class Voc(Boxed):
 def _read(file: tree.Folder) -> _Annotation:
     """Read an XML file.
 
-    A document type could define entities, which expand to gigabytes, so such files are refused.
+    Files with a document type are rejected, because it could define entities that expand to gigabytes.
 
     Raises:
         DataError: The file is damaged, has a document type, or lacks an element.

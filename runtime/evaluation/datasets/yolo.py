@@ -1,8 +1,9 @@
 """Data set in the layout of YOLO: `images/` and `labels/` with a text file per image.
 
-A line of a label file is `class x y width height`: the number of the class, and centre and size as fractions of the
-image size. An image with an empty label file or without one has no objects. The class names are in `classes.txt` (one
-per line) or under `names` in `data.yaml`. Splits are folders inside `images/` and `labels/`, or around them.
+A line of a label file is `class x y width height`: the number of the class, and the centre and size of the box as
+fractions of the image size. An image with an empty label file or without one has no objects. The class names are in
+`classes.txt` (one per line) or under `names` in `data.yaml`. Splits are folders inside `images/` and `labels/`, or
+around them.
 
 Source: the label format of Darknet (pjreddie/darknet, public domain), `scripts/voc_label.py`.
 """
@@ -31,7 +32,7 @@ Pair = tuple[str | None, tree.Folder, tree.Folder]
 
 
 class Yolo(Boxed):
-    """Images with label files."""
+    """Images with one label file each, which contains the boxes."""
 
     normalised = True
 
@@ -56,7 +57,7 @@ class Yolo(Boxed):
         return by_split(samples, splits)
 
     def notes(self) -> list[str]:
-        """Return one line for each kind of box that was changed, and for images without a label file."""
+        """Return one line for each kind of correction to boxes, and one line about images without a label file."""
         notes = super().notes()
         if self._missing:
             notes.append(f"{self._missing} images have no label file and count as images without objects")
@@ -130,7 +131,7 @@ def names_in_yaml(text: str, file: str) -> list[str]:
     Only this part of YAML is read: `names: [a, b]`, `names: {0: a, 1: b}`, lines `- a`, and lines `0: a`.
 
     Raises:
-        DataError: There is no such key, or the numbers are not 0, 1, and so on.
+        DataError: There is no such key, or the numbers are not 0, 1, 2 and so on.
     """
     found = re.search(r"^names[ \t]*:(.*(?:\n(?:[ \t\-\]}#].*|$))*)", text, re.MULTILINE)
     if found is None:
