@@ -1,7 +1,7 @@
-"""Compare the facts that a user stated about an imported model with the alternatives, on the user's data.
+"""Check the facts that a user stated about an imported model, by trying the alternatives on the user's data.
 
-A wrong value range or channel order gives no error, only wrong results. It shows when the model performs better with
-another value.
+A wrong value range or channel order gives no error, only wrong results. A better result with another value shows that
+the stated value is probably wrong.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SAMPLES = 24
 """Maximum number of samples on which the alternatives are compared."""
 
 MIN_GAIN = 0.1
-"""Minimum gain of the metric or of the plausibility that casts doubt on a stated value."""
+"""Minimum increase of the metric or the plausibility with another value, for which a message is returned."""
 
 
 def doubts(source: SourceModel, validation: SampleSet, reference: Reference, work: Workspace) -> tuple[str, ...]:
-    """Return one line for a stated value with which the original model does worse than with another one.
+    """Return a message if other values than the stated ones give clearly better results of the original model.
 
-    With labelled data, the primary metric is compared. Without labels, it is the plausibility of the outputs, see
+    With labelled data, the primary metric is compared. Without labels, the plausibility of the outputs is compared. See
     `Task.plausibility`.
 
     Args:
@@ -88,7 +88,7 @@ def _outputs(source: SourceModel, spec: Preprocess, images: NDArray[np.uint8], w
 
 
 def _quality(reference: Reference, outputs: OutputArrays, places: Sequence[int]) -> float | None:
-    """Return the primary metric, or without labels the plausibility. None if the task has no such measure."""
+    """Return the primary metric or, without labels, the plausibility. Return None if the task has no such measure."""
     target = reference.target
     if target.pseudo:
         return target.task.plausibility(list(per_sample(outputs)), target.context)

@@ -154,7 +154,7 @@ def _numbers(model: ForeignModel, layout: Layout, channels: int, hints: ModelHin
 
 
 def _of_range(name: str, channels: int) -> Numbers:
-    """Return the numbers of a named value range. Raise `ConfigError` if the name is unknown."""
+    """Return the mean and standard deviation of a named value range. Raise `ConfigError` if the name is unknown."""
     if name not in INPUT_RANGES:
         raise unknown_name(name, INPUT_RANGES, kind="input range")
     known = named_ranges(channels)
@@ -165,7 +165,7 @@ def _of_range(name: str, channels: int) -> Numbers:
 
 
 def named_ranges(channels: int) -> dict[str, Numbers]:
-    """Return the numbers of each named value range that exists for this number of channels."""
+    """Return the mean and standard deviation of each value range for this number of channels, by name."""
     ranges = {
         "0..255": Numbers((0.0,), (1.0,)),
         "0..1": Numbers((0.0,), (255.0,)),

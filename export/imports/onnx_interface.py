@@ -1,7 +1,7 @@
-"""Give a converted `.tflite` file the names, the order and the output shapes of the `.onnx` file it was made from.
+"""Give a `.tflite` file the names, the order and the output shapes of the `.onnx` file that it was converted from.
 
-Converters change names and the order of axes and outputs. Both files therefore run on the same random inputs, and the
-values of the outputs show which of them belong together.
+Converters change names and the order of axes and outputs. Therefore, both files run on the same random inputs, and
+outputs with equal values are matched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    """An output of the `.onnx` file in the `.tflite` file."""
+    """The tensor of a `.tflite` file that corresponds to an output of the `.onnx` file."""
 
     name: str
     tensor: int
@@ -34,14 +34,14 @@ class _Output:
     shape: tuple[int, ...]
     """Shape in the `.onnx` file."""
     order: tuple[int, ...] | None
-    """Order of axes that gives the tensor this shape, or None if it has this shape."""
+    """Order of the axes that transposes the tensor to `shape`. None if it already has this shape."""
 
 
 def with_interface_of(model: Path, data: bytes) -> bytes:
     """Return a `.tflite` file whose signature has the names of an `.onnx` file, and whose outputs have its shapes.
 
     Args:
-        model: Path of the `.onnx` file. All its sizes are fixed.
+        model: Path of the `.onnx` file. All its axes have fixed sizes.
         data: Content of the converted `.tflite` file.
 
     Raises:
@@ -124,7 +124,7 @@ def _output(name: str, expected: NDArray[Any], found: dict[int, NDArray[Any]]) -
     if not errors:
         shapes = ", ".join(str(list(array.shape)) for array in found.values())
         msg = (
-            f"the file of onnx2tf computes something else than the .onnx file: no output has the values of {name} "
+            f"the outputs of onnx2tf's file differ from those of the .onnx file: no output has the values of {name} "
             f"{list(expected.shape)} (its outputs: {shapes or 'none'})"
         )
         raise ValueError(msg)
@@ -134,7 +134,7 @@ def _output(name: str, expected: NDArray[Any], found: dict[int, NDArray[Any]]) -
 
 
 def _error(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return the root mean square of the difference as a share of that of the expected values."""
+    """Return the root mean square of the difference, divided by the root mean square of the expected values."""
     if found.shape != expected.shape:
         return np.inf
     difference = found.astype(np.float64) - expected

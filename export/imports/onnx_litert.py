@@ -1,4 +1,4 @@
-"""Convert `.onnx` files to `.tflite` files with the command `onnx2tf`, which has a Python environment of its own."""
+"""Convert `.onnx` files to `.tflite` files with the command `onnx2tf`, which runs in a separate Python environment."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import numpy as np
 from orilla.export.imports.onnx_interface import with_interface_of
 
 COMMAND = "ORILLA_ONNX2TF"
-"""Environment variable with the path of the command `onnx2tf`. Without it, the command is searched on `PATH`."""
+"""Environment variable with the path of the command `onnx2tf`. If it is not set, `onnx2tf` must be on `PATH`."""
 
 TIMEOUT_S = 1800.0
-"""Time limit of a conversion, seconds."""
+"""Time limit of a conversion in seconds."""
 
 SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
-"""File of images that onnx2tf otherwise downloads when a network takes images. It compares the outputs of operators on
-them. Source: onnx2tf (MIT), `download_test_image_data` in `onnx2tf/utils/common_functions.py`."""
+"""Name of a file with sample images, on which onnx2tf compares the outputs of operators. If the file does not exist,
+onnx2tf downloads it. Source: onnx2tf (MIT), `download_test_image_data` in `onnx2tf/utils/common_functions.py`."""
 
 REASON = re.compile(r"(ERROR|[\w.]*(Error|Exception))\b *:")
 """Start of the line that states why onnx2tf failed."""
@@ -39,7 +39,7 @@ def convert(model: str, out: str) -> None:
         out: Path of the `.tflite` file to write.
 
     Raises:
-        ValueError: `onnx2tf` is missing or fails, or its file computes something else. The message says why.
+        ValueError: `onnx2tf` is missing or fails, or the outputs of its file differ. The message says why.
     """
     command = _command()
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
@@ -93,7 +93,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def _reason(output: str) -> str:
-    """Return the line of the output that states the reason of a failure."""
+    """Return the line of the output that states why the command failed."""
     text = re.sub(r"\x1b\[[\d;]*m", "", output)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reasons = [line for line in lines if REASON.match(line)]

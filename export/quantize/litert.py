@@ -76,7 +76,7 @@ def edgetpu(source: str, out: str, calibration: str) -> None:
 
 
 def _per_tensor(row: dict[str, Any], operation: str) -> dict[str, Any]:
-    """Return the row of a quantiser's recipe with a single scale for the weights of an operation.
+    """Return a row of a quantiser's recipe that uses a single scale for the weights of an operation.
 
     The kernel of BATCH_MATMUL reads only the first scale of int8 weights, so scales per channel give wrong results.
     """
@@ -141,9 +141,9 @@ def _read_ranges(file: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _fitted(sample: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Return the arrays of a sample by the input names of the model file, and with its layout.
+    """Return the arrays of a sample by the input names of the model file, and in the layout of the file.
 
-    The samples of an imported `.onnx` file can have their channels first, and its conversion has them last.
+    The samples of an imported `.onnx` file may have the channels first, but the converted file has them last.
     """
     named = sample if set(sample) == set(shapes) else dict(zip(shapes, sample.values(), strict=True))
     return {

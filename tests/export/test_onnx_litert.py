@@ -1,4 +1,4 @@
-"""Conversion of imported ONNX files to LiteRT: what is done with the file that onnx2tf writes, and what is refused."""
+"""Conversion of imported ONNX files to LiteRT: changes to the file that onnx2tf writes, and errors."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ WEIGHTS = RNG.normal(size=(2, 3)).astype(np.float32)
 
 
 def several_outputs(path):
-    """Write a network with two inputs, two outputs of equal shapes, and an image with the channels first."""
+    """Write a network with two inputs and two outputs of equal shapes. One input is a channels-first image."""
     nodes = [
         helper.make_node("Conv", ["images", "kernel"], ["features:0"]),
         helper.make_node("GlobalAveragePool", ["features:0"], ["mean"]),
@@ -53,7 +53,7 @@ def several_outputs(path):
 
 
 def as_a_converter_writes_it(path, scale=1.0):
-    """Write the same network for TensorFlow: the channels last, with other names and another order."""
+    """Write the same network as a converter would: channels last, with other names, and in another order."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, 2), name="State"), tf.TensorSpec((1, 6, 8, 3), name="Images")])
@@ -154,7 +154,7 @@ def test_a_missing_command_says_how_to_install_it(stated, tmp_path, monkeypatch)
 
 
 def test_an_onnx_file_becomes_litert_variants(tmp_path, animals, monkeypatch):
-    """The command of this test writes the LiteRT variant of the bundle from which the ONNX file comes."""
+    """The command of this test writes the LiteRT variant of the bundle that also contains the ONNX file."""
     source = Bundle.open(bundles.BUNDLES / "animals.orilla")
     for variant in ("onnx_fp32", "litert_fp32"):
         (tmp_path / variant).write_bytes(source.read(source.manifest.variant(variant).file))
@@ -164,7 +164,7 @@ def test_an_onnx_file_becomes_litert_variants(tmp_path, animals, monkeypatch):
     file.write_text("\n".join([f"#!{sys.executable}", "import os, shutil", *writes(tmp_path / "litert_fp32")]))
     file.chmod(0o755)
     monkeypatch.setenv(onnx_litert.COMMAND, str(file))
-    fork_server.close()  # The next job gets the environment variable.
+    fork_server.close()  # The next job runs in a new fork server, which has the environment variable.
     try:
         hints = ModelHints(**STATED, labels=tmp_path / "labels.txt")
         options = ExportOptions("litert_fp32,litert_wi8_ai8", calibration=str(animals), timing=False, hints=hints)

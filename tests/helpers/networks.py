@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def small_onnx(path: Path, *, channels_first: bool = True, classes: int = 3) -> Path:
-    """Write a classifier of images of 24 x 32 pixels: convolution, mean over the image, dense layer, softmax."""
+    """Write a classifier for images of 24 x 32 pixels: convolution, mean over the image, dense layer, softmax."""
     generator = np.random.default_rng(7)
     weights = {
         "kernel": generator.normal(size=(4, 3, 3, 3)).astype(np.float32),
