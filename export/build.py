@@ -41,7 +41,7 @@ class Builder:
             self.progress.status(f"building {name}")
             try:
                 data = self._variant(name, recipe).read_bytes()
-                models[name] = _smaller(data) if recipe.format == "tflite" else data
+                models[name] = _smaller(data) if recipe.format == "tflite" and not recipe.verbatim else data
             except ConversionError as error:
                 failed[name] = str(error)
         return models, failed

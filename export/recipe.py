@@ -40,6 +40,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """True if the recipe needs calibration samples."""
     needs: tuple[Need, ...] = ()
     fast: bool = False
+    verbatim: bool = False
+    """True if the converted file is not made smaller, so that it keeps every byte."""
 
     def fit(self, info: ModelInfo) -> Recipe:
         """Return the recipe for a model. `sequences` replaces `base` and `quantise` if the model needs it."""

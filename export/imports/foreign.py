@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.quantization import Quantization
 
 
@@ -36,6 +37,8 @@ class FileHints(msgspec.Struct, frozen=True):
     std: tuple[float, ...] | None = None
     """Standard deviation in grey levels."""
     color: Literal["rgb", "bgr", "grey"] | None = None
+    preprocess: Preprocess | None = None
+    """The whole preprocessing of images, if Orilla itself wrote the metadata."""
     about: str = ""
     """Description of the model in its metadata."""
 

@@ -31,6 +31,20 @@ SPAN_TOLERANCE = 0.06
 NORMALISING = ("Sub", "Div", "Mul", "Add", "BatchNormalization", "SUB", "DIV", "MUL", "ADD")
 """Operators at the start of a network that show that the network normalises its input itself."""
 
+STATED = (
+    "input_range",
+    "mean",
+    "std",
+    "color",
+    "resize",
+    "interpolation",
+    "fill",
+    "anchor",
+    "rounding",
+    "crop_fraction",
+)
+"""Hints that replace the preprocessing in a file that `orilla extract` wrote."""
+
 COLOR_CHOICES = ("rgb", "bgr", "luma", "mean")
 
 
@@ -67,6 +81,9 @@ def image_spec(model: ForeignModel, task: str, hints: ModelHints, questions: Que
     (tensor,) = model.inputs
     layout = _layout(tensor, hints, questions)
     height, width, channels = _sizes(tensor, layout)
+    own = model.hints.preprocess
+    if own is not None and own.size_hw == (height, width) and all(getattr(hints, name) is None for name in STATED):
+        return own
     numbers = _numbers(model, layout, channels, hints, questions)
     color = _color(model, channels, numbers, hints, questions)
     resize = _resize(task, (height, width), hints, questions)

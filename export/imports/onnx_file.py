@@ -9,7 +9,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from orilla.export.imports.foreign import FileHints, ForeignModel, ForeignTensor, most_frequent
+from orilla.runtime.preprocessing.image import Preprocess
 
 MIN_OPSET, MAX_FIRST = 7, 4
 """Oldest version of the operator set that ONNX Runtime supports, and number of operators at the start of the network
@@ -209,8 +212,7 @@ def _hints(loaded: Any) -> FileHints:
         hints["labels"] = labels
     task = properties.get("orilla.task") or properties.get("task")
     hints["task"] = task if task in ("classify", "segment", "detect", "text", "tensor", "regress") else None
-    if (spec := properties.get("orilla.preprocess")) is not None:
-        hints |= _own_preprocess(spec)
+    hints["preprocess"] = _own_preprocess(properties.get("orilla.preprocess", ""))
     return FileHints(**hints)
 
 
@@ -233,14 +235,12 @@ def _labels(text: str) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _own_preprocess(text: str) -> dict[str, Any]:
+def _own_preprocess(text: str) -> Preprocess | None:
+    """Return the preprocessing of images that `orilla extract` wrote into the file, or None."""
     try:
-        spec = json.loads(text)
-        mean, std = spec.get("mean", [0.0]), spec.get("std", [1.0])
-        return {
-            "color": spec.get("color"),
-            "mean": tuple(map(float, mean)),
-            "std": tuple(map(float, std)),
-        }
+        document = json.loads(text)
+        document.pop("values", None)
+        spec = msgspec.convert(document, Preprocess)
     except (ValueError, TypeError, AttributeError):
-        return {}
+        return None
+    return None if spec.problem() is not None else spec

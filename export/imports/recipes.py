@@ -64,6 +64,7 @@ def as_is(model: ForeignModel) -> tuple[str, Recipe]:
         weights=model.weights,
         activations=model.activations,
         fast=True,
+        verbatim=True,
     )
     return name, recipe
 

@@ -49,9 +49,9 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     for package in importer.packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
-    task = _task(path, hints)
     sizes = None if hints.input is None else list(hints.input)
     model = _described(path, importer.describe, sizes, work)
+    task = _task(path, hints.task or model.hints.task)
     copied = work.folder / f"original{importer.suffixes[0]}"
     _in_own_process(importer.copy, path, copied, sizes)
     questions = Questions(path.name)
@@ -81,15 +81,15 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     )
 
 
-def _task(path: Path, hints: ModelHints) -> str:
-    if hints.task is None:
+def _task(path: Path, task: str | None) -> str:
+    if task is None:
         msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
         raise ConfigError(msg)
-    TASKS.find(hints.task)
-    if "text" in task_of(hints.task).input_kinds:
+    TASKS.find(task)
+    if "text" in task_of(task).input_kinds:
         msg = "text models cannot be imported: use task=tensor, which takes tokens, or export the Keras model"
         raise ConfigError(msg)
-    return hints.task
+    return task
 
 
 def _described(path: Path, function: str, sizes: list[int] | None, work: Workspace) -> ForeignModel:

@@ -305,6 +305,13 @@ def test_pictures_in_arrays_out(tmp_path):
         assert model(factories.picture()).result.arrays["scores"].shape == (3,)
 
 
+def test_a_quantised_file_is_bundled_byte_for_byte(tmp_path):
+    path = from_animals(tmp_path, "litert_wi8_ai8")
+    path.write_bytes(path.read_bytes() + b"appended")
+    bundle = imported(path, tmp_path / "m.orilla", hints={"task": "classify"})
+    assert bundle.read(bundle.manifest.variants[0].file) == path.read_bytes()
+
+
 def test_the_result_of_the_command_is_a_json_document(tmp_path, capsys):
     path, out = from_animals(tmp_path, "litert_wi8_ai8"), tmp_path / "m.orilla"
     assert main(["import", str(path), "--task", "classify", "--out", str(out), "--no-timing", "--json"]) == 0
@@ -337,9 +344,9 @@ def test_metadata_of_a_tflite_file_is_read(tmp_path, capsys):
 def test_properties_of_an_onnx_file_are_read(tmp_path):
     out = tmp_path / "m.onnx"
     assert main(["extract", str(ANIMALS.path), "onnx_fp32", "--out", str(out)]) == 0
-    bundle = imported(out, tmp_path / "m.orilla", hints={"task": "classify"})
-    assert bundle.manifest.labels == ("cat", "dog")
-    assert bundle.manifest.preprocess.is_raw
+    bundle = imported(out, tmp_path / "m.orilla", hints={})
+    assert (bundle.manifest.task, bundle.manifest.labels) == ("classify", ("cat", "dog"))
+    assert bundle.manifest.preprocess == ANIMALS.manifest.preprocess
 
 
 def test_an_import_without_timing_repeats_byte_for_byte(tmp_path):
