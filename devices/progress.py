@@ -23,7 +23,10 @@ class Progress(Protocol):
         """Report one line that stays visible."""
 
     def milestone(self, text: str) -> None:
-        """Report a result within `steps`, such as the loss of an epoch. It is not printed if a bar already shows it."""
+        """Report an intermediate result of a task that `steps` began, such as the loss of an epoch.
+
+        The result is not printed if a progress bar already shows it.
+        """
 
     def steps(self, title: str, total: int, completed: int = 0) -> AbstractContextManager[Advance]:
         """Begin a task of `total` steps, and return the function that advances it.

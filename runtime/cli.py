@@ -101,7 +101,7 @@ COMMANDS = {
     ),
     "import": Command(
         "orilla.export.import_cli",
-        "import a .tflite or .onnx file that another tool wrote as a bundle, and check it",
+        "make a bundle from a .tflite or .onnx file that another tool wrote, and check it",
         "orilla import detector.onnx --task detect --labels classes.txt --out detector.orilla",
         extra="export",
     ),

@@ -28,10 +28,10 @@ class MultiModel(Runner):
         """Return the stages that one loop runs for each frame.
 
         Args:
-            track: Settings of the tracker. Each detector gets a tracker of its own. If None, objects are not tracked.
+            track: Settings of the tracker. Each detector gets its own tracker. If None, objects are not tracked.
 
         Raises:
-            ConfigError: Objects shall be tracked, but no model is a detector.
+            ConfigError: `track` is set, but no model is a detector.
         """
         if track is not None and not any(model.finds_boxes for model in self._models.values()):
             msg = f"`track` needs a detector: none of {self.name} finds boxes"
@@ -78,7 +78,7 @@ class CascadeModel(Runner):
                 the tracked objects. If None, objects are not tracked.
 
         Raises:
-            ConfigError: Objects shall be tracked, but the first model is not a detector.
+            ConfigError: `track` is set, but the first model is not a detector.
         """
         return CascadeStages(self._first.stages(track=track), self._second.stages(), self._crop)
 
@@ -128,7 +128,7 @@ def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -
         first: Model for the whole frame.
         second: Model for each crop.
         crop: Function that receives the result of `first` and the frame, and returns boxes: left, top, right, bottom
-            in pixels. The default returns the bounding box of a segmentation.
+            in pixels. The default returns the boxes of a detector, or the bounding box of a segmentation.
 
     Raises:
         ConfigError: A model takes no images.

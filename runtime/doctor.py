@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The outcome of a trial run."""
+    """The result of a trial run."""
 
     name: str
     """Name of the engine, or `opencv`."""

@@ -49,7 +49,8 @@ class Model(Runner):
         """Number of inference threads of the engine."""
         self.name = bundle.path.name
         self.note: str | None = None
-        """One line that states the choice of `orilla tune`, or why it is not used. None if there is no such choice."""
+        """One line that states the choice of `orilla tune`, or the reason why it is not used. None if there is no
+        choice."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
         self._task = task_of(bundle.manifest.task)
@@ -129,7 +130,7 @@ class Model(Runner):
             color: Channel order of the images.
 
         Raises:
-            ConfigError: Objects shall be tracked, but the model is not a detector.
+            ConfigError: `track` is set, but the model is not a detector.
         """
         if track is None:
             return ModelStages(self._preprocessor, self._infer, self._decode, color=color)

@@ -47,7 +47,7 @@ class Runner(ABC):
     """
 
     name: str
-    """Name that messages show."""
+    """Name of the object in messages."""
     kind: Literal["image", "text", "tensor"]
     """Kind of the input."""
 
@@ -61,7 +61,7 @@ class Runner(ABC):
             track: Settings of the tracker. If None, objects are not tracked.
 
         Raises:
-            ConfigError: Objects shall be tracked, but no model is a detector.
+            ConfigError: `track` is set, but no model is a detector.
         """
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Runner(ABC):
     def listen(self, on_event: Callable[[str], None]) -> None:
         """Register a method that the inference thread calls with each event of an accelerator.
 
-        The registration ends when the object that the method belongs to is deleted.
+        The registration ends when the object to which the method belongs is deleted.
         """
         method = WeakMethod(on_event)
 
@@ -138,8 +138,9 @@ class Runner(ABC):
                 the function, so a function that refers to the stream keeps the loop running until the stream is
                 closed.
             record: Path of a recording to write for `orilla replay`. If None, nothing is recorded.
-            track: If True or settings, the objects of a detector get numbers that they keep from frame to frame, and
-                the settings may contain lines and zones at which objects are counted. Each stream counts for itself.
+            track: If True, or if given as settings, the objects of a detector get numbers that they keep from frame to
+                frame. The settings may contain lines and zones at which objects are counted. Each stream has its own
+                numbers and counts.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -147,8 +148,8 @@ class Runner(ABC):
 
         Raises:
             SourceError: The source does not exist.
-            ConfigError: The policy needs a frame rate, and the source has none; or objects shall be tracked, but the
-                model is not a detector.
+            ConfigError: The policy needs a frame rate, but the source has none; or `track` is set, but the model is not
+                a detector.
         """
         chosen = Policy.parse(policy) if isinstance(policy, str) else policy
         stages = self.stages(track=_settings(track=track))

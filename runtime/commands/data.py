@@ -28,10 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("list", "get", "show"),
-        help="list: list the published data sets; get: download one; show: show the contents of any data set",
+        help="list: list the published data sets; get: download one of them; show: show the contents of any data set",
     )
     parser.add_argument(
-        "name", nargs="?", help="name of a published data set; for show also any data set, as in orilla train --data"
+        "name",
+        nargs="?",
+        help="name of a published data set; for `show`, any data set, with the same values as for orilla train --data",
     )
 
 
@@ -59,7 +61,7 @@ class PublishedResult(CommandResult):
     """The published data sets, and the kinds of data sets that can be opened."""
 
     cache: str
-    """Folder of the downloads."""
+    """Folder in which downloaded data sets are stored."""
     published: dict[str, PublishedRow]
     """Data sets by name."""
     kinds: dict[str, KindRow]
@@ -90,12 +92,12 @@ class SplitRow:
     samples: int
     """Number of samples."""
     classes: dict[str, int]
-    """Number of samples of each class. Empty for a segmentation."""
+    """Number of samples of each class. Empty if samples do not have exactly one class."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRow:
-    """A value of a regression: its unit, which may be empty, and its lowest and highest number."""
+    """A value of a regression, with its unit, which may be empty, its minimum and its maximum."""
 
     unit: str
     low: float

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cascade",
         metavar="BUNDLE",
-        help="second model, which runs on the parts of the frame that the first model finds",
+        help="second model, which runs on the parts of the frame in which the first model finds something",
     )
     track_options.add_arguments(parser)
     parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
@@ -254,7 +254,7 @@ class _Run:
         )
 
     def _process(self, stream: Stream, sinks: list[Sink]) -> int:
-        """Give each answer to the sinks. Return the number of answers."""
+        """Pass each answer to the sinks. Return the number of answers."""
         count = 0
         try:
             for tick in stream:
@@ -270,7 +270,7 @@ class _Run:
             # An interrupt is the normal end of a camera loop, so the recording is kept.
             pass
         finally:
-            stream.close()  # Closing also marks the last answer as done.
+            stream.close()  # Closing the stream also marks the last answer as done.
         return count
 
     @staticmethod

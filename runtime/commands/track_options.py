@@ -18,26 +18,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track",
         action="store_true",
-        help="give the objects of a detector numbers that they keep from frame to frame",
+        help="track the objects of a detector: give each a number that it keeps from frame to frame",
     )
     parser.add_argument(
         "--count-line",
         metavar="NAME=x1,y1,x2,y2",
         action="append",
-        help="count the objects that cross a line, in fractions of the frame; `in` is from its left to its right side "
-        "as seen from its start; may be repeated; implies --track",
+        help="count objects that cross a line, given in fractions of the frame; `in` is from its left to its right "
+        "side as seen from its start; may be repeated; implies --track",
     )
     parser.add_argument(
         "--zone",
         metavar="NAME=x1,y1,x2,y2,x3,y3,...",
         action="append",
-        help="count the objects that are in a zone and that enter it, in fractions of the frame; may be repeated; "
+        help="count the objects that are in a zone or enter it, given in fractions of the frame; may be repeated; "
         "implies --track",
     )
     parser.add_argument(
         "--count-at",
         choices=("bottom", "centre"),
-        help="point of a box that crosses lines and enters zones (default: bottom, the middle of the lower edge); "
+        help="point of a box that counts at lines and zones (default: bottom, the middle of the lower edge); "
         "implies --track",
     )
     parser.add_argument(
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="max_gap_s",
         metavar="SECONDS",
         type=float,
-        help="time for which an object keeps its number while it is not found (default: 1); implies --track",
+        help="time in seconds for which an object keeps its number while it is not found (default: 1); implies --track",
     )
     parser.add_argument(
         "--track-any-class",
@@ -70,7 +70,7 @@ def track_of(arguments: argparse.Namespace) -> Track | None:
     given = {name: value for name, value in chosen.items() if value not in (None, {})}
     if not given and not arguments.track:
         return None
-    # Imported here, so that a loop without tracking starts without it.
+    # The tracker is imported only here, so that a loop without tracking starts faster.
     from orilla.runtime.tracking.track import Track
 
     return Track(**given)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def track_of(arguments: argparse.Namespace) -> Track | None:
 def counts_of(result: Result) -> dict[str, object]:
     """Return the counts of all lines and zones as a JSON document.
 
-    For several models, the document contains the counts of each model by its name.
+    If there are several models, the document contains the counts of each model by its name.
     """
     from orilla.runtime.tracking.result import TrackedDetection
 
@@ -120,7 +120,7 @@ def _named(option: str, values: list[str]) -> dict[str, tuple[Point, ...]]:
         except ValueError:
             numbers = []
         if not equals or not name or not numbers or len(numbers) % 2:
-            msg = f"{option} {value}: must be a name and pairs of fractions, as in {name or 'gate'}=0.1,0.6,0.9,0.6"
+            msg = f"{option} {value}: must be a name and points in fractions, as in {name or 'gate'}=0.1,0.6,0.9,0.6"
             raise ConfigError(msg)
         if name in named:
             msg = f"{option} {value}: the name {name} is given twice"

@@ -35,7 +35,7 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
     for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:
         console.print_line(line)
     if manifest.report.timed_on:
-        console.print_line(f"times: {manifest.report.timed_on}, variants interleaved")
+        console.print_line(f"times measured on {manifest.report.timed_on}, with the variants interleaved")
 
 
 def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
@@ -98,7 +98,7 @@ def _check_remarks(check: Check, sample_count: int) -> list[str]:
     remarks = []
     if check.metrics.get("objects") == 0:
         remarks.append(
-            "the original finds no object in the data, so map says little: use --validation with images of objects"
+            "the original model finds no object, so map means little: use --validation with images of objects"
         )
     if check.saturated > MAX_SATURATED:
         remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the limits of its range")

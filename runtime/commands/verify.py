@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        help="also measure the accuracy on this data set, as in orilla train --data (the split val, else test)",
+        help="also measure the accuracy on this data set (its split val, else test); values as for orilla train --data",
     )
     parser.add_argument("--variant", help="verify only this variant (default: all)")
     parser.add_argument("--engine", help="engine, as listed by orilla devices (default: each variant's own)")

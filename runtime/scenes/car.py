@@ -1,4 +1,4 @@
-"""A car on the road of a drive: its pose, its motion, and the steering with which an exact driver keeps the lane."""
+"""A simulated car on the road of a drive: its pose, its motion, and the exact steering that keeps the lane."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WHEELBASE_M = 2.7
 """Distance between the axles in metres."""
 CAR_WIDTH_M = 1.8
 LANE_M, LANE_WIDTH_M = 1.75, 3.5
-"""Distance of the lane's centre from the road's centre, and width of the lane, in metres. The lane is the right one."""
+"""Distance of the right lane's centre from the road's centre, and width of the lane, in metres."""
 DEPARTURE_M = (LANE_WIDTH_M - CAR_WIDTH_M) / 2
 """Distance of the car from the lane's centre at which a wheel leaves the lane, in metres."""
 
 LOOKAHEAD_M = 12.0
-"""Distance of the point on the lane at which the exact driver aims, in metres."""
+"""Distance in metres to the point on the lane's centre at which `exact_steering_deg` aims."""
 MAX_STEERING_DEG = 8.0
-"""Largest steering angle of the front wheels in degrees, to each side."""
+"""Maximum steering angle of the front wheels to each side, in degrees."""
 
 SPEED_MPS = 12.0
 
@@ -31,7 +31,7 @@ SPEED_MPS = 12.0
 def lane_drive(seed: int) -> Drive:
     """Return the drive of a car with a fixed camera on a road with two lanes and little traffic.
 
-    Road, light and weather differ from seed to seed as in `Drive.from_seed`.
+    Road, light and weather depend on the seed, as in `Drive.from_seed`.
     """
     return replace(
         Drive.from_seed(seed),
@@ -62,11 +62,11 @@ class Car:
         return self.pose.offset_m - LANE_M
 
     def view(self, size_hw: tuple[int, int]) -> View:
-        """Return what the camera sees, in an image of this height and width in pixels."""
+        """Return the view of the camera for an image of this height and width in pixels."""
         return View(self.drive, self.time_s, *size_hw, self.pose)
 
     def exact_steering_deg(self) -> float:
-        """Return the steering that leads to the lane's centre at `LOOKAHEAD_M`, in degrees, positive to the right.
+        """Return the steering angle in degrees that leads to the lane's centre at `LOOKAHEAD_M`, positive to the right.
 
         Source: Coulter, "Implementation of the Pure Pursuit Path Tracking Algorithm" (1992).
         """
@@ -77,7 +77,7 @@ class Car:
         return max(-MAX_STEERING_DEG, min(MAX_STEERING_DEG, angle))
 
     def advance(self, steering_deg: float, seconds: float) -> None:
-        """Drive on for a short time with a steering angle in degrees, positive to the right."""
+        """Move the car for a short time with a steering angle in degrees, positive to the right."""
         angle = math.radians(max(-MAX_STEERING_DEG, min(MAX_STEERING_DEG, steering_deg)))
         way = self.drive.speed_mps * seconds
         turn = math.tan(angle) / WHEELBASE_M - curvature_at(self.drive, self.time_s)
@@ -88,7 +88,7 @@ class Car:
 
 
 class LaneFigures(NamedTuple):
-    """How well a car kept its lane."""
+    """Figures that describe how well a car kept its lane."""
 
     rms_m: float
     """Root mean square of the distance from the lane's centre in metres."""
@@ -98,7 +98,7 @@ class LaneFigures(NamedTuple):
 
 
 def lane_figures(offsets_m: Sequence[float]) -> LaneFigures:
-    """Return how well a car kept its lane.
+    """Return figures that describe how well a car kept its lane.
 
     Args:
         offsets_m: Distances from the lane's centre in metres, in the order of time.

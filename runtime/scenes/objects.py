@@ -14,9 +14,9 @@ KINDS = ("vehicle", "tree", "building")
 """Names of the kinds of objects."""
 
 MIN_SIDE = 4
-"""An object is not clear if its visible box is narrower or lower than this number of pixels."""
+"""Minimum width and height of the visible box of a clear object, in pixels."""
 MIN_VISIBLE = 0.35
-"""An object is not clear if less than this share of it is visible."""
+"""Minimum visible share of a clear object."""
 
 
 class VisibleObject(NamedTuple):
@@ -28,7 +28,7 @@ class VisibleObject(NamedTuple):
     clear: bool
     """False if the object is very small or mostly hidden. Such objects cannot be found reliably."""
     identity: tuple[int, ...]
-    """Numbers that are the same in all images of a drive. They differ from those of other objects of the same kind."""
+    """Numbers that identify the object among those of its kind. They are the same in all images of a drive."""
 
 
 class _NumberedCanvas(Canvas):
@@ -45,7 +45,7 @@ class _NumberedCanvas(Canvas):
 def visible_objects(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)) -> list[VisibleObject]:
     """Return the objects in the image that `render` returns for the same arguments, from far to near."""
     view = View(Drive.from_seed(seed), time_s, *size_hw)
-    # A number must fit into one byte, so at most 254 objects are drawn. A scene has about fifty.
+    # A number must fit into one byte, so at most 254 objects are drawn. A scene has about fifty objects.
     things = sorted(things_near(view), key=lambda thing: -thing.z)[-254:]
     canvas = _NumberedCanvas(*size_hw)
     alone: list[int] = []

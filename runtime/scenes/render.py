@@ -22,7 +22,7 @@ def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)
 
 
 def render_view(view: View) -> tuple[Image, Labels]:
-    """Render one view. The result is that of `render`."""
+    """Render one view. The result has the same form as that of `render`."""
     image, labels = draw_ground(view)
     canvas = Canvas(image, labels)
     for thing in sorted(things_near(view), key=lambda thing: -thing.z):

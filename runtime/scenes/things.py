@@ -60,7 +60,7 @@ class Thing:
     tall: float
     color: Color
     identity: tuple[int, ...] = ()
-    """Numbers that are the same in all images of a drive. They differ from those of other objects of the same kind."""
+    """Numbers that identify the object among those of its kind. They are the same in all images of a drive."""
 
     def paint(self, view: View, canvas: Canvas) -> None:
         """Draw the object as the camera sees it, with haze."""
@@ -149,7 +149,7 @@ def things_near(view: View) -> list[Thing]:
         speed = drive.speed_mps * rng.uniform(0.6, 1.3) * (1 if number >= drive.lanes / 2 else -1)
         for order in range(rng.poisson(drive.traffic)):
             start = rng.uniform(5, 105)
-            # A vehicle that is left behind is followed by another one ahead, and the other way round.
+            # A vehicle that leaves the range of 5 to 105 metres is replaced by a new vehicle at the other end.
             lap, z = divmod(start + (speed - drive.speed_mps) * (view.travel - 1000) / drive.speed_mps, 100)
             z += 5
             u = -drive.half_width_m + (number + 0.5) * lane + rng.uniform(-0.3, 0.3)

@@ -13,12 +13,12 @@ from orilla.runtime.sinks.registry import sink_opener
 from orilla.runtime.sinks.sink import Sink
 
 SIZES_HW = ((48, 64), (30, 50), (480, 640))
-"""Heights and widths of the frames of a changing source, in pixels."""
+"""Heights and widths in pixels of successive frames. The size changes so that the checks cover this case."""
 
 
 @dataclass(frozen=True, slots=True)
 class SinkCase:
-    """A sink, and the answers that it receives."""
+    """A test case for a sink: its specification, and the answers that it receives."""
 
     spec: str
     """Specification of the sink, as for `--sink`."""
@@ -32,7 +32,7 @@ class SinkCase:
         return sink_opener(self.spec)(25.0)
 
     def ticks(self) -> list[Tick]:
-        """Return ticks with frames of changing size."""
+        """Return ticks whose frames have different sizes."""
         rng, ticks = np.random.default_rng(1), []
         for index, size_hw in enumerate(SIZES_HW):
             frame = Frame(index, rng.integers(0, 256, (*size_hw, 3), np.uint8), 1_000_000 * index)
@@ -42,7 +42,7 @@ class SinkCase:
 
 
 def writes_one_whole_file(case: SinkCase) -> None:
-    """The sink takes ticks of changing size. Its file appears when the loop has ended."""
+    """Check that the sink accepts frames of different sizes, and that its file appears only when the loop has ended."""
     sink = case.open()
     for tick in case.ticks():
         assert sink.write(tick) is True, "`write` ended the loop"
@@ -54,7 +54,7 @@ def writes_one_whole_file(case: SinkCase) -> None:
 
 
 def discards_an_incomplete_file(case: SinkCase) -> None:
-    """The sink leaves no file if the loop ended with an error."""
+    """Check that the sink leaves no file if the loop ended with an error."""
     sink = case.open()
     sink.write(case.ticks()[0])
     sink.close(complete=False)
@@ -63,4 +63,4 @@ def discards_an_incomplete_file(case: SinkCase) -> None:
 
 
 CHECKS: tuple[Callable[[SinkCase], None], ...] = (writes_one_whole_file, discards_an_incomplete_file)
-"""The checks of a sink."""
+"""The checks that every sink must pass."""

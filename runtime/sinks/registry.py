@@ -10,7 +10,7 @@ from orilla.runtime.sinks.sink import Opener, Sink
 
 
 class SinkKind(NamedTuple):
-    """A kind of sink: how a user specifies it, and which module opens it."""
+    """A kind of sink, with the form of its specification and the module that opens it."""
 
     usage: str
     """Specification that the user types, for help and messages. The part in `[...]` is optional."""

@@ -59,7 +59,7 @@ class Video:
         return True
 
     def _repeats(self, tick: Tick) -> int:
-        """Return how many times an image must be written for the video to catch up with the source.
+        """Return the number of times that an image must be written so that the video catches up with the source.
 
         For a live source, this depends on the capture times, and for a recorded source, on the frame numbers. If a
         source has no frame rate, each image is written once.

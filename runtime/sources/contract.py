@@ -17,12 +17,15 @@ COUNT = 6
 
 @dataclass(frozen=True, slots=True)
 class SourceCase:
-    """A source of at least one frame. Each time it is opened, it must deliver the same frames."""
+    """A test case for a source.
+
+    The source must have at least one frame, and deliver the same frames each time it is opened.
+    """
 
     spec: str
     """Specification of the source, as for `--source`."""
     ends: bool = True
-    """True if the source ends soon."""
+    """True if the source ends after a small number of frames."""
 
     def open(self) -> Source:
         """Open the source."""
@@ -30,7 +33,7 @@ class SourceCase:
 
 
 def delivers_numbered_and_stamped_images(case: SourceCase) -> None:
-    """Frames are counted from 0, have increasing time stamps, and are BGR images."""
+    """Check that frames are counted from 0, have increasing time stamps, and are BGR images."""
     source = case.open()
     assert isinstance(source.live, bool)
     assert source.rate_hz is None or source.rate_hz > 0
@@ -51,7 +54,7 @@ def delivers_numbered_and_stamped_images(case: SourceCase) -> None:
 
 
 def stays_at_its_end(case: SourceCase) -> None:
-    """After the last frame, every read returns None."""
+    """Check that every read after the last frame returns None."""
     if not case.ends:
         return
     source = case.open()
@@ -62,7 +65,7 @@ def stays_at_its_end(case: SourceCase) -> None:
 
 
 def can_be_opened_twice(case: SourceCase) -> None:
-    """Two open sources do not disturb each other."""
+    """Check that two open sources do not disturb each other."""
     first, second = case.open(), case.open()
     image = _image(first).copy()
     _image(second)
@@ -83,4 +86,4 @@ CHECKS: tuple[Callable[[SourceCase], None], ...] = (
     stays_at_its_end,
     can_be_opened_twice,
 )
-"""The checks of a source."""
+"""The checks that every source must pass."""

@@ -48,7 +48,7 @@ class MotionJpeg:
     Args:
         name: Name of the camera in messages.
         response: The server's response.
-        timeout_s: Timeout of the connection in seconds, as quoted in messages.
+        timeout_s: Timeout of the connection in seconds. It is used only in messages.
     """
 
     live = True

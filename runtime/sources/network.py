@@ -51,7 +51,7 @@ class NetworkStream:
     Args:
         name: Name of the camera in messages.
         capture: The opened stream.
-        read_ms: Timeout for each frame in milliseconds, as quoted in messages.
+        read_ms: Timeout of `capture` for each frame in milliseconds. It is used only in messages.
     """
 
     live = True
@@ -106,7 +106,7 @@ class NetworkStream:
             return bool(self._capture.grab())
         began_ns = now_ns()
         wait_s = NEW_SHARE / (self.rate_hz or DEFAULT_RATE_HZ)
-        waited = not self._capture.grab()  # The first frame always takes long.
+        waited = not self._capture.grab()  # The first frame always takes a long time.
         while not waited:
             started_ns = now_ns()
             if not self._capture.grab():

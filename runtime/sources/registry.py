@@ -17,13 +17,13 @@ ANIMATED = ".gif"
 
 
 class SourceKind(NamedTuple):
-    """A kind of source: how its specification is recognised, and which module opens the source."""
+    """A kind of source, with a function that recognises its specification and the module that opens the source."""
 
     example: str
     """Example or description of a specification, for messages."""
     recognises: Callable[[str], bool]
-    """Function that returns True if a specification is of this kind. It is not called for a plug-in: its specification
-    is always `NAME` or `NAME:ARGUMENT`."""
+    """Function that returns True if a specification is of this kind. It is not called for a plug-in, whose
+    specification is always `NAME` or `NAME:ARGUMENT`."""
     module: str
     """Module whose `open_source(spec)` opens the source: its name in the folder `sources`, or its full name for a
     plug-in."""
@@ -136,4 +136,4 @@ INPUT_SOURCES = {
     "image": InputSources(open_source, _wrap_images),
     "text": InputSources(_open_texts, _wrap_texts),
 }
-"""Functions by the kind of a model's input. A model that takes named arrays has no sources."""
+"""The functions for each kind of model input. There are no sources for models that take named arrays."""

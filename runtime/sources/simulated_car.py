@@ -1,4 +1,4 @@
-"""Source for a closed loop: the camera of a simulated car, which drives where the answers steer it."""
+"""Source for closed-loop tests: the camera of a simulated car, whose steering the answers control."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from orilla.runtime.sources.source import SLICE_S, now_ns
 
 RATE_HZ = 20.0
 SIZE_HW = (120, 160)
-"""Height and width of the images in pixels. They are those of the data set `scene_steering`."""
+"""Height and width of the images in pixels, which are the same as in the data set `scene_steering`."""
 
 
 class SimulatedCar:
-    """Delivers what the camera of a car sees. After each frame it waits for `steer`, however long the answer takes.
+    """Delivers the images of a car's camera.
+
+    After each frame, the simulation waits for a call of `steer`, however long it takes.
 
     The time of the simulation is therefore independent of the speed of the machine, and a drive can be repeated.
-    It is not a source for the command line, because somebody must call `steer`.
+    The command line does not offer this source, because a program must call `steer`.
 
     Args:
-        car: The car. Only the source moves it.
+        car: The car. Only this source may move it.
         frames: Number of frames of the drive.
         size_hw: Height and width of the images in pixels.
     """
@@ -38,13 +40,16 @@ class SimulatedCar:
         self._changed = threading.Condition()
 
     def steer(self, angle_deg: float) -> None:
-        """Set the steering angle until the next frame, in degrees, positive to the right. Any thread may call this."""
+        """Set the steering angle in degrees until the next frame, positive to the right.
+
+        Any thread may call this method.
+        """
         with self._changed:
             self._steering_deg = angle_deg
             self._changed.notify()
 
     def read(self) -> Frame | Event | None:
-        """Drive on with the last steering angle, and return the next frame, or None at the end of the drive.
+        """Move the car with the last steering angle, and return the next frame, or None at the end of the drive.
 
         If there is no new steering angle yet, return the event `waiting`.
         """

@@ -31,7 +31,7 @@ MAX_LABEL_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What the metadata says. Empty values and None mean that the metadata does not say it."""
+    """Content of the metadata. A value is empty or None if the metadata does not state it."""
 
     name: str
     description: str
@@ -40,7 +40,7 @@ class ModelMetadata:
     mean: tuple[float, ...]
     """Mean of the first input."""
     std: tuple[float, ...]
-    """Standard deviation of the first input. The network takes `(pixel - mean) / std`."""
+    """Standard deviation of the first input. The input of the network is `(pixel - mean) / std`."""
     color: Literal["rgb", "grey"] | None
 
 
@@ -94,7 +94,7 @@ def _labels(data: bytes, name: str) -> tuple[str, ...]:
 
 
 class _Table:
-    """A table of a FlatBuffer, whose fields are read by their number."""
+    """A table of a FlatBuffer. Its fields are read by their numbers."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
@@ -140,5 +140,5 @@ class _Table:
 
     def _check(self, count: int) -> None:
         if count * 4 > len(self._table.Bytes):
-            msg = f"a vector has {count} elements, which the file cannot contain"
+            msg = f"a vector has {count} elements, which is more than the file can contain"
             raise ValueError(msg)

@@ -1,6 +1,7 @@
 """Run one benchmark on another machine.
 
-The steps are: find a Python, copy the code and the bundle, run `orilla doctor` and `orilla verify`, measure.
+The steps are: find a Python interpreter, copy the code and the bundle, run `orilla doctor` and `orilla verify`, and run
+the benchmark.
 """
 
 from __future__ import annotations

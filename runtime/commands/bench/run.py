@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="source of the loop (default: the golden frames, 30 per second)")
     parser.add_argument("--policy", help="policy of the loop: latest, every, rate:HZ or deadline:MS")
     parser.add_argument("--soak", action="store_true", help="measure until the temperature is steady")
-    parser.add_argument("--data", help="also measure the accuracy on this data set, as in orilla train --data")
+    parser.add_argument(
+        "--data", help="also measure the accuracy on this data set (same values as for orilla train --data)"
+    )
     parser.add_argument("--out", type=Path, metavar="F.json", help="file to write the result to")
     parser.add_argument(
         "--history",

@@ -387,7 +387,7 @@ def test_the_options_become_settings():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--count-line", "gate"], "--count-line gate: must be a name and pairs of fractions"),
+        (["--count-line", "gate"], "--count-line gate: must be a name and points in fractions"),
         (["--count-line", "gate=1,2,x,3"], "--count-line gate=1,2,x,3: must be"),
         (["--count-line", "gate=0,0,1"], "as in gate=0.1,0.6,0.9,0.6"),
         (["--count-line", "a=0,0,1,1", "--count-line", "a=0,0,1,0"], "the name a is given twice"),
