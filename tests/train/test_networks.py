@@ -12,7 +12,8 @@ from orilla.train.models.blocks import load_by_name
 
 
 @pytest.mark.parametrize(
-    "model", [name for name in MODELS if name not in ("segment", "road", "detect", "vgg-features", "vgg16-features")]
+    "model",
+    [name for name in MODELS if name not in ("segment", "road", "detect", "regress", "vgg-features", "vgg16-features")],
 )
 def test_every_model_takes_raw_input_and_gives_probabilities(model):
     plan = load_plan(model)
