@@ -20,7 +20,7 @@ HEADER = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The content of a TOML file, together with its text, in which the line numbers of errors are found."""
+    """The content of a TOML file, and its text, which is used to find the line numbers of errors."""
 
     path: Path
     text: str

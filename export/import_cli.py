@@ -74,7 +74,7 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--resize", help="how images are resized to the input: stretch, letterbox, crop or none")
     group.add_argument("--interpolation", help="interpolation method, such as linear or pil-bilinear")
     group.add_argument("--fill", type=int, help="value of a letterbox's border, 0-255 (default: 0)")
-    group.add_argument("--anchor", help="place of the image in a letterbox: center or top-left (default: center)")
+    group.add_argument("--anchor", help="position of the image in a letterbox: center or top-left (default: center)")
     group.add_argument("--rounding", help="how the size of the image in a letterbox is rounded: nearest or down")
     group.add_argument(
         "--crop-fraction", type=float, help="part of the shorter side that a crop keeps, such as 0.875 (default: 1)"

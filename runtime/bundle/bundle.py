@@ -117,10 +117,10 @@ def check_new(path: Path) -> None:
         msg = f"{path}: the name of a bundle must end in .orilla, or have no suffix for a folder"
         raise ConfigError(msg)
     if path.suffix == "" and path.is_file():
-        msg = f"{path} is a file that exists: remove it, or give another name"
+        msg = f"the file {path} already exists: remove it, or choose another name"
         raise ConfigError(msg)
     if path.is_dir():
-        msg = f"{path} is a folder that exists: remove it, or give another name"
+        msg = f"the folder {path} already exists: remove it, or choose another name"
         raise ConfigError(msg)
     check_writable(path)
 

@@ -47,7 +47,8 @@ class ReplayCheck(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the verdict."""
-        verdict = "the same" if self.first_difference is None else f"different from decision {self.first_difference} on"
+        first = self.first_difference
+        verdict = "the same" if first is None else f"they differ, starting at decision {first}"
         console.print_line(f"{self.decision_count} decisions under {self.policy}: {verdict}")
 
 

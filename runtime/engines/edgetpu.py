@@ -253,7 +253,7 @@ def try_library() -> str:
     Raise `EngineError` on failure.
     """
     _delegate(litert.runtime()[1])
-    return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
+    return f"{edgetpu_library() or LIBRARY} (Edge TPU found)"
 
 
 def _open(data: bytes, threads: int, binding: Binding) -> litert.LiteRTSession:

@@ -81,7 +81,7 @@ class Slot(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Binding:
-    """How the names and pixel values of a bundle map to those of a model file."""
+    """Mapping between the names and pixel values of a bundle and those of a model file."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Maps the name of each input in the model file to its name in the bundle. Inputs whose names are equal can be left

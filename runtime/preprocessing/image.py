@@ -186,7 +186,8 @@ class Preprocess(
             if len(values) not in (1, self.channels):
                 return f"`{name}` has {len(values)} values: expected 1 or {self.channels}"
             if not all(math.isfinite(value) and abs(value) <= MAX_LEVEL for value in values):
-                return f"`{name}` is {_numbers(values)}: out of range"
+                expected = f"expected finite numbers with an absolute value of at most {MAX_LEVEL:.0f}"
+                return f"`{name}` is {_numbers(values)}: {expected}"
         if not all(value >= 1 / MAX_LEVEL for value in self.std):
             return f"`std` is {_numbers(self.std)}: expected numbers above 0"
         return None

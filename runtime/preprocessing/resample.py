@@ -135,7 +135,8 @@ class _Axis:
     needed: slice
     """The part of the axis that the result depends on."""
     blocks: tuple[tuple[slice, slice, Floats], ...]
-    """For each block, the part of the result, the part of `needed` and the weights `[result,needed]`."""
+    """One tuple per block: the slice of the result, the slice of `needed` that it depends on, and the weight matrix
+    `[result,needed]`."""
 
     def apply_down(self, image: Floats, out: Floats) -> None:
         """Resize the first axis of an image `[rows,values]`."""

@@ -55,7 +55,7 @@ def describes_itself(case: TaskCase) -> None:
     task = case.task
     for text in (task.name, task.metric, task.metric_title, task.decision):
         assert text
-        assert text == text.strip(), f"{text!r} must be a non-empty string without spaces at its ends"
+        assert text == text.strip(), f"{text!r} must be a non-empty string without leading or trailing whitespace"
     assert task.input_kinds, "`input_kinds` is empty: name at least one kind of input"
     assert set(task.input_kinds) <= KINDS, f"input_kinds={task.input_kinds}: each kind must be one of {sorted(KINDS)}"
     assert task.golden_candidates >= 1

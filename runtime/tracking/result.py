@@ -14,7 +14,7 @@ ZONE_COLOR = palette(2)[1]
 
 
 class TrackedDetection(Detection, frozen=True):
-    """The objects that a detector found in a frame, with their track numbers and the counts of lines and zones."""
+    """The objects that a detector found in a frame, with their track numbers, and object counts per line and zone."""
 
     counts: Mapping[str, Count]
     """Counts since the start of the stream, by the name of the line or zone."""

@@ -24,7 +24,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MIN_IOU = 0.2
-"""Minimum IoU of a prediction and a box, with or without enlargement. Source: Zhang et al. (maximum distance 0.8)."""
+"""Minimum IoU at which a prediction is matched with a box with a high score, whether or not the two are enlarged first.
+Equals the maximum distance (1 - IoU) of 0.8 in Zhang et al."""
 MIN_IOU_LOW = 0.5
 """Minimum IoU of a prediction and a box with a low score. Source: Zhang et al."""
 GROWTH = 2.0

@@ -27,7 +27,8 @@ def network(model):
     plan = load_plan(model)
     if plan.task == "detect":
         built = plan.build(NetworkOptions(len(BOXED), (SIDE, SIDE), width=0.35))
-        # Without batch-norm statistics, the features are so small that the bias of the scores would exceed int32.
+        # Without updated batch-norm statistics, the features are so small that the quantised bias of the scores would
+        # overflow int32.
         for _ in range(60):
             built.model(np.random.default_rng(0).uniform(0, 255, (4, SIDE, SIDE, 3)), training=True)
         return built.deployed

@@ -151,7 +151,7 @@ def yolo_anchors(formula: str = "exponential") -> Encoded:
 
 
 def ssd() -> Encoded:
-    """Write the box as TensorFlow Lite's operator `TFLite_Detection_PostProcess` does."""
+    """Encode the known box as the outputs of TensorFlow Lite's operator `TFLite_Detection_PostProcess`."""
     height, width = HW
     boxes = np.zeros((10, 4), np.float32)
     boxes[0] = [BOX[1] / height, BOX[0] / width, BOX[3] / height, BOX[2] / width]

@@ -5,7 +5,7 @@
     python tests/perf/keep_lane.py lane.orilla            each variant on ten drives of 20 seconds
     python tests/perf/keep_lane.py lane.orilla --json     {"drives": 10, "drivers": {"exact": {"rms_m": …}, …}}
 
-No drive is in the data set `scene_steering`. Each drive starts 0.6 m beside the lane's centre, on alternating sides.
+No drive is in the data set `scene_steering`. Each drive starts 0.6 m off the lane's centre, on alternating sides.
 `rms_m` and `max_m` are distances from the centre after the first three seconds. The driver `exact` knows the position
 of the car, and `straight` never steers. The model runs in the camera loop, and the simulation waits for each answer, so
 the figures do not depend on the speed of the machine.

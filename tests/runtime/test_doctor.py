@@ -13,7 +13,10 @@ from orilla.runtime.cli import main
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
-    """Return a function that replaces an installed package in the process that imports the engine."""
+    """Return a function that shadows an installed package with a module of the given source, in subprocesses.
+
+    The subprocesses find the module through `PYTHONPATH`.
+    """
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
 
     def plant(name, text):

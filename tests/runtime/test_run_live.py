@@ -62,7 +62,7 @@ def test_a_recording_and_its_replay(tiny_bundle, clip, tmp_path):
     recording.write_text("\n".join(line for number, line in enumerate(lines) if number != gone) + "\n")
     differs = orilla("replay", recording)
     assert differs.returncode == 1
-    assert "different from decision" in differs.stdout
+    assert "they differ, starting at decision" in differs.stdout
 
 
 def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):

@@ -30,7 +30,7 @@ from orilla.train.options import TrainOptions
 EVALUATE_EVERY = 5
 
 SOFTMAX = Decoding(activation="softmax")
-"""Settings of a network for several classes, which outputs logits."""
+"""Decoding settings for a multi-class network that outputs logits."""
 
 
 def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:

@@ -206,7 +206,7 @@ class EstimateResult(BenchResult):
         ]
         title = f"estimate for {self.predictions[0].device}, using all its cores"
         note = (
-            "ESTIMATE: nothing was measured on that device; the span shows the largest errors of such estimates "
-            "for models with published figures"
+            "ESTIMATE: nothing was measured on that device; the span is the estimate divided and multiplied by "
+            "the largest error found for models with published figures"
         )
         return [(title, ["variant", "p50 ms", "span", "from"], rows)], [note]

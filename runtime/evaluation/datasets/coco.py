@@ -72,7 +72,7 @@ class Coco(Boxed):
             files: For each annotation file, a tuple of its split or an empty string, the file, and the folder of its
                 images.
             top: Folder of the data set.
-            path: Path with which it was opened.
+            path: Path that the user gave for the data set.
         """
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and boxes in {name}", "not stated")

@@ -25,7 +25,7 @@ MAX_OFFSET_M, MAX_HEADING_RAD = 1.3, math.radians(4)
 
 
 class SceneSteering(Scenes):
-    """Images of a car's camera with the steering angle, and the distance of the car from the lane's centre."""
+    """Images from a car's camera, with the steering angle and the distance of the car from the lane's centre."""
 
     source = Source("scene_steering", "Orilla's procedural road scenes from a car, with steering", "Apache-2.0")
     task = "regress"

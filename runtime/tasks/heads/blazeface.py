@@ -43,7 +43,7 @@ VALUES = 16
 
 
 class BlazeFace(Head):
-    """The outputs `boxes [A,16]` and `scores [A,1]`."""
+    """Detector head with the outputs `boxes [A,16]` and `scores [A,1]`, as in BlazeFace."""
 
     name = "blazeface"
     title = "boxes [A,16], scores [A,1]: MediaPipe's face detectors"

@@ -56,8 +56,8 @@ class NmsInGraph(Head):
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
         """Recognise three outputs, or one output `[N,6]` or `[N,7]`.
 
-        An output with one row per grid cell has another layout. The shape does not determine the order of seven
-        columns, but `refine` does.
+        An output with one row per grid cell is not recognised, because it has not passed NMS. For seven columns, the
+        shape does not determine their order; `refine` determines it from the values.
         """
         bared = bare_shapes(shapes)
         if len(bared) == 3:

@@ -22,7 +22,7 @@ class Metrics(Protocol):
 
 @runtime_checkable
 class HasConfusion(Protocol):
-    """Metrics that count how often each class is taken for each other class."""
+    """Metrics that include a confusion matrix."""
 
     def confusion(self) -> NDArray[np.int64]:
         """Return the number of samples by true class (row) and predicted class (column), `[C,C]`."""

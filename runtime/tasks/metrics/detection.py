@@ -39,7 +39,8 @@ class BoxTruth:
     classes: NDArray[np.int64]
     """Indices of the classes, `[N]`."""
     crowd: Bools
-    """True for boxes around groups of objects ("crowds"), `[N]`. A detection in a crowd is neither right nor wrong."""
+    """True for boxes around groups of objects ("crowds"), `[N]`. A detection that matches only a crowd is neither
+    a true nor a false positive."""
     frame_hw: tuple[int, int] | None = None
     """Height and width of the image in pixels. If None, the boxes are in pixels of the network's input."""
 
