@@ -14,7 +14,7 @@ help:
 	@echo "make test-slow   tests that take many seconds and rarely fail"
 	@echo "make coverage    all tests except the slow ones; fails if the test coverage is too low"
 	@echo "make docs    build the documentation with the API reference in build/site"
-	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow; downloads both"
+	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow, and import PyTorch networks; downloads both"
 	@echo "make test-engines   the contract tests of the engines with tflite_runtime and OpenVINO, in separate environments"
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
 	@echo "make lint    check format, style, types, imports and banned words"
@@ -63,8 +63,8 @@ docs: $(STAMP) build/typing
 	@echo "the documentation is in build/site/index.html"
 
 test-backends: $(STAMP)
-	$(BIN)/python -m pip install --quiet -e ".[dev,backends]"
-	$(BIN)/python -m pytest tests/train/test_backends.py
+	$(BIN)/python -m pip install --quiet -e ".[dev,backends,torch]"
+	$(BIN)/python -m pytest tests/train/test_backends.py tests/export/test_import_torch.py tests/contract/test_importers.py
 
 # These engines need separate environments: tflite_runtime needs numpy 1, and OpenVINO's build replaces ONNX Runtime.
 test-engines: wheel

@@ -90,7 +90,10 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
         + "; ".join(f"{name} for {about}" for name, about in COLORS.items()),
     )
     foreign.add_argument(
-        "--input", metavar="HxW|T", help="sizes of the input axes that the model does not fix, such as 224x224 or 200"
+        "--input",
+        metavar="SIZES",
+        help="sizes of the input axes that the model does not fix, such as 224x224 or 200; of a PyTorch network "
+        "MODULE:OBJECT, all sizes of a sample, such as 3x224x224",
     )
     if not vocabulary:
         return
@@ -255,6 +258,6 @@ def sizes_of(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}", text):
-        msg = f"--input {text}: give height and width as in 224x224, or a length as in 200"
+        msg = f"--input {text}: give height and width as in 224x224, a length as in 200, or three sizes as in 3x224x224"
         raise ConfigError(msg)
     return tuple(map(int, text.split("x")))

@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `orilla import` to the parser."""
     lazy_help(
         parser.add_argument("model", type=Path, metavar="MODEL"),
-        lambda: f"{IMPORTERS.described(lambda _, importer: importer.suffixes[0], ' or ')} file",
+        lambda: (
+            f"{IMPORTERS.described(lambda _, importer: importer.suffixes[0], ' or ')} file; or MODULE:OBJECT for a "
+            "PyTorch network, or a class or function without arguments that returns one"
+        ),
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
     parser.add_argument(
@@ -103,7 +106,7 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
         suffixes = ", ".join(suffix for importer in IMPORTERS.values() for suffix in importer.suffixes)
         msg = (
             f"{arguments.model} has none of the suffixes {suffixes}; export a Keras model with `orilla export`, and "
-            "convert a PyTorch model to .onnx with torch.onnx.export"
+            "name a PyTorch network as MODULE:OBJECT"
         )
         raise ConfigError(msg)
     return exported(arguments, _hints(arguments))

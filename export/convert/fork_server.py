@@ -36,6 +36,9 @@ CHILD_ENV = {
 }
 """Environment variables of the child processes, in addition to those of the parent."""
 
+EXTRAS = {"torch": "torch", "onnxscript": "torch"}
+"""Optional extra of packages that `export` does not install."""
+
 
 def call(function: str, **arguments: Any) -> None:
     """Call a function with JSON arguments in a child process.
@@ -62,7 +65,7 @@ def call(function: str, **arguments: Any) -> None:
             raise ConversionError(msg)
         problem = json.loads(answer.read_text())
         if problem["missing"]:
-            raise MissingExtraError(problem["missing"], "export")
+            raise MissingExtraError(problem["missing"], EXTRAS.get(problem["missing"], "export"))
         raise ConversionError(problem["reason"])
 
 

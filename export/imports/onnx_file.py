@@ -56,8 +56,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     weights = Counter({name: count for name, count in weights.items() if name not in ("int64", "int32", "bool")})
     counts = Counter(node.op_type for node in graph.node)
     quantised = any(counts[name] for name in INTEGER_OPERATORS)
-    initialised = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in initialised]
+    inputs = _inputs(graph)
     consumers = [node for node in graph.node if inputs and inputs[0].name in node.input]
     ForeignModel(
         format="onnx",
@@ -149,15 +148,12 @@ def _fixed(loaded: Any, sizes: list[int] | None) -> Any:
         sizes: Sizes of the axes that are not fixed: height and width of an image, or a length.
 
     Raises:
-        ValueError: An axis has no size, or the network cannot run with these sizes.
+        ValueError: An axis has no size, there are too many sizes, or the network cannot run with these sizes.
     """
     import onnx
 
-    initialised = {tensor.name for tensor in loaded.graph.initializer}
     changed, waiting = False, list(sizes or [])
-    for value in loaded.graph.input:
-        if value.name in initialised:
-            continue
+    for value in _inputs(loaded.graph):
         axes = value.type.tensor_type.shape.dim
         if axes and not axes[0].dim_value:
             axes[0].dim_value, changed = 1, True
@@ -169,15 +165,25 @@ def _fixed(loaded: Any, sizes: list[int] | None) -> Any:
                 msg = f"the input {described} has axes without a fixed size: set `input`, such as 224x224"
                 raise ValueError(msg)
             axis.dim_value, changed = waiting.pop(0), True
+    if waiting:
+        msg = f"`input` has more sizes than the model has axes without a fixed size, by {len(waiting)}: leave them out"
+        raise ValueError(msg)
     if not changed:
         return loaded
-    for value in [*loaded.graph.output, *loaded.graph.value_info]:
+    del loaded.graph.value_info[:]
+    for value in loaded.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
         return onnx.shape_inference.infer_shapes(loaded, data_prop=True)
     except Exception as error:
         msg = f"the network cannot run with `input` {sizes}: {str(error).splitlines()[0]}"
         raise ValueError(msg) from error
+
+
+def _inputs(graph: Any) -> list[Any]:
+    """Return the inputs of a graph. Old files list the weights among them."""
+    initialised = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in initialised]
 
 
 def _tensor(value: Any, onnx: Any) -> ForeignTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,14 @@ class Importer:
     """Function `describe(model, out, sizes)` in the form `module:function`. It writes a `ForeignModel` to the path
     `out`. `sizes` are the sizes of input axes that the model does not fix."""
     copy: str
-    """Function `copy(model, out, sizes)`. It writes the model for one sample, with fixed sizes, in the same format."""
+    """Function `copy(model, out, sizes)`. It writes the model for one sample, with fixed sizes, in the format that the
+    description states."""
     conversions: dict[str, str]
     """For each other format, the function `convert(model, out)` that converts a file that `copy` wrote."""
     packages: tuple[str, ...]
     """Packages that must be installed."""
+    objects: bool = False
+    """True if the functions also take an object of a Python module, in the form `module:object`."""
 
 
 BUILT_IN: dict[str, Importer | str] = {
@@ -40,6 +44,14 @@ BUILT_IN: dict[str, Importer | str] = {
         {"tflite": "orilla.export.imports.onnx_litert:convert"},
         ("onnx", "onnxruntime"),
     ),
+    "torch": Importer(
+        (".pt2", ".pt", ".pth"),
+        "orilla.export.imports.torch_program:describe",
+        "orilla.export.imports.torch_program:copy",
+        {},
+        ("onnx", "onnxruntime"),
+        objects=True,
+    ),
 }
 """The importers that are part of Orilla, by the format of the files."""
 
@@ -47,7 +59,26 @@ IMPORTERS: Registry[Importer] = Registry("importer", "orilla.importers", Importe
 """The importers by file format. Packages add importers in the group `orilla.importers`."""
 
 
+OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+"""An object of a Python module, such as `torchvision.models:resnet18`."""
+
+
+def is_import_path(model: str) -> bool:
+    """Return True for an object of a Python module, in the form `module:object`."""
+    return OBJECT.fullmatch(model) is not None
+
+
 def importer_for(path: Path) -> str | None:
-    """Return the format of a model file by its suffix, or None if no importer reads it."""
-    suffix = path.suffix.lower()
-    return next((name for name, importer in IMPORTERS.items() if suffix in importer.suffixes), None)
+    """Return the name of the importer for a file, by its suffix, or for an object `module:object`.
+
+    Return None if no importer reads it.
+    """
+    suffix, is_object = path.suffix.lower(), is_import_path(str(path))
+    return next(
+        (
+            name
+            for name, importer in IMPORTERS.items()
+            if (importer.objects if is_object else suffix in importer.suffixes)
+        ),
+        None,
+    )

@@ -1,4 +1,4 @@
-"""Open a `.tflite` or `.onnx` file as the original model of an export."""
+"""Open a `.tflite`, `.onnx` or `.pt2` file, or a PyTorch network, as the original model of an export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.export.imports.foreign import ForeignModel, ForeignTensor
 from orilla.export.imports.head_choice import choose_head
 from orilla.export.imports.image_input import describe_inputs, image_spec, takes_images
 from orilla.export.imports.questions import Questions
-from orilla.export.imports.registry import IMPORTERS
+from orilla.export.imports.registry import IMPORTERS, is_import_path
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo, Tensor
 from orilla.export.source_model import SourceModel, read_labels
@@ -35,7 +35,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     """Open a model file that an importer reads.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, or an object `module:object`.
         kind: Name of the importer.
         hints: Facts that the user states about the model.
         work: Workspace of the export.
@@ -52,7 +52,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     sizes = None if hints.input is None else list(hints.input)
     model = _described(path, importer.describe, sizes, work)
     task = _task(path, hints.task or model.hints.task)
-    copied = work.folder / f"original{importer.suffixes[0]}"
+    copied = work.folder / f"original{IMPORTERS[model.format].suffixes[0]}"
     _in_own_process(importer.copy, path, copied, sizes)
     questions = Questions(path.name)
     spec = _spec(model, task, hints, questions)
@@ -66,7 +66,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     else:
         labels = task_of(task).labels_for([output.shape for output in outputs], labels)
     return SourceModel(
-        name=path.stem,
+        name=path.name.rpartition(":")[2] if is_import_path(str(path)) else path.stem,
         model=copied,
         info=_info(model),
         task=task,
@@ -94,7 +94,7 @@ def _task(path: Path, task: str | None) -> str:
 
 def _described(path: Path, function: str, sizes: list[int] | None, work: Workspace) -> ForeignModel:
     """Read a file in a separate process, and return its description. Raise `DataError` if it cannot be used."""
-    if not path.is_file():
+    if not is_import_path(str(path)) and not path.is_file():
         msg = f"no such model: {path}"
         raise DataError(msg)
     _in_own_process(function, path, work.model_info, sizes)
@@ -102,8 +102,9 @@ def _described(path: Path, function: str, sizes: list[int] | None, work: Workspa
 
 
 def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | None) -> None:
+    model = str(path) if is_import_path(str(path)) else str(path.absolute())
     try:
-        fork_server.call(function, model=str(path.absolute()), out=str(out), sizes=sizes)
+        fork_server.call(function, model=model, out=str(out), sizes=sizes)
     except ConversionError as error:
         reason = str(error).removeprefix("ValueError: ").removeprefix("DataError: ")
         if reason.startswith("the converter "):

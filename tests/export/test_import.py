@@ -154,6 +154,11 @@ def test_axes_without_a_size_are_asked_for(tmp_path):
     assert bundle.manifest.outputs[0].shape == (3,)
 
 
+def test_sizes_that_are_not_needed_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="`input` has more sizes than the model has axes without a fixed size, by 2"):
+        imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={**STATED, "input": (24, 32)})
+
+
 @pytest.mark.parametrize("opset", [9, 11, 13, 18])
 def test_old_and_new_operator_sets_are_read(opset, tmp_path):
     bundle = imported(network(tmp_path / "net.onnx", opset=opset), tmp_path / "m.orilla")
@@ -325,9 +330,10 @@ def test_a_model_file_in_place_of_a_bundle_names_the_command(tmp_path, capsys):
 
 
 def test_a_file_without_an_importer_is_refused(tmp_path, capsys):
-    (tmp_path / "net.pt").write_bytes(b"PK")
-    assert main(["import", str(tmp_path / "net.pt"), "--task", "classify", "--out", str(tmp_path / "m.orilla")]) == 2
-    assert "torch.onnx.export" in capsys.readouterr().err
+    (tmp_path / "net.caffemodel").write_bytes(b"PK")
+    out = str(tmp_path / "m.orilla")
+    assert main(["import", str(tmp_path / "net.caffemodel"), "--task", "classify", "--out", out]) == 2
+    assert "none of the suffixes .tflite, .lite, .onnx, .pt2, .pt, .pth" in capsys.readouterr().err
 
 
 def test_metadata_of_a_tflite_file_is_read(tmp_path, capsys):
