@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -293,15 +295,38 @@ def _describe_inputs(info: ModelInfo) -> str:
 
 def read_labels(path: Path) -> tuple[str, ...]:
     """Return the lines of a file with labels. Raise `DataError` if it cannot be read, is empty or repeats a label."""
+    lines = read_lines(path)
+    for label in lines:
+        if lines.count(label) > 1:
+            msg = f"labels={path} contains a label twice: {label}"
+            raise DataError(msg)
+    return lines
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a file without empty ones. Raise `DataError` if it cannot be read or is empty."""
     try:
         lines = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read labels={path}: {error}"
         raise DataError(msg) from error
-    if not lines or len(set(lines)) < len(lines):
-        msg = f"labels={path} {'is empty' if not lines else 'contains a label twice'}"
+    if not lines:
+        msg = f"labels={path} is empty"
         raise DataError(msg)
     return lines
+
+
+def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels, with a number added to each repeated one, as in `crane` and `crane (2)`.
+
+    Published lists repeat names: ImageNet has a crane that is a bird, and one that is a machine.
+    """
+    seen: Counter[str] = Counter()
+    unique = []
+    for label in labels:
+        seen[label] += 1
+        unique.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return tuple(unique)
 
 
 def _check_words(path: Path, vocabulary: bytes) -> None:

@@ -47,6 +47,9 @@ def choose_head(
     shapes = {output.name: output.shape for output in outputs}
     seen = heads.describe_outputs(shapes)
     found = heads.recognise(shapes, spec.size_hw, labels)
+    if not found and labels:
+        # The number of labels may be wrong. `head_labels` says so below.
+        found = heads.recognise(shapes, spec.size_hw)
     if hints.head is not None:
         layout, options = _stated(hints.head)
         heads.head_of(layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from orilla.export.imports.questions import Questions
 from orilla.export.imports.registry import IMPORTERS, is_import_path
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo, Tensor
-from orilla.export.source_model import SourceModel, read_labels
+from orilla.export.source_model import SourceModel, read_lines, unique_labels
 from orilla.export.workspace import Workspace
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
@@ -51,15 +52,23 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
             raise MissingExtraError(package, "export")
     sizes = None if hints.input is None else list(hints.input)
     model = _described(path, importer.describe, sizes, work)
+    for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        if not tensors:
+            msg = f"{path.name} cannot be imported: the model has no {side}"
+            raise DataError(msg)
     task = _task(path, hints.task or model.hints.task)
     copied = work.folder / f"original{IMPORTERS[model.format].suffixes[0]}"
     _in_own_process(importer.copy, path, copied, sizes)
     questions = Questions(path.name)
     spec = _spec(model, task, hints, questions)
-    labels = read_labels(hints.labels) if hints.labels is not None else model.hints.labels or ()
+    labels = unique_labels(read_lines(hints.labels) if hints.labels is not None else model.hints.labels or ())
     questions.require_answers()
     outputs = tuple(TensorSpec(name, shape, dtype) for name, shape, dtype in map(_output, model.outputs))
-    decoding = task_of(task).decoding_for(_imported_output(model), multi_label=bool(hints.multi_label))
+    output = _imported_output(model)
+    if output.has_numbers and task_of(task).labels_pixels and not labels:
+        msg = f"`labels` is missing: the output {model.outputs[0].describe()} contains class numbers without names"
+        raise ConfigError(msg)
+    decoding = task_of(task).decoding_for(output, multi_label=bool(hints.multi_label))
     head = None
     if task_of(task).needs_head:
         head, labels = choose_head(copied, outputs, spec, hints, labels)
@@ -83,7 +92,8 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
 
 def _task(path: Path, task: str | None) -> str:
     if task is None:
-        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
+        names = [name for name in TASKS if "text" not in task_of(name).input_kinds]
+        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(names)}"
         raise ConfigError(msg)
     TASKS.find(task)
     if "text" in task_of(task).input_kinds:
@@ -106,7 +116,7 @@ def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | Non
     try:
         fork_server.call(function, model=model, out=str(out), sizes=sizes)
     except ConversionError as error:
-        reason = str(error).removeprefix("ValueError: ").removeprefix("DataError: ")
+        reason = re.sub(r"^\w+(Error|Exception): ", "", str(error))
         if reason.startswith("the converter "):
             reason = f"the file is damaged: its parser {reason.removeprefix('the converter ')}"
         if reason.startswith(("set ", "the input ")) or "`input`" in reason:

@@ -130,6 +130,9 @@ class ClassifyTask(Task):
 
     def decoding_for(self, output: ImportedOutput, *, multi_label: bool) -> Decoding:
         """Return a softmax or a sigmoid if the network outputs logits."""
+        if output.has_numbers:
+            msg = "the model outputs class numbers, but a classifier outputs scores: use task=tensor"
+            raise ConfigError(msg)
         if output.has_activation:
             return Decoding(multi_label=multi_label)
         one = output.shape[-1:] == (1,)

@@ -238,6 +238,45 @@ def test_facts_that_do_not_fit_are_refused(hints, message, tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d")])
+def test_repeated_labels_get_a_number(tmp_path):
+    hints = {**STATED, "labels": labels_file(tmp_path, "crane", "heron", "crane")}
+    bundle = imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
+    assert bundle.manifest.labels == ("crane", "heron", "crane (2)")
+
+
+def changed(path, change):
+    """Load a network, change its graph, and write it again."""
+    model = onnx.load(path)
+    change(model.graph)
+    onnx.save(model, path)
+    return path
+
+
+def with_class_number(graph):
+    graph.node.append(helper.make_node("ArgMax", ["scores"], ["number"], axis=1, keepdims=1))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("number", TensorProto.INT64, [1, 1]))
+
+
+def without_inputs(graph):
+    for node in graph.node:
+        node.input[:] = ["kernel" if name == "x" else name for name in node.input]
+    del graph.input[:]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (with_class_number, ConfigError, "the model outputs class numbers, but a classifier outputs scores"),
+        (without_inputs, DataError, "cannot be imported: the model has no inputs"),
+    ],
+)
+def test_networks_that_no_classifier_is_are_refused(change, error, message, tmp_path):
+    path = changed(network(tmp_path / "net.onnx"), change)
+    with pytest.raises(error, match=message):
+        imported(path, tmp_path / "m.orilla")
+
+
 def test_labels_must_match_the_outputs(names, tmp_path):
     hints = {**STATED, "labels": labels_file(tmp_path, *names)}
     with pytest.raises(ConfigError, match=f"`labels` has {len(names)} lines, but the model has 3 classes"):
