@@ -6,7 +6,7 @@ import shutil
 import msgspec
 import numpy as np
 import pytest
-from helpers import factories
+from helpers import bundles, factories
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
 from orilla.export.convert import fork_server
@@ -26,7 +26,8 @@ def manifest(tiny_bundle):
 
 def test_every_recipe_makes_a_variant_close_to_the_original(manifest):
     fitting = [name for name, recipe in recipes().items() if not {"lstm", "no convolutions"} & set(recipe.needs)]
-    assert [variant.name for variant in manifest.variants] == fitting
+    built = [variant.name for variant in manifest.variants]
+    assert built == [name for name in fitting if name in bundles.ROAD_RECIPES.split(",")]
     for variant in manifest.variants:
         agreement, error = (
             (0.9, 0.1) if "wi4" in variant.name else (0.97, 0.02) if "i8" in variant.name else (0.999, 1e-3)
