@@ -185,9 +185,6 @@ class Runner(ABC):
             SourceError: The source does not exist.
             ConfigError: The model takes arrays, or the argument is not a source.
         """
-        if self.kind not in INPUT_SOURCES:
-            msg = f"{self.name} takes arrays, for which there are no sources: call the model with arrays"
-            raise ConfigError(msg)
         sources = INPUT_SOURCES[self.kind]
         if isinstance(spec, str | Integral | Path):
             return sources.open(str(spec))

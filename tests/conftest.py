@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,15 @@ TIMING = ("tests/runtime/bench/", "tests/test_perf_scripts.py")
 
 SLOW = ("tests/train/test_backends.py", "tests/test_perf_scripts.py")
 """Tests that take many seconds and rarely fail."""
+
+
+def pytest_configure() -> None:
+    """Give the examples of Hypothesis no time limit, because a busy machine would exceed it."""
+    if importlib.util.find_spec("hypothesis") is not None:
+        from hypothesis import settings
+
+        settings.register_profile("orilla", deadline=None)
+        settings.load_profile("orilla")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -46,12 +46,14 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     def check(self, sample: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """Convert the arrays of a sample into the types of the network.
 
-        For a network with one input, a single array is accepted.
+        For a network with one input, a single array is accepted, with or without a name.
 
         Raises:
             DataError: An array is missing or unknown, has a wrong shape or type, or contains NaN or infinity.
         """
         arrays = sample if isinstance(sample, Mapping) else {self.inputs[0].name: sample}
+        if len(arrays) == len(self.inputs) == 1:
+            arrays = {self.inputs[0].name: next(iter(arrays.values()))}
         names = {spec.name for spec in self.inputs}
         if set(arrays) != names:
             msg = f"expected the arrays {', '.join(sorted(names))}, got {', '.join(sorted(arrays)) or 'none'}"

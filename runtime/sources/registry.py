@@ -132,8 +132,22 @@ def _wrap_texts(texts: Iterable[Any], rate_hz: float | None) -> Source:
     return Texts(texts)
 
 
+def _open_records(spec: str) -> Source:
+    from orilla.runtime.sources.records import Records
+
+    return Records.open(spec)
+
+
+def _wrap_records(samples: Iterable[Any], rate_hz: float | None) -> Source:
+    from orilla.runtime.sources.records import Records
+
+    del rate_hz
+    return Records.of(samples)
+
+
 INPUT_SOURCES = {
     "image": InputSources(open_source, _wrap_images),
     "text": InputSources(_open_texts, _wrap_texts),
+    "tensor": InputSources(_open_records, _wrap_records),
 }
-"""The functions for each kind of model input. There are no sources for models that take named arrays."""
+"""The functions for each kind of model input."""

@@ -1,0 +1,131 @@
+"""Sources of arrays: the rows of a file, JSON lines from standard input, or samples from the caller."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import SourceError
+from orilla.runtime.frame import Event, Line, Record
+from orilla.runtime.preprocessing.tensor import Arrays
+from orilla.runtime.sources.source import now_ns
+from orilla.runtime.sources.text_lines import Lines
+
+NAME = "x"
+"""Name of an array that has no name of its own."""
+
+KINDS = ".npz, .npy, .csv, .jsonl, or `-` for JSON lines from standard input"
+
+
+class Records:
+    """Delivers one sample of arrays at a time.
+
+    Args:
+        samples: Iterator over samples, or over events in place of damaged ones.
+        close: Function that releases the file.
+    """
+
+    live = False
+    rate_hz: float | None = None
+
+    def __init__(self, samples: Iterator[Arrays | Event], close: Callable[[], None] = lambda: None) -> None:
+        self._samples, self._close = samples, close
+        self._index = 0
+
+    @classmethod
+    def open(cls, spec: str) -> Records:
+        """Open a file, or standard input if `spec` is `-`.
+
+        A `.npz` file contains one array `[N,...]` for each input of the model. A `.npy` file and a `.csv` file contain
+        the only input, one sample per row. The first line of a `.csv` file may be a header. Each line of a `.jsonl`
+        file is an object with an array for each input, or the only array.
+
+        Raises:
+            SourceError: The file does not exist, is damaged, or has another format.
+        """
+        path = Path(spec)
+        if spec == "-" or path.suffix.lower() == ".jsonl":
+            lines = Lines.open(spec)
+            return cls(_parsed(lines), lines.close)
+        if not path.is_file():
+            msg = f"no such file: {spec}; a model of arrays reads {KINDS}"
+            raise SourceError(msg)
+        readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv}
+        reader = readers.get(path.suffix.lower())
+        if reader is None:
+            msg = f"{spec} is not a file of arrays: a model of arrays reads {KINDS}"
+            raise SourceError(msg)
+        try:
+            arrays = reader(path)
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+            msg = f"cannot read {spec}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            raise SourceError(msg) from error
+        counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+        if len(counts) != 1 or not min(counts):
+            msg = f"{spec} must have the same number of samples for each array, and at least one"
+            raise SourceError(msg)
+        return cls({name: array[index] for name, array in arrays.items()} for index in range(min(counts)))
+
+    @classmethod
+    def of(cls, samples: Iterable[Arrays | NDArray[Any]]) -> Records:
+        """Return a source for samples of the caller: arrays by name, or the only array."""
+        return cls(sample if isinstance(sample, Mapping) else {NAME: np.asarray(sample)} for sample in samples)
+
+    def read(self) -> Record | Event | None:
+        """Return the next sample or an event, or None at the end."""
+        sample = next(self._samples, None)
+        if sample is None or isinstance(sample, Event):
+            return sample
+        record = Record(self._index, sample, now_ns())
+        self._index += 1
+        return record
+
+    def close(self) -> None:
+        """Release the file."""
+        self._close()
+        self._samples = iter(())
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+def _read_npy(path: Path) -> dict[str, NDArray[Any]]:
+    return {NAME: np.load(path, allow_pickle=False)}
+
+
+def _read_csv(path: Path) -> dict[str, NDArray[Any]]:
+    first = path.read_text("utf-8-sig").partition("\n")[0]
+    try:
+        [float(cell) for cell in first.split(",")]
+        header = 0
+    except ValueError:
+        header = 1
+    return {NAME: np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2, encoding="utf-8-sig")}
+
+
+def _parsed(lines: Lines) -> Iterator[Arrays | Event]:
+    """Yield the sample of each JSON line, or an event if a line does not contain arrays of numbers."""
+    while (line := lines.read()) is not None:
+        if not isinstance(line, Line):
+            yield line
+            continue
+        try:
+            document = json.loads(line.text)
+            arrays = document if isinstance(document, dict) else {NAME: document}
+            sample = {name: np.asarray(value) for name, value in arrays.items()}
+            if any(array.dtype.kind not in "iufb" for array in sample.values()):
+                msg = "it does not contain arrays of numbers"
+                raise ValueError(msg)
+        except (ValueError, RecursionError) as error:
+            reason = str(error).splitlines()[0]
+            yield Event("corrupt", line.index, line.captured_ns, f"line {line.index + 1} is skipped: {reason}")
+            continue
+        yield sample
