@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
-from orilla.runtime.frame import Event, Frame, Line, Tick
+from orilla.runtime.frame import Event, Frame, Line, Record, Tick
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.shared_scheduler import LoopItem, Recorder, SharedScheduler
 from orilla.runtime.loop.stages import Stages, StageTimer
@@ -146,7 +146,7 @@ class CameraLoop:
                 break
             if isinstance(frame, Event):
                 self._report(frame)
-            elif isinstance(frame, Frame | Line):
+            elif isinstance(frame, Frame | Line | Record):
                 self._prepare(frame, timer)
             else:
                 msg = f"{type(self.source).__name__}.read() returned a {type(frame).__name__}; it must return a Frame"
@@ -156,7 +156,7 @@ class CameraLoop:
             msg = f"no frame could be used: {self._last_corrupt}"
             raise SourceError(msg)
 
-    def _prepare(self, frame: Frame | Line, timer: StageTimer) -> None:
+    def _prepare(self, frame: Frame | Line | Record, timer: StageTimer) -> None:
         time_ns = frame.captured_ns
         if not self.source.live and self.source.rate_hz:
             time_ns = int(1e9 * frame.index / self.source.rate_hz)
@@ -199,7 +199,7 @@ class CameraLoop:
         else:
             self._on_event(event)
 
-    def _report_new_size(self, frame: Frame | Line) -> None:
+    def _report_new_size(self, frame: Frame | Line | Record) -> None:
         """Report an event if the frame size of a live source has changed."""
         if not isinstance(frame, Frame) or not self.source.live:
             return

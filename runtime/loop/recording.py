@@ -14,7 +14,7 @@ import msgspec
 
 from orilla.devices.errors import DataError, OutputError
 from orilla.runtime.files import close_files, replacing
-from orilla.runtime.frame import Event, Frame, Line, Result
+from orilla.runtime.frame import Event, Frame, Line, Record, Result
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import Reason, Verb
 from orilla.runtime.sources.source import Source
@@ -125,11 +125,11 @@ class Recording:
         detail = event.detail.encode(errors="replace").decode()
         self._write(EventEntry(event.kind, event.index, event.at_ns, detail))
 
-    def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
+    def prepared(self, frame: Frame | Line | Record, stages_ms: dict[str, float]) -> None:
         """Record a frame and the times of its stages so far."""
         self._write(FrameEntry(frame.index, frame.captured_ns, dict(stages_ms)))
 
-    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None:
+    def answered(self, frame: Frame | Line | Record, stages_ms: dict[str, float], result: Result) -> None:
         """Record the result of a frame."""
         self._write(ResultEntry(frame.index, dict(stages_ms), result.to_dict()))
 

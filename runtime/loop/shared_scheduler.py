@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from orilla.runtime.frame import Event, Frame, Line, Result, Tick
+from orilla.runtime.frame import Event, Frame, Line, Record, Result, Tick
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
 from orilla.runtime.loop.stages import StageTimer
@@ -27,17 +27,17 @@ class Recorder(Protocol):
     def event(self, event: Event) -> None:
         """Record an event of the source or of an accelerator."""
 
-    def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
+    def prepared(self, frame: Frame | Line | Record, stages_ms: dict[str, float]) -> None:
         """Record a frame and the times of its stages so far."""
 
-    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None:
+    def answered(self, frame: Frame | Line | Record, stages_ms: dict[str, float], result: Result) -> None:
         """Record the result of a frame."""
 
 
 class LoopItem(msgspec.Struct):
     """A frame in the loop, with its input, times and result."""
 
-    frame: Frame | Line
+    frame: Frame | Line | Record
     input: Any
     """The network's input, which `Stages.prepare` returned."""
     timer: StageTimer

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Event, Frame, Line
+from orilla.runtime.frame import Event, Frame, Line, Record
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
@@ -38,9 +38,9 @@ class Paced:
         self.rate_hz: float | None = source.rate_hz
         self._period_ns = 1e9 / source.rate_hz
         self._start_ns: int | None = None
-        self._next: Frame | Line | Event | None = None
+        self._next: Frame | Line | Record | Event | None = None
 
-    def read(self) -> Frame | Line | Event | None:
+    def read(self) -> Frame | Line | Record | Event | None:
         """Return the next frame or an event, or None at the end."""
         frame = self._next or self._source.read()
         if frame is None or isinstance(frame, Event):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from orilla.devices.errors import SourceError
-from orilla.runtime.frame import Event, EventKind, Frame, Line
+from orilla.runtime.frame import Event, EventKind, Frame, Line, Record
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 FIRST_WAIT_S, MAX_WAIT_S = 0.25, 2.0
@@ -48,10 +48,10 @@ class Reconnecting:
         self._failures = 0
         self._due_ns = self._lost_ns = 0
         self._lost = self._delivered = False
-        self._pending: Frame | Line | None = None
+        self._pending: Frame | Line | Record | None = None
         """First frame after a loss. `read` returns it after the event `back`."""
 
-    def read(self) -> Frame | Line | Event | None:
+    def read(self) -> Frame | Line | Record | Event | None:
         """Return the next frame or an event, or None at the end."""
         if self._pending is not None:
             pending, self._pending = self._pending, None

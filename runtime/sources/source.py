@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line
+from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line, Record
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 READY_BUFFERS = 2 * QUEUE_DEPTH + 3
@@ -28,7 +28,7 @@ class Source(Protocol):
     rate_hz: float | None
     """Frame rate of a recorded source in frames per second. None if it has no frame rate."""
 
-    def read(self) -> Frame | Line | Event | None:
+    def read(self) -> Frame | Line | Record | Event | None:
         """Return the next frame, or None at the end. If the source has something to report, return an event instead.
 
         Raises:

@@ -172,7 +172,7 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
             "m.h5 as a Keras model: it is not an HDF5 file",
         ),
         ("m.tflite", b"x", ModelHints(task="tensor"), DataError, "m.tflite is not a .tflite file"),
-        ("m.pt", b"x", ModelHints(task="tensor"), DataError, "m.pt is not a Keras model"),
+        ("m.pt", b"x", ModelHints(task="tensor"), DataError, "m.pt"),
         ("none.keras", None, ModelHints(task="tensor"), DataError, "no such model"),
         (
             "m.keras",

@@ -25,7 +25,7 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(bundle):
     with orilla.runtime.open(bundle) as model:
-        return [model(sample).result.arrays["probabilities"] for sample in SAMPLES]
+        return [model(sample).result.arrays["output"] for sample in SAMPLES]
 
 
 def write(folder, suffix):
@@ -42,14 +42,14 @@ def write(folder, suffix):
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".jsonl"])
 def test_each_sample_of_a_file_is_answered(suffix, bundle, expected, tmp_path):
     with orilla.runtime.open(bundle) as model:
-        answers = [tick.result.arrays["probabilities"] for tick in model.stream(write(tmp_path, suffix))]
+        answers = [tick.result.arrays["output"] for tick in model.stream(write(tmp_path, suffix))]
     assert np.allclose(answers, expected, atol=1e-6)
 
 
 def test_samples_of_the_caller_are_answered(bundle, expected):
     with orilla.runtime.open(bundle) as model:
         ticks = list(model.stream([{"pixels": sample} for sample in SAMPLES]))
-    assert np.allclose([tick.result.arrays["probabilities"] for tick in ticks], expected, atol=1e-6)
+    assert np.allclose([tick.result.arrays["output"] for tick in ticks], expected, atol=1e-6)
     assert [tick.index for tick in ticks] == [0, 1, 2, 3, 4]
 
 
@@ -57,7 +57,7 @@ def test_the_command_answers_a_file(bundle, tmp_path, capsys):
     assert main(["run", str(bundle), "--source", str(write(tmp_path, ".npz"))]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 5
-    assert len(lines[0]["result"]["arrays"]["probabilities"]) == 2
+    assert len(lines[0]["result"]["arrays"]["output"]) == 2
 
 
 def test_json_lines_come_from_standard_input(bundle, tmp_path, capsys, monkeypatch):
