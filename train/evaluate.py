@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ from orilla.runtime.bundle.card import EvaluationResult
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import target_of, truth_of
-from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.preprocessing.tensor_spec import per_sample
 from orilla.runtime.tasks.metrics import HasConfusion, Metrics
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth
 
@@ -54,12 +54,6 @@ def predict(model: keras.Model, inputs: NDArray[Any]) -> dict[str, NDArray[np.fl
     outputs = model.predict_on_batch(inputs.astype(np.float32) if inputs.dtype == np.uint8 else inputs)
     named = outputs if isinstance(outputs, dict) else {OUTPUT: outputs}
     return {name: np.asarray(keras.ops.convert_to_numpy(array), np.float32) for name, array in named.items()}
-
-
-def per_sample(outputs: Mapping[str, NDArray[np.float32]]) -> Iterator[Outputs]:
-    """Yield the outputs of each sample."""
-    for arrays in zip(*outputs.values(), strict=True):
-        yield dict(zip(outputs, arrays, strict=True))
 
 
 def evaluation_result(split: str, computed: Metrics) -> EvaluationResult:

@@ -21,14 +21,14 @@ from orilla.runtime.evaluation.datasets.dataset import MeasuredImage
 from orilla.runtime.evaluation.datasets.registry import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.html_page import Page
-from orilla.runtime.preprocessing.tensor_spec import Outputs, only
+from orilla.runtime.preprocessing.tensor_spec import Outputs, only, per_sample
 from orilla.runtime.preprocessing.text import encode_vocabulary
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.regress import values_of
 from orilla.runtime.tasks.segmentation import ClassSegmentation, Segmentation
 from orilla.train.data.splits import Splits
-from orilla.train.evaluate import per_sample, predict
+from orilla.train.evaluate import predict
 from orilla.train.fit.checkpoint import Row
 from orilla.train.fit.training import FitResult, write_history
 from orilla.train.jobs.job import Job

@@ -19,3 +19,13 @@ def digits(tmp_path_factory):
     path = tmp_path_factory.mktemp("digits") / "mnist.npz"
     np.savez(path, x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
     return path
+
+
+@pytest.fixture(scope="module")
+def eager():
+    """Train in eager mode, because tracing a graph takes longer than a few training steps."""
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(run_eagerly=True)
+    yield
+    tensorflow.config.run_functions_eagerly(run_eagerly=False)

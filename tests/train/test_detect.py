@@ -33,14 +33,7 @@ SMALL = {"model": "detect", "input": (64, 64), "width": 0.35, "batch": 4, "epoch
 HEAD = detect.head_spec((64, 64), [0.5, 1.0, 2.0])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """Train in eager mode, because tracing a graph takes longer than a few training steps."""
-    import tensorflow
-
-    tensorflow.config.run_functions_eagerly(run_eagerly=True)
-    yield
-    tensorflow.config.run_functions_eagerly(run_eagerly=False)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +162,7 @@ def test_batches_do_not_depend_on_earlier_ones(squares):
     def detect_data():
         items = [("train", index) for index in range(12)]
         preprocess = Preprocess(size_hw=(64, 64), resize="letterbox", fill=128)
-        return data.DetectData(open_dataset(squares), items, preprocess, HEAD, 4, 5, RandomColour())
+        return data.DetectData(open_dataset(squares), items, preprocess, 4, 5, RandomColour(), head=HEAD)
 
     first, second = detect_data(), detect_data()
     first.epoch(0, workers=1)[0]

@@ -29,14 +29,7 @@ from orilla.train.train import train
 SMALL = {"model": "road", "input": (64, 64), "width": 0.35, "batch": 4, "epochs": 2, "learning_rate": 3e-3}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """Train in eager mode, because tracing a graph takes longer than a few training steps."""
-    import tensorflow
-
-    tensorflow.config.run_functions_eagerly(run_eagerly=True)
-    yield
-    tensorflow.config.run_functions_eagerly(run_eagerly=False)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +155,7 @@ def test_batches_do_not_depend_on_earlier_ones(tiny_data):
     def road_data():
         items = [("train", index) for index in range(12)]
         dataset, preprocess = open_dataset(tiny_data), Preprocess(size_hw=(64, 64))
-        return data.RoadData(dataset, items, preprocess, (32, 32), 4, 5, RandomLight())
+        return data.RoadData(dataset, items, preprocess, 4, 5, RandomLight(), grid_hw=(32, 32))
 
     first, second = road_data(), road_data()
     first.epoch(0, workers=1)[0]

@@ -25,14 +25,7 @@ OTHERS = ("70 130 180", "0 0 142", "0 0 0")
 """Colours of the other classes in the masks, as red, green and blue."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eager():
-    """Train in eager mode, because tracing a graph takes longer than a few training steps."""
-    import tensorflow
-
-    tensorflow.config.run_functions_eagerly(run_eagerly=True)
-    yield
-    tensorflow.config.run_functions_eagerly(run_eagerly=False)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture(scope="module")

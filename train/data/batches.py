@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import keras
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import OrillaError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
+from orilla.runtime.preprocessing.image import Preprocess
 from orilla.train.data.augment import BatchChange, apply
 
 CACHE_BYTES = 512 << 20
@@ -85,12 +86,36 @@ class SampleCache:
         sample = self._samples.get(index)
         if sample is None:
             sample = self._dataset.load(*self._items[index])
-            values = (getattr(sample, field.name) for field in fields(sample))
+            values = (getattr(sample, entry.name) for entry in fields(sample))
             size = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
             if self._bytes + size <= CACHE_BYTES:
                 self._bytes += size
                 self._samples[index] = sample
         return sample
+
+
+@dataclass
+class ImageData:
+    """Images of a data set with the settings of their batches."""
+
+    dataset: Dataset
+    items: Sequence[Item]
+    preprocess: Preprocess
+    batch: int
+    seed: int
+    augment: BatchChange | None = None
+    """Layer that changes the colours of the images. If it is set, the images are also cropped and flipped. If it is
+    None, there is no augmentation."""
+    samples: SampleCache = field(init=False, repr=False)
+    """The samples of `items`, in their order."""
+
+    def __post_init__(self) -> None:
+        self.samples = SampleCache(self.dataset, self.items)
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.items)
 
 
 @dataclass

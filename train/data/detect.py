@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,14 +10,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.evaluation.datasets import BoxedImage, Dataset
-from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
+from orilla.runtime.evaluation.datasets import BoxedImage
+from orilla.runtime.preprocessing.image import Image, prepare
 from orilla.runtime.tasks.heads.head import Floats, HeadSpec
 from orilla.runtime.tasks.heads.ssd_anchors import HEAD, anchors_of
 from orilla.train.data.anchors import targets
-from orilla.train.data.augment import BatchChange, apply
-from orilla.train.data.batches import Epoch, SampleCache
+from orilla.train.data.augment import apply
+from orilla.train.data.batches import Epoch, ImageData
 
 SCALE = (0.5, 1.4)
 """Smallest and largest size of the part that augmentation cuts out, relative to the image. A part that is larger than
@@ -44,28 +42,11 @@ class Boxes(NamedTuple):
 
 
 @dataclass
-class DetectData:
+class DetectData(ImageData):
     """The training data of a detector."""
 
-    dataset: Dataset
-    items: Sequence[Item]
-    preprocess: Preprocess
-    head: HeadSpec
+    head: HeadSpec = field(kw_only=True)
     """Layout of the network's outputs, with the anchors."""
-    batch: int
-    seed: int
-    augment: BatchChange | None = None
-    """Layer that changes the colours of the images. If it is set, the images are also cropped, scaled and flipped. If
-    it is None, there is no augmentation."""
-    _samples: SampleCache = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._samples = SampleCache(self.dataset, self.items)
-
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return len(self.items)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
         """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
@@ -73,7 +54,7 @@ class DetectData:
 
     def sample(self, index: int) -> BoxedImage:
         """Load one training sample, or return it from the cache."""
-        sample = self._samples[index]
+        sample = self.samples[index]
         assert isinstance(sample, BoxedImage)
         return sample
 

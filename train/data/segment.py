@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -10,11 +9,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
-from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
-from orilla.train.data.augment import BatchChange, RandomMirror, apply
-from orilla.train.data.batches import Epoch, SampleCache
+from orilla.runtime.evaluation.datasets import LabelledImage
+from orilla.runtime.preprocessing.image import Image, prepare
+from orilla.train.data.augment import RandomMirror, apply
+from orilla.train.data.batches import Epoch, ImageData
 from orilla.train.data.by_class import mix_classes
 
 Labels = NDArray[np.uint8]
@@ -27,28 +25,11 @@ than the frames that the network receives later."""
 
 
 @dataclass
-class SegmentData:
+class SegmentData(ImageData):
     """The training data of a segmentation model for all classes."""
 
-    dataset: Dataset
-    items: Sequence[Item]
-    preprocess: Preprocess
-    grid_hw: tuple[int, int]
+    grid_hw: tuple[int, int] = field(kw_only=True)
     """Height and width of the network's output."""
-    batch: int
-    seed: int
-    augment: BatchChange | None = None
-    """Layer that changes the colours of the images. If it is set, the images are also cropped and flipped. If it is
-    None, there is no augmentation."""
-    _samples: SampleCache = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._samples = SampleCache(self.dataset, self.items)
-
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return len(self.items)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
         """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
@@ -56,7 +37,7 @@ class SegmentData:
 
     def sample(self, index: int) -> LabelledImage:
         """Load one training sample, or return it from the cache."""
-        sample = self._samples[index]
+        sample = self.samples[index]
         assert isinstance(sample, LabelledImage)
         return sample
 

@@ -63,7 +63,7 @@ def detect_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     def phase(progress: Progress) -> FitTask:
         del progress  # No outputs of frozen layers are computed in advance.
         augment = plan.augment() if plan.augment is not None and options.augment else None
-        data = DetectData(dataset, splits.train, preprocess, head, batch, options.seed, augment)
+        data = DetectData(dataset, splits.train, preprocess, batch, options.seed, augment, head=head)
         return FitTask(network.model, data, DetectLoss(len(dataset.classes), VARIANCES), evaluate_watched, fitting)
 
     return Job(

@@ -65,7 +65,7 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         del progress  # No outputs of frozen layers are computed in advance.
         augment = plan.augment() if plan.augment is not None and options.augment else None
         grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
-        data = SegmentData(dataset, splits.train, preprocess, grid_hw, batch, options.seed, augment)
+        data = SegmentData(dataset, splits.train, preprocess, batch, options.seed, augment, grid_hw=grid_hw)
         return _fit_task(network.model, data, plan.label, evaluate_watched, fitting)
 
     return Job(
