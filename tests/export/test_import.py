@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from helpers import bundles, factories
-from onnx import TensorProto, helper, numpy_helper
+from helpers import bundles, factories, networks
+from onnx import TensorProto, helper
 
 import orilla.runtime
 from orilla.devices.errors import ConfigError, DataError
@@ -45,34 +45,6 @@ def from_animals(folder, variant):
     return path
 
 
-def network(path, *, channels_first=True, batch=1, size=(24, 32), classes=3, opset=17, last="Softmax"):
-    """Write an ONNX network: convolution, mean over the image, dense layer, activation."""
-    shape = [batch, 3, *size] if channels_first else [batch, *size, 3]
-    weights = {
-        "kernel": RNG.normal(size=(4, 3, 3, 3)).astype(np.float32),
-        "dense": (2 * RNG.normal(size=(4, classes))).astype(np.float32),
-    }
-    nodes = [] if channels_first else [helper.make_node("Transpose", ["x"], ["planes"], perm=[0, 3, 1, 2])]
-    nodes += [
-        helper.make_node("Conv", ["x" if channels_first else "planes", "kernel"], ["features"], strides=[2, 2]),
-        helper.make_node("Relu", ["features"], ["positive"]),
-        helper.make_node("GlobalAveragePool", ["positive"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "dense"], ["logits"]),
-    ]
-    nodes += [helper.make_node(last, ["logits"], ["scores"])] if last else []
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("scores" if last else "logits", TensorProto.FLOAT, [batch, classes])],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
 def labels_file(folder, *names):
     path = folder / "labels.txt"
     path.write_text("\n".join(names) + "\n")
@@ -101,7 +73,7 @@ def test_the_quantisation_of_an_input_says_how_pixels_enter(tmp_path):
 
 
 def test_everything_that_the_file_does_not_say_is_asked_in_one_message(tmp_path, capsys):
-    path = network(tmp_path / "net.onnx")
+    path = networks.small_onnx(tmp_path / "net.onnx")
     assert main(["import", str(path), "--task", "classify", "--out", str(tmp_path / "m.orilla")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "--input-range" in line
@@ -113,7 +85,7 @@ def test_everything_that_the_file_does_not_say_is_asked_in_one_message(tmp_path,
 @pytest.mark.parametrize("channels_first", [True, False])
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
 def test_pixels_reach_the_network_as_stated(channels_first, color, tmp_path):
-    path = network(tmp_path / "net.onnx", channels_first=channels_first)
+    path = networks.small_onnx(tmp_path / "net.onnx", channels_first=channels_first)
     mean, std = (120.0, 110.0, 100.0), (60.0, 50.0, 40.0)
     hints = {"task": "classify", "mean": mean, "std": std, "color": color, "resize": "letterbox", "fill": 114}
     bundle = imported(path, tmp_path / "m.orilla", hints=hints)
@@ -128,7 +100,7 @@ def test_pixels_reach_the_network_as_stated(channels_first, color, tmp_path):
 
 
 def test_logits_become_probabilities(tmp_path):
-    bundle = imported(network(tmp_path / "net.onnx", last=None), tmp_path / "m.orilla")
+    bundle = imported(networks.small_onnx(tmp_path / "net.onnx", last=None), tmp_path / "m.orilla")
     assert bundle.manifest.decoding.activation == "softmax"
     with orilla.runtime.open(bundle.path) as model:
         assert model(factories.picture()).result.scores.sum() == pytest.approx(1)
@@ -136,7 +108,7 @@ def test_logits_become_probabilities(tmp_path):
 
 def test_several_classes_can_apply(tmp_path):
     hints = {**STATED, "multi_label": True, "labels": labels_file(tmp_path, "day", "rain", "car")}
-    bundle = imported(network(tmp_path / "net.onnx", last="Sigmoid"), tmp_path / "m.orilla", hints=hints)
+    bundle = imported(networks.small_onnx(tmp_path / "net.onnx", last="Sigmoid"), tmp_path / "m.orilla", hints=hints)
     with orilla.runtime.open(bundle.path) as model:
         result = model(factories.picture()).result
     assert [score.label for score in result.chosen] == result.to_dict()["chosen"]
@@ -146,7 +118,7 @@ def test_several_classes_can_apply(tmp_path):
 
 
 def test_axes_without_a_size_are_asked_for(tmp_path):
-    path = network(tmp_path / "net.onnx", batch="n", size=("h", "w"))
+    path = networks.small_onnx(tmp_path / "net.onnx", batch="n", size=("h", "w"))
     with pytest.raises(ConfigError, match=r"x \[1,3,\?,\?\] float32 has axes without a fixed size: set `input`"):
         imported(path, tmp_path / "m.orilla")
     bundle = imported(path, tmp_path / "m.orilla", hints={**STATED, "input": (24, 32)})
@@ -156,17 +128,17 @@ def test_axes_without_a_size_are_asked_for(tmp_path):
 
 def test_sizes_that_are_not_needed_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="`input` has more sizes than the model has axes without a fixed size, by 2"):
-        imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={**STATED, "input": (24, 32)})
+        imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={**STATED, "input": (24, 32)})
 
 
 @pytest.mark.parametrize("opset", [9, 11, 13, 18])
 def test_old_and_new_operator_sets_are_read(opset, tmp_path):
-    bundle = imported(network(tmp_path / "net.onnx", opset=opset), tmp_path / "m.orilla")
+    bundle = imported(networks.small_onnx(tmp_path / "net.onnx", opset=opset), tmp_path / "m.orilla")
     assert bundle.manifest.variants[0].check.agreement == 1.0
 
 
 def test_weights_in_a_second_file_are_included(tmp_path):
-    model = onnx.load(network(tmp_path / "whole.onnx"))
+    model = onnx.load(networks.small_onnx(tmp_path / "whole.onnx"))
     onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
     whole = imported(tmp_path / "whole.onnx", tmp_path / "whole.orilla")
     parts = imported(tmp_path / "net.onnx", tmp_path / "parts.orilla")
@@ -180,7 +152,7 @@ def test_weights_in_a_second_file_are_included(tmp_path):
 
 def test_weights_outside_the_folder_are_refused(tmp_path):
     (tmp_path / "model").mkdir()
-    model = onnx.load(network(tmp_path / "whole.onnx"))
+    model = onnx.load(networks.small_onnx(tmp_path / "whole.onnx"))
     path = tmp_path / "model" / "net.onnx"
     onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
     path.write_bytes(path.read_bytes().replace(b"net.data", b"../x.dat"))
@@ -209,7 +181,7 @@ def test_a_damaged_file_costs_one_line(variant, damage, tmp_path, capsys):
 
 
 def test_custom_operators_are_named(tmp_path):
-    graph = onnx.load(network(tmp_path / "net.onnx"))
+    graph = onnx.load(networks.small_onnx(tmp_path / "net.onnx"))
     graph.graph.node.append(helper.make_node("Warp", ["scores"], ["warped"], domain="my.company"))
     graph.opset_import.append(helper.make_opsetid("my.company", 1))
     onnx.save(graph, tmp_path / "net.onnx")
@@ -234,12 +206,12 @@ def test_custom_operators_are_named(tmp_path):
 )
 def test_facts_that_do_not_fit_are_refused(hints, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
-        imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
+        imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
 
 
 def test_repeated_labels_get_a_number(tmp_path):
     hints = {**STATED, "labels": labels_file(tmp_path, "crane", "heron", "crane")}
-    bundle = imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
+    bundle = imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
     assert bundle.manifest.labels == ("crane", "heron", "crane (2)")
 
 
@@ -271,7 +243,7 @@ def without_inputs(graph):
     ],
 )
 def test_networks_that_no_classifier_is_are_refused(change, error, message, tmp_path):
-    path = changed(network(tmp_path / "net.onnx"), change)
+    path = changed(networks.small_onnx(tmp_path / "net.onnx"), change)
     with pytest.raises(error, match=message):
         imported(path, tmp_path / "m.orilla")
 
@@ -280,7 +252,7 @@ def test_networks_that_no_classifier_is_are_refused(change, error, message, tmp_
 def test_labels_must_match_the_outputs(names, tmp_path):
     hints = {**STATED, "labels": labels_file(tmp_path, *names)}
     with pytest.raises(ConfigError, match=f"`labels` has {len(names)} lines, but the model has 3 classes"):
-        imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
+        imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
 
 
 def test_class_folders_never_name_the_outputs(tmp_path, animals):
@@ -298,7 +270,7 @@ def test_with_calibration_data_an_int8_variant_is_added(tmp_path, animals):
 
 
 def test_a_mean_and_a_standard_deviation_reach_the_int8_variant(tmp_path, animals):
-    path = network(tmp_path / "net.onnx", classes=2)
+    path = networks.small_onnx(tmp_path / "net.onnx", classes=2)
     hints = {
         "task": "classify",
         "input_range": "torch",
@@ -335,7 +307,7 @@ def test_a_wrong_value_range_shows_on_the_users_data(stated, labelled, doubted, 
 
 
 def test_arrays_in_arrays_out(tmp_path):
-    bundle = imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={"task": "tensor"})
+    bundle = imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={"task": "tensor"})
     assert [spec.shape for spec in bundle.manifest.preprocess.inputs] == [(3, 24, 32)]
     with orilla.runtime.open(bundle.path) as model:
         result = model({"x": RNG.normal(size=(3, 24, 32)).astype(np.float32)}).result
@@ -344,7 +316,7 @@ def test_arrays_in_arrays_out(tmp_path):
 
 def test_pictures_in_arrays_out(tmp_path):
     hints = {**STATED, "task": "tensor", "input_kind": "image"}
-    bundle = imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
+    bundle = imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
     with orilla.runtime.open(bundle.path) as model:
         assert model(factories.picture()).result.arrays["scores"].shape == (3,)
 
@@ -395,7 +367,7 @@ def test_properties_of_an_onnx_file_are_read(tmp_path):
 
 
 def test_an_import_without_timing_repeats_byte_for_byte(tmp_path):
-    path = network(tmp_path / "net.onnx")
+    path = networks.small_onnx(tmp_path / "net.onnx")
     first, second = (imported(path, tmp_path / f"{index}.orilla") for index in range(2))
     assert msgspec.to_builtins(first.manifest) == msgspec.to_builtins(second.manifest)
     assert first.path.read_bytes() == second.path.read_bytes()
