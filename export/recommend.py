@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from orilla.runtime.bundle.manifest import Variant
+from orilla.runtime.engines.registry import ENGINES
 
 MAX_DROP = 1.0
 """Largest drop of accuracy that is allowed for the default variant, in points."""
 
 GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
 """Largest drop, in points, and smallest agreement of a preferred variant. A task may state another agreement."""
+
+PREFERRED_FORMAT = next(iter(ENGINES.values())).format
+"""Format of the first engine, which the base installation contains."""
 
 EQUALLY_FAST = 1.05
 """Largest ratio of two medians that count as equally fast. Of two such variants, the smaller one is preferred."""
@@ -38,7 +42,7 @@ def recommended(
     good = good or [variant for variant in variants if variant.check.drop <= max_drop]
     if not good:
         return min(variants, key=lambda variant: variant.check.drop).name
-    good = [variant for variant in good if variant.format == "tflite"] or good
+    good = [variant for variant in good if variant.format == PREFERRED_FORMAT] or good
     times_ms = {variant.name: variant.latency.p50_ms for variant in good if variant.latency is not None}
     if len(times_ms) == len(good):
         fastest = min(times_ms.values())

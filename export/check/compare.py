@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from orilla.devices.errors import ConversionError
 from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
 from orilla.runtime.engines.session import Session, Slot
-from orilla.runtime.preprocessing.tensor_spec import Outputs, only
+from orilla.runtime.preprocessing.tensor_spec import only, per_sample
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.task import GroundTruth, Target
 
@@ -195,12 +195,6 @@ def answers(session: Session, inputs: Inputs, places: range, expected: OutputArr
         msg = "the variant's output contains NaN or infinity"
         raise ConversionError(msg)
     return outputs
-
-
-def per_sample(outputs: OutputArrays) -> Iterator[Outputs]:
-    """Yield the outputs of each sample."""
-    for arrays in zip(*outputs.values(), strict=True):
-        yield dict(zip(outputs, arrays, strict=True))
 
 
 def flat(outputs: OutputArrays) -> NDArray[np.float32]:

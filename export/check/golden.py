@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from orilla.devices.errors import DataError
-from orilla.export.check.compare import OutputArrays, per_sample
+from orilla.export.check.compare import OutputArrays
 from orilla.export.data.draw import all_items, balanced
 from orilla.export.data.open import open_samples
 from orilla.export.data.prepared import Inputs, by_input, row
@@ -21,6 +21,7 @@ from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.datasets.raw import named_raw
 from orilla.runtime.frame import Line
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
+from orilla.runtime.preprocessing.tensor_spec import per_sample
 from orilla.runtime.preprocessing.text import TextPreprocessor
 from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.registry import task_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orilla.devices.errors import DataError
-from orilla.export.check.compare import OutputArrays, Reference, per_sample
+from orilla.export.check.compare import OutputArrays, Reference
 from orilla.export.check.golden import Candidates
 from orilla.export.convert import fork_server
 from orilla.export.data.prepared import SampleSet
@@ -17,7 +17,7 @@ from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace, save_array
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.targets import target_of
-from orilla.runtime.preprocessing.tensor_spec import only
+from orilla.runtime.preprocessing.tensor_spec import only, per_sample
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import GroundTruth, Target
 

@@ -13,7 +13,7 @@ from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConversionError, OrillaError
 from orilla.devices.progress import Progress
 from orilla.export.check import timing
-from orilla.export.check.compare import Reference, answers, check, per_sample, tolerance
+from orilla.export.check.compare import Reference, answers, check, tolerance
 from orilla.export.check.file_tensors import file_tensors
 from orilla.export.check.golden import GoldenData
 from orilla.export.recipe import SUFFIXES, Recipe
@@ -24,7 +24,7 @@ from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.loader import MAX_THREADS
 from orilla.runtime.engines.registry import default_engine
-from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.preprocessing.tensor_spec import Outputs, per_sample
 
 
 @dataclass

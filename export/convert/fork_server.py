@@ -216,6 +216,8 @@ def _flush(stream: IO[str]) -> None:
 def _ended(code: int) -> str:
     if -code == signal.SIGKILL:
         return "was killed, probably because memory ran out"
+    if -code == signal.SIGALRM:
+        return "exceeded its time limit: the model takes too long, or never ends"
     return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
 
 

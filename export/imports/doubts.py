@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.export.check.compare import OutputArrays, Reference, per_sample
+from orilla.export.check.compare import OutputArrays, Reference
 from orilla.export.convert import fork_server
 from orilla.export.data.prepared import SampleSet
 from orilla.export.imports.image_input import named_ranges
@@ -22,6 +22,7 @@ from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace, save_array
 from orilla.runtime.engines.session import Binding
 from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.tensor_spec import per_sample
 
 SAMPLES = 24
 """Maximum number of samples on which the alternatives are compared."""

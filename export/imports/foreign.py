@@ -26,10 +26,8 @@ class ForeignTensor(msgspec.Struct, frozen=True):
 
 
 class FileHints(msgspec.Struct, frozen=True):
-    """Facts from the metadata of a model file. A fact that the metadata does not contain is None."""
+    """Facts that a model file states about the use of the model. A fact that it does not state is None."""
 
-    origin: str = ""
-    """Name of the metadata for messages, such as `TFLite metadata`."""
     labels: tuple[str, ...] | None = None
     task: str | None = None
     mean: tuple[float, ...] | None = None
@@ -39,8 +37,6 @@ class FileHints(msgspec.Struct, frozen=True):
     color: Literal["rgb", "bgr", "grey"] | None = None
     preprocess: Preprocess | None = None
     """The whole preprocessing of images, if Orilla itself wrote the metadata."""
-    about: str = ""
-    """Description of the model in its metadata."""
 
 
 class ForeignModel(msgspec.Struct, frozen=True):
@@ -55,10 +51,12 @@ class ForeignModel(msgspec.Struct, frozen=True):
     activations: str
     """Type of most of the activations."""
     parameters: int
-    operators: dict[str, int]
-    """Number of operators by name."""
-    first: tuple[str, ...] = ()
-    """Names of the first operators that use the input. They show whether the network normalises its input itself."""
+    convolutions: tuple[str, ...] = ()
+    """Names of the operators that are convolutions."""
+    recurrent: tuple[str, ...] = ()
+    """Names of the operators that are recurrent layers or loops."""
+    normalising: str | None = None
+    """Name of the first operator, if the network normalises its input with it. None if it does not."""
     activation: Literal["softmax", "sigmoid"] | None = None
     """Activation that computes the output of a model with one output. None if there is no such activation."""
     hints: FileHints = FileHints()

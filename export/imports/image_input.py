@@ -28,9 +28,6 @@ PIXEL_SPANS = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 SPAN_TOLERANCE = 0.06
 """Maximum relative difference between the range of a quantised input and a range of pixel values."""
 
-NORMALISING = ("Sub", "Div", "Mul", "Add", "BatchNormalization", "SUB", "DIV", "MUL", "ADD")
-"""Operators at the start of a network that show that the network normalises its input itself."""
-
 STATED = (
     "input_range",
     "mean",
@@ -195,8 +192,8 @@ def named_ranges(channels: int) -> dict[str, Numbers]:
 
 
 def _guess_range(model: ForeignModel, layout: Layout) -> tuple[str, str]:
-    if model.first and model.first[0] in NORMALISING:
-        return "0..255", f"the first operator is {model.first[0]}, so the network normalises its input itself"
+    if model.normalising is not None:
+        return "0..255", f"the first operator is {model.normalising}, so the network normalises its input itself"
     if layout == "NCHW":
         return "torch", "the channels come first, as in networks from PyTorch"
     return "-1..1", "it is the usual range of networks from TensorFlow"
@@ -221,8 +218,6 @@ def _color(model: ForeignModel, channels: int, numbers: Numbers, hints: ModelHin
         return numbers.color
     if model.hints.color in ("rgb", "bgr"):
         return str(model.hints.color)
-    if model.inputs[0].quantisation is not None and model.format == "tflite":
-        return "rgb"  # TensorFlow decodes images as RGB, and its converter wrote this file.
     questions.ask("color", "rgb or bgr", "rgb", "most networks take RGB; networks trained with OpenCV take BGR")
     return "rgb"
 

@@ -13,12 +13,16 @@ import msgspec
 
 from orilla.export.imports.foreign import FileHints, ForeignModel, ForeignTensor, most_frequent
 from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.tasks.registry import TASKS
 
-MIN_OPSET, MAX_FIRST = 7, 4
-"""Oldest version of the operator set that ONNX Runtime supports, and number of operators at the start of the network
-that are searched for a normalisation of the input."""
+MIN_OPSET = 7
+"""Oldest version of the operator set that ONNX Runtime supports."""
 
-FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
+CONVOLUTIONS = ("Conv", "ConvTranspose", "QLinearConv", "ConvInteger")
+RECURRENT = ("LSTM", "GRU", "RNN", "Loop", "Scan")
+NORMALISING = ("Sub", "Div", "Mul", "Add", "BatchNormalization")
+"""Operators with which a network normalises its input, if they come first."""
+
 TYPES = {
     1: "float32",
     2: "uint8",
@@ -57,7 +61,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     counts = Counter(node.op_type for node in graph.node)
     quantised = any(counts[name] for name in INTEGER_OPERATORS)
     inputs = _inputs(graph)
-    consumers = [node for node in graph.node if inputs and inputs[0].name in node.input]
+    first = next((node.op_type for node in graph.node if inputs and inputs[0].name in node.input), None)
     ForeignModel(
         format="onnx",
         inputs=tuple(_tensor(value, onnx) for value in inputs),
@@ -65,8 +69,9 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         weights=most_frequent(dict(weights), "float32"),
         activations="int8" if quantised else most_frequent(dict(weights), "float32"),
         parameters=sum(weights.values()),
-        operators=dict(counts),
-        first=tuple(node.op_type for node in consumers[:MAX_FIRST]),
+        convolutions=tuple(name for name in counts if name in CONVOLUTIONS),
+        recurrent=tuple(name for name in counts if name in RECURRENT),
+        normalising=first if first in NORMALISING else None,
         activation=_activation(graph),
         hints=_hints(loaded),
     ).write(out)
@@ -213,11 +218,11 @@ def _hints(loaded: Any) -> FileHints:
     properties = {entry.key: entry.value for entry in loaded.metadata_props}
     if not properties:
         return FileHints()
-    hints: dict[str, Any] = {"origin": "ONNX properties", "about": properties.get("description", "")[:200]}
+    hints: dict[str, Any] = {}
     if (labels := _labels(properties.get("names", ""))) is not None:
         hints["labels"] = labels
     task = properties.get("orilla.task") or properties.get("task")
-    hints["task"] = task if task in ("classify", "segment", "detect", "text", "tensor", "regress") else None
+    hints["task"] = task if task in TASKS else None
     hints["preprocess"] = _own_preprocess(properties.get("orilla.preprocess", ""))
     return FileHints(**hints)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from orilla.export.workspace import save_array
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.engines.session import Binding
+
+LIMIT_S = 120
+"""Time limit for loading a file and its first inference, in seconds. A file may contain an endless loop."""
 
 
 def predict(model: str, jobs: str, binding: str) -> None:
@@ -30,12 +34,16 @@ def predict(model: str, jobs: str, binding: str) -> None:
     """
     file_format = importer_for(Path(model))
     assert file_format is not None
+    signal.alarm(LIMIT_S)  # The signal ends this process. `fork_server.call` reports it.
     data = Path(model).read_bytes()
     with closing(loader.load_bytes(default_engine(file_format), data, binding=read_binding(Path(binding)))) as session:
         for job in json.loads(Path(jobs).read_text()):
             inputs = {name: np.load(path, mmap_mode="r") for name, path in job["inputs"].items()}
             count = len(next(iter(inputs.values())))
-            results = [session.run(row(inputs, index)) for index in range(count)]
+            results = []
+            for index in range(count):
+                results.append(session.run(row(inputs, index)))
+                signal.alarm(0)
             for name, path in job["outputs"].items():
                 arrays = [result[name] for result in results]
                 if any(array.shape != arrays[0].shape for array in arrays):

@@ -27,10 +27,6 @@ from orilla.runtime.tasks.task import ImportedOutput
 PREDICT = "orilla.export.imports.predict:predict"
 """Function that runs the imported file as the original model."""
 
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "Conv", "ConvTranspose", "QLinearConv")
-RECURRENT = ("LSTM", "GRU", "RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "Loop", "Scan")
-"""Names of the recurrent operators in both formats."""
-
 
 def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> SourceModel:
     """Open a model file that an importer reads.
@@ -167,17 +163,15 @@ def _imported_output(model: ForeignModel) -> ImportedOutput:
 
 def _info(model: ForeignModel) -> ModelInfo:
     """Return the properties of the model that the choice of recipes depends on."""
-    names = tuple(model.operators)
-    recurrent = tuple(name for name in names if name in RECURRENT)
     return ModelInfo(
         inputs=tuple(Tensor(tensor.name, tensor.shape[1:], tensor.dtype) for tensor in model.inputs),
         outputs=tuple(Tensor(tensor.name, tensor.shape[1:], tensor.dtype) for tensor in model.outputs),
         parameters=model.parameters,
-        recurrent=recurrent,
-        not_fused="the model was imported" if recurrent else None,
+        recurrent=model.recurrent,
+        not_fused="the model was imported" if model.recurrent else None,
         embeddings=(),
         words=None,
-        convolutions=tuple(name for name in names if name in CONVOLUTIONS),
+        convolutions=model.convolutions,
         normalises=False,
         activation=model.activation or "",
     )

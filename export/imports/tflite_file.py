@@ -20,8 +20,10 @@ SUPPORTED_CUSTOM = ("TFLite_Detection_PostProcess", "Convolution2DTransposeBias"
 SHAPE_OPERATORS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "DEQUANTIZE", "QUANTIZE", "CAST")
 """Operators that do not change the values of an output, except by rounding."""
 
-MAX_FIRST = 4
-"""Number of operators at the start of the network that are searched for a normalisation of the input."""
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+RECURRENT = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "WHILE")
+NORMALISING = ("SUB", "DIV", "MUL", "ADD")
+"""Operators with which a network normalises its input, if they come first."""
 
 
 def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
@@ -47,9 +49,12 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     for operator in operators:
         for tensor in operator.outputs:
             computed[tensor.dtype.lower()] += tensor.size
-    first = [
-        operator for operator in operators if any(tensor.name == inputs[0].name for tensor in operator.activations)
-    ]
+    names = dict.fromkeys(operator.name for operator in operators)
+    input_names = {tensor.name for tensor in inputs[:1]}
+    first = next(
+        (operator.name for operator in operators if input_names & {tensor.name for tensor in operator.activations}),
+        None,
+    )
     ForeignModel(
         format="tflite",
         inputs=inputs,
@@ -57,10 +62,11 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         weights=most_frequent(dict(weights), "float32"),
         activations=most_frequent(dict(computed), "float32"),
         parameters=sum(weights.values()),
-        operators=dict(Counter(operator.name for operator in operators)),
-        first=tuple(operator.name for operator in first[:MAX_FIRST]),
+        convolutions=tuple(name for name in names if name in CONVOLUTIONS),
+        recurrent=tuple(name for name in names if name in RECURRENT),
+        normalising=first if first in NORMALISING else None,
         activation=_activation(operators, outputs),
-        hints=_hints(data),
+        hints=_hints(data, inputs),
     ).write(out)
 
 
@@ -120,16 +126,18 @@ def _activation(
     return None if operator is None else kinds.get(operator.name)
 
 
-def _hints(data: bytes) -> FileHints:
-    """Return the facts in the TFLite metadata."""
+def _hints(data: bytes, inputs: tuple[ForeignTensor, ...]) -> FileHints:
+    """Return the facts in the TFLite metadata.
+
+    Without metadata, a quantised input takes RGB: TensorFlow, whose converter wrote the file, decodes images as RGB.
+    """
+    usual: Literal["rgb"] | None = "rgb" if any(tensor.quantisation is not None for tensor in inputs) else None
     metadata = read_metadata(data)
     if metadata is None:
-        return FileHints()
+        return FileHints(color=usual)
     return FileHints(
-        origin="TFLite metadata",
         labels=metadata.labels or None,
         mean=metadata.mean or None,
         std=metadata.std or None,
-        color=metadata.color,
-        about=metadata.description[:200],
+        color=metadata.color or usual,
     )

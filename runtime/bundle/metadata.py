@@ -39,19 +39,13 @@ def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
     Raises:
         MissingExtraError: The packages that rewrite a `.tflite` file are not installed.
     """
-    data = bundle.read(variant.file)
-    if variant.format == "onnx":
-        return data + _properties(bundle.manifest, variant)
-    if variant.format == "tflite":
-        return _tflite(data, bundle, variant)
-    return data
+    data, write = bundle.read(variant.file), WRITERS.get(variant.format)
+    return data if write is None else write(data, bundle, variant)
 
 
-def _properties(manifest: Manifest, variant: Variant) -> bytes:
-    """Return entries of `ModelProto.metadata_props`.
-
-    They can be appended to the file, because appending fields to a serialised protobuf message extends it.
-    """
+def _onnx(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
+    """Append entries of `ModelProto.metadata_props`. Fields that follow a protobuf message extend it."""
+    manifest = bundle.manifest
     summary = {
         "orilla.name": manifest.name,
         "orilla.task": manifest.task,
@@ -62,7 +56,9 @@ def _properties(manifest: Manifest, variant: Variant) -> bytes:
     }
     if manifest.card is not None:
         summary["orilla.data_licence"] = manifest.card.data.licence
-    return b"".join(_field(14, _field(1, key.encode()) + _field(2, value.encode())) for key, value in summary.items())
+    return data + b"".join(
+        _field(14, _field(1, key.encode()) + _field(2, value.encode())) for key, value in summary.items()
+    )
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -206,3 +202,7 @@ def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], No
     for slot, offset in offsets.items():
         b.PrependUOffsetTRelativeSlot(slot, offset, 0)
     return int(b.EndObject())
+
+
+WRITERS: dict[str, Callable[[bytes, Bundle, Variant], bytes]] = {"onnx": _onnx, "tflite": _tflite}
+"""Function that adds metadata to a file, by format. Files of other formats stay as they are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -76,3 +76,13 @@ def only(outputs: Outputs) -> NDArray[np.float32]:
         msg = f"expected one output, got {len(outputs)}: {', '.join(outputs)}"
         raise DataError(msg)
     return next(iter(outputs.values()))
+
+
+def per_sample(outputs: Outputs) -> Iterator[Outputs]:
+    """Yield the outputs of each sample.
+
+    Args:
+        outputs: Outputs for several samples by name, each `[N,...]`.
+    """
+    for arrays in zip(*outputs.values(), strict=True):
+        yield dict(zip(outputs, arrays, strict=True))
