@@ -10,7 +10,7 @@ import cv2
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Tick
-from orilla.runtime.sources.video import quiet_capture
+from orilla.runtime.sources.capture import quiet_capture
 from orilla.runtime.stdio import hidden_stderr
 
 NEEDS_ARGUMENT = True

@@ -8,10 +8,9 @@ from orilla.devices.errors import SourceError
 from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
+from orilla.runtime.sources.capture import CorruptFrames, quiet_capture, rate_of, retrieve
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
-from orilla.runtime.sources.video import quiet_capture
 
 MAX_STAMP_AGE_NS = 5_000_000_000
 """Maximum plausible age of a driver's time stamp in nanoseconds. An older time stamp must come from another clock."""

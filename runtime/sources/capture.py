@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 
@@ -11,9 +14,42 @@ from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
+from orilla.runtime.stdio import hidden_stderr
 
 MAX_CORRUPT = 100
 """Number of consecutive unusable frames after which a live source counts as lost."""
+
+
+def decoding_threads(count: int) -> list[int]:
+    """Return the setting that limits FFmpeg's threads in a capture. The result is empty if OpenCV lacks it."""
+    return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
+
+
+def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
+    """Open a capture without the messages of OpenCV, because Orilla reports errors itself.
+
+    Args:
+        target: A file, URL, pipeline or camera.
+        backend: Number of OpenCV's backend.
+        settings: Properties of the capture, each followed by its value.
+    """
+    with _quiet():
+        return cv2.VideoCapture(target, backend, list(settings)) if settings else cv2.VideoCapture(target, backend)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:  # Debian's OpenCV 4.6, which includes GStreamer, lacks this function.
+        with hidden_stderr():
+            yield
+        return
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def rate_of(capture: cv2.VideoCapture) -> float | None:

@@ -7,10 +7,9 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
+from orilla.runtime.sources.capture import CorruptFrames, quiet_capture, rate_of, retrieve
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
-from orilla.runtime.sources.video import quiet_capture
 
 PREFIX = "gst:"
 """Optional prefix of the source's specification."""

@@ -11,11 +11,11 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
+from orilla.runtime.sources.capture import CorruptFrames, decoding_threads, quiet_capture, rate_of, retrieve
 from orilla.runtime.sources.reconnect import FIRST_WAIT_S, Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.timestamps import PresentationClock
-from orilla.runtime.sources.video import VideoFile, decoding_threads, quiet_capture
+from orilla.runtime.sources.video import VideoFile
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 

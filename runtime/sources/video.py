@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,9 +10,8 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
+from orilla.runtime.sources.capture import CorruptFrames, decoding_threads, quiet_capture, rate_of, retrieve
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
-from orilla.runtime.stdio import hidden_stderr
 
 MISSING_SHARE = 0.05
 """Share of the declared frames that may be missing at the end. If more are missing, the file counts as truncated. Some
@@ -71,38 +68,6 @@ class VideoFile:
     def close(self) -> None:
         """Release the source."""
         self._capture.release()
-
-
-def decoding_threads(count: int) -> list[int]:
-    """Return the setting that limits FFmpeg's threads in a capture. The result is empty if OpenCV lacks it."""
-    return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
-
-
-def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
-    """Open a capture without the messages of OpenCV, because Orilla reports errors itself.
-
-    Args:
-        target: A file, URL, pipeline or camera.
-        backend: Number of OpenCV's backend.
-        settings: Properties of the capture, each followed by its value.
-    """
-    with _quiet():
-        return cv2.VideoCapture(target, backend, list(settings)) if settings else cv2.VideoCapture(target, backend)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logging = getattr(cv2.utils, "logging", None)
-    if logging is None:  # Debian's OpenCV 4.6, which includes GStreamer, lacks this function.
-        with hidden_stderr():
-            yield
-        return
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
 
 
 def open_source(spec: str) -> VideoFile:
