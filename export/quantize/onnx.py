@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from orilla.export.convert.keras_litert import calibration_samples
+from orilla.export.quantize.onnx_fusion import WEIGHTED, require_fused
 
 MIN_OPSET = 13
 """First version of the operator set in which quantisation can use one scale per channel."""
-
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators that usually have weights."""
 
 
 def float16(source: str, out: str) -> None:
@@ -42,8 +40,19 @@ def dynamic_int8(source: str, out: str) -> None:
         raise ValueError(msg)
 
 
-def static_int8(source: str, out: str, calibration: str, method: str, keep_float: Sequence[str] | None = None) -> None:
-    """Quantise weights to int8 per channel and activations to int8, in the QDQ format.
+def static_int8(source: str, out: str, calibration: str, method: str) -> None:
+    """Quantise with `quantise_static`. Raise `ValueError` if ONNX Runtime would not run the operators in integers."""
+    quantise_static(source, out, calibration, method)
+    require_fused(out)
+
+
+def quantise_static(
+    source: str, out: str, calibration: str, method: str, keep_float: Sequence[str] | None = None
+) -> None:
+    """Quantise weights to int8 per channel and activations to uint8, in the QDQ format.
+
+    With int8 activations, ONNX Runtime on x86 would run an operator in float32 if another operator reads the same
+    tensor, as in a residual connection. With uint8 activations, it runs all of them in integers.
 
     Args:
         source: Path of the float model file.
@@ -62,7 +71,7 @@ def static_int8(source: str, out: str, calibration: str, method: str, keep_float
             _Reader(source, calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[method],
             nodes_to_exclude=joining_tail(simplified) if keep_float is None else list(keep_float),

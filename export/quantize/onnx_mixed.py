@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from orilla.export.convert.keras_litert import calibration_samples
-from orilla.export.quantize.onnx import WEIGHTED, joining_tail, simplified_file, static_int8
+from orilla.export.quantize.onnx import joining_tail, quantise_static, simplified_file
+from orilla.export.quantize.onnx_fusion import WEIGHTED, require_fused
 
 MIN_LAYER_SQNR_DB = 23.0
 """Minimum signal-to-quantisation-noise ratio of the outputs, in decibels, when a single layer is quantised. A layer
@@ -21,7 +22,7 @@ SAMPLES = 4
 
 
 def mixed_int8(source: str, out: str, calibration: str) -> None:
-    """Quantise weights to int8 per channel and activations to int8, except for the most sensitive layers.
+    """Quantise weights to int8 per channel and activations to uint8, except for the most sensitive layers.
 
     Each layer is quantised alone, and its effect on the outputs is measured on a few calibration samples. The
     activation function after a layer in float32 also stays in float32.
@@ -44,12 +45,13 @@ def mixed_int8(source: str, out: str, calibration: str) -> None:
         expected, sensitive = _outputs(simplified, few), []
         for layer in layers:
             alone = str(Path(folder, "alone.onnx"))
-            static_int8(simplified, alone, few, "MinMax", keep_float=sorted(names - {layer}))
+            quantise_static(simplified, alone, few, "MinMax", keep_float=sorted(names - {layer}))
             if _sqnr_db(expected, _outputs(alone, few)) < MIN_LAYER_SQNR_DB:
                 sensitive.append(layer)
-        static_int8(
+        quantise_static(
             simplified, out, calibration, "MinMax", keep_float=sorted(tail | _with_activation(graph, sensitive))
         )
+    require_fused(out)
 
 
 def _save_few(calibration: str, few: str) -> None:

@@ -13,6 +13,7 @@ from helpers import bundles, factories
 from onnx import numpy_helper
 
 from orilla.export.export import ExportOptions, export
+from orilla.export.quantize.onnx_fusion import WEIGHTED, optimised_operators
 from orilla.export.recipe import SUFFIXES, recipes
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines.registry import default_engine
@@ -96,7 +97,7 @@ def test_the_row_is_named_by_its_precision(name):
         *([(activations, recipe.activations)] if weights else []),
     ):
         letters, bits = re.fullmatch(r"([a-z]+)(\d+)", expected).groups()
-        assert row.startswith(f"{kinds[letters]}{bits}"), row
+        assert row.removeprefix("u").startswith(f"{kinds[letters]}{bits}"), row
 
 
 def test_its_functions_exist_and_take_its_options(name):
@@ -116,6 +117,16 @@ def test_it_builds_a_file_of_the_stated_precision(exported, name):
         assert variant.file == f"variants/{name}{SUFFIXES[recipe.format]}"
         bits = 32 if name in LSTM_IN_FLOAT else BITS[re.match(r"\w+", recipe.weights)[0]]
         assert weight_bits(bundle, variant) == bits, bundle.path
+
+
+def test_onnx_runtime_runs_it_in_integers(exported, name, tmp_path):
+    if RECIPES[name].format != "onnx" or "uint8" not in RECIPES[name].activations:
+        return
+    for bundle, variant in built(exported, name):
+        file = tmp_path / "variant.onnx"
+        file.write_bytes(bundle.read(variant.file))
+        counts = optimised_operators(str(file))
+        assert not [kind for kind in counts if kind.removeprefix("Fused") in WEIGHTED], (bundle.path, counts)
 
 
 def test_it_computes_what_the_original_computes(exported, name):
