@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orilla.devices.errors import ConfigError, unknown_name
+from orilla.devices.text_files import lines_of, read_text
 
 TOP = ""
 """Name of the part of a file above its first table."""
@@ -29,12 +30,9 @@ class Tables:
     @classmethod
     def read(cls, path: Path) -> Tables:
         """Read a file. Raise `ConfigError` if it is absent or not valid TOML."""
+        text = read_text(path, error=ConfigError).replace("\r\n", "\n").replace("\r", "\n")
         try:
-            text = path.read_text()
             return cls(path, text, tomllib.loads(text))
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-            raise ConfigError(msg) from error
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             msg = f"{path}: {error}"
             raise ConfigError(msg) from error
@@ -77,7 +75,7 @@ class Tables:
         """Return the number of the line with a key, or of the table's first line if the key is not found."""
         assignment = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
         is_inside, table_line, seen = table == TOP, 1, -1
-        for number, line in enumerate(self.text.splitlines(), 1):
+        for number, line in enumerate(lines_of(self.text), 1):
             if (header := HEADER.match(line)) is not None:
                 name = re.sub(r"[\"']", "", header[1])
                 seen += name == table

@@ -78,7 +78,18 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
             "to arrays"
         ),
     )
-    foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
+    foreign.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="file with the class names: one per line, numbered lines, or JSON (docs/export.md)",
+    )
+    foreign.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="encoding of the files with labels and words, such as cp1252 or gb18030 (default: UTF-8, or what the byte "
+        "order mark of the file states)",
+    )
     foreign.add_argument(
         "--input-range",
         help="range of the pixel values that the model was trained on, which is one of: "
@@ -173,6 +184,7 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
     hints = ModelHints(
         task=arguments.task,
         labels=arguments.labels,
+        encoding=arguments.encoding,
         input_range=arguments.input_range,
         color=arguments.color,
         input=sizes_of(arguments.input),

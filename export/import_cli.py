@@ -118,6 +118,7 @@ def _hints(arguments: argparse.Namespace) -> ModelHints:
     return ModelHints(
         task=arguments.task,
         labels=arguments.labels,
+        encoding=arguments.encoding,
         input_range=arguments.input_range,
         color=arguments.color,
         input=sizes_of(arguments.input),

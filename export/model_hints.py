@@ -12,7 +12,9 @@ class ModelHints:
 
     task: str | None = None
     labels: Path | None = None
-    """File with one label per line."""
+    """File with the labels. See `export.labels` for the known forms."""
+    encoding: str | None = None
+    """Encoding of the files with labels and words, such as `cp1252`. If None, it is UTF-8 or what the file states."""
     input_range: str | None = None
     """Value range of the training images, one of `INPUT_RANGES`."""
     color: str | None = None

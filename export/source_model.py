@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from orilla.export import model_info
 from orilla.export.convert import fork_server
 from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES, InputAdapter, InputRange, write_adapter
 from orilla.export.imports.foreign import ForeignModel
+from orilla.export.labels import read_labels
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo
 from orilla.export.workspace import Workspace
@@ -285,48 +284,12 @@ def _outputs(info: ModelInfo) -> tuple[TensorSpec, ...]:
 
 
 def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
-    labels = read_labels(hints.labels) if hints.labels is not None else ()
+    labels = read_labels(hints.labels, hints.encoding) if hints.labels is not None else ()
     return task_of(task).labels_for([output.shape for output in info.outputs], labels)
 
 
 def _describe_inputs(info: ModelInfo) -> str:
     return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in info.inputs)
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the lines of a file with labels. Raise `DataError` if it cannot be read, is empty or repeats a label."""
-    lines = read_lines(path)
-    for label in lines:
-        if lines.count(label) > 1:
-            msg = f"labels={path} contains a label twice: {label}"
-            raise DataError(msg)
-    return lines
-
-
-def read_lines(path: Path) -> tuple[str, ...]:
-    """Return the lines of a file without empty ones. Raise `DataError` if it cannot be read or is empty."""
-    try:
-        lines = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read labels={path}: {error}"
-        raise DataError(msg) from error
-    if not lines:
-        msg = f"labels={path} is empty"
-        raise DataError(msg)
-    return lines
-
-
-def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels, with a number added to each repeated one, as in `crane` and `crane (2)`.
-
-    Published lists repeat names: ImageNet has a crane that is a bird, and one that is a machine.
-    """
-    seen: Counter[str] = Counter()
-    unique = []
-    for label in labels:
-        seen[label] += 1
-        unique.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return tuple(unique)
 
 
 def _check_words(path: Path, vocabulary: bytes) -> None:

@@ -14,9 +14,10 @@ from orilla.export.imports.head_choice import choose_head
 from orilla.export.imports.image_input import describe_inputs, image_spec, takes_images
 from orilla.export.imports.questions import Questions
 from orilla.export.imports.registry import IMPORTERS, is_import_path
+from orilla.export.labels import read_lines, unique_labels
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo, Tensor
-from orilla.export.source_model import SourceModel, read_lines, unique_labels
+from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
@@ -57,7 +58,9 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     _in_own_process(importer.copy, path, copied, sizes)
     questions = Questions(path.name)
     spec = _spec(model, task, hints, questions)
-    labels = unique_labels(read_lines(hints.labels) if hints.labels is not None else model.hints.labels or ())
+    labels = unique_labels(
+        read_lines(hints.labels, hints.encoding) if hints.labels is not None else model.hints.labels or ()
+    )
     questions.require_answers()
     outputs = tuple(TensorSpec(name, shape, dtype) for name, shape, dtype in map(_output, model.outputs))
     output = _imported_output(model)

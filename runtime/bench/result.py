@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.text_files import json_bytes
 from orilla.runtime.bench.monitor import Second
 from orilla.runtime.bench.reference_workload import ExcludedInterval, Interference, outside
 from orilla.runtime.bench.samples import Summary, summarise
@@ -205,7 +206,7 @@ def read(path: Path) -> Result:
         DataError: The file is not a result, is damaged, has a newer schema version, or contains no samples.
     """
     try:
-        data = path.read_bytes()
+        data = json_bytes(path.read_bytes(), str(path))
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror or error}"
         raise DataError(msg) from error

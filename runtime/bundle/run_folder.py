@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from orilla.devices.errors import DataError
+from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
@@ -50,7 +51,7 @@ def read_run(folder: Path) -> tuple[Card, Run]:
 
 def _read(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(json_bytes(path.read_bytes(), str(path)), type=kind)
     except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"not a run folder: {path} is missing; run orilla train to create it"
         raise DataError(msg) from error

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import SourceError
+from orilla.devices.text_files import lines_of, read_text
 from orilla.runtime.frame import Event, Line, Record
 from orilla.runtime.preprocessing.tensor import Arrays
 from orilla.runtime.sources.source import now_ns
@@ -19,6 +20,12 @@ from orilla.runtime.sources.text_lines import Lines
 
 NAME = "x"
 """Name of an array that has no name of its own."""
+
+DELIMITERS = (";", "\t", ",")
+"""Characters between the cells of a table, the most specific first. A comma may also be a decimal comma."""
+
+MAX_TABLE_BYTES = 1 << 30
+"""Maximum size of a `.csv` file in bytes."""
 
 KINDS = ".npz, .npy, .csv, .jsonl, or `-` for JSON lines from standard input"
 
@@ -63,6 +70,8 @@ class Records:
             raise SourceError(msg)
         try:
             arrays = reader(path)
+        except SourceError:
+            raise
         except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
             msg = f"cannot read {spec}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
             raise SourceError(msg) from error
@@ -102,13 +111,20 @@ def _read_npy(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _read_csv(path: Path) -> dict[str, NDArray[Any]]:
-    first = path.read_text("utf-8-sig").partition("\n")[0]
+    lines = [line for line in lines_of(read_text(path, limit_bytes=MAX_TABLE_BYTES, error=SourceError)) if line]
+    delimiter = next((mark for mark in DELIMITERS if lines and mark in lines[-1]), ",")
+    header = int(bool(lines) and not all(_is_number(cell) for cell in lines[0].split(delimiter)))
+    if delimiter == ";":
+        lines = [line.replace(",", ".") for line in lines]  # Such tables have decimal commas.
+    return {NAME: np.loadtxt(lines[header:], delimiter=delimiter, ndmin=2)}
+
+
+def _is_number(cell: str) -> bool:
     try:
-        [float(cell) for cell in first.split(",")]
-        header = 0
+        float(cell.replace(",", "."))
     except ValueError:
-        header = 1
-    return {NAME: np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2, encoding="utf-8-sig")}
+        return False
+    return True
 
 
 def _parsed(lines: Lines) -> Iterator[Arrays | Event]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from orilla.devices.errors import SourceError
+from orilla.devices.text_files import MARK, MARKS
 from orilla.runtime.frame import Event, Line
 from orilla.runtime.sources.source import SLICE_S, now_ns
 
@@ -34,7 +37,9 @@ class Lines:
     def __init__(self, name: str, chunk: Callable[[], bytes | None], close: Callable[[], None]) -> None:
         self._name, self._chunk, self._close = name, chunk, close
         self._buffer = b""
-        self._ended = False
+        self._lines: deque[bytes] = deque()
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._is_begun = self._ended = False
         self._index = self._line = 0
 
     @classmethod
@@ -54,14 +59,23 @@ class Lines:
         return cls(str(path), lambda: file.read(CHUNK_BYTES), file.close)
 
     def read(self) -> Line | Event | None:
-        """Return the next text or an event, or None at the end."""
+        """Return the next text or an event, or None at the end.
+
+        Raises:
+            SourceError: The text is not UTF-8, has no byte order mark of another encoding, or is too long.
+        """
         while (data := self._next()) is not None:
             self._line += 1
+            name = f"{self._name} line {self._line}"
             try:
-                text = data.decode("utf-8-sig" if self._line == 1 else "utf-8").strip()
+                text = data.decode().lstrip(MARK).strip()
             except UnicodeDecodeError as error:
-                msg = f"{self._name} line {self._line} is not UTF-8: convert the file to UTF-8"
+                odd = f"byte {error.start + 1} is 0x{data[error.start]:02X}"
+                msg = f"{name} is not UTF-8 ({odd}): convert the file to UTF-8"
                 raise SourceError(msg) from error
+            if "\0" in text:
+                msg = f"{name} contains a NUL character: the file is not text, or UTF-16 without a byte order mark"
+                raise SourceError(msg)
             if text:
                 line = Line(self._index, text, now_ns())
                 self._index += 1
@@ -74,22 +88,48 @@ class Lines:
 
     def _next(self) -> bytes | None:
         """Return the next line, or None at the end and while no complete line is available."""
-        while b"\n" not in self._buffer and not self._ended:
-            if len(self._buffer) > MAX_LINE_BYTES:
-                msg = f"{self._name} line {self._line + 1} has more than {MAX_LINE_BYTES} bytes: shorten it"
-                raise SourceError(msg)
+        if self._lines:
+            return self._lines.popleft()
+        while not (self._is_begun and b"\n" in self._buffer) and not self._ended:
+            self._check_length(self._buffer)
             data = self._chunk()
             if data is None:
                 return None
             self._ended = not data
-            self._buffer += data
+            self._add(data)
         if not self._buffer:
             return None
         data, _, self._buffer = self._buffer.partition(b"\n")
-        if len(data) > MAX_LINE_BYTES:
+        # Some programs end lines with a carriage return, alone or in front of the line feed.
+        self._lines.extend(data.removesuffix(b"\r").split(b"\r"))
+        for line in self._lines:
+            self._check_length(line)
+        return self._lines.popleft()
+
+    def _add(self, data: bytes) -> None:
+        """Append bytes to the buffer, as UTF-8. The byte order mark at the start may state another encoding."""
+        if not self._is_begun:
+            self._buffer += data
+            if not self._ended and any(mark.startswith(self._buffer) for mark, _ in MARKS):
+                return
+            self._is_begun, data, self._buffer = True, self._buffer, b""
+            mark, kind = next(((mark, kind) for mark, kind in MARKS if data.startswith(mark)), (b"", "utf-8"))
+            self._decoder = None if kind == "utf-8" else codecs.getincrementaldecoder(kind)()
+            data = data[len(mark) :]
+        if self._decoder is None:
+            self._buffer += data
+            return
+        try:
+            self._buffer += self._decoder.decode(data, final=self._ended).encode()
+        except UnicodeError as error:
+            msg = f"{self._name} is damaged: its byte order mark states an encoding in which it is invalid ({error})"
+            raise SourceError(msg) from error
+
+    def _check_length(self, line: bytes) -> None:
+        """Raise `SourceError` if a line is too long."""
+        if len(line) > MAX_LINE_BYTES:
             msg = f"{self._name} line {self._line + 1} has more than {MAX_LINE_BYTES} bytes: shorten it"
             raise SourceError(msg)
-        return data
 
 
 class Texts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orilla.devices.errors import MissingExtraError
+from orilla.devices.text_files import lines_of
 
 NAME = "TFLITE_METADATA"
 """Name of the entry in the model's table of metadata."""
@@ -90,7 +91,7 @@ def _labels(data: bytes, name: str) -> tuple[str, ...]:
     """Return the lines of a file that is attached to the model as a zip archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(name) as stream:
         text = stream.read(MAX_LABEL_BYTES).decode("utf-8-sig", errors="replace")
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(line for line in lines_of(text) if line)
 
 
 class _Table:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.devices.text_files import lines_of
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import BoxedImage, Dataset, require_split
 from orilla.runtime.preprocessing.image import Image
@@ -186,7 +187,7 @@ def class_names(data: bytes, name: str) -> tuple[str, ...]:
     Raises:
         DataError: The file is not UTF-8, is empty, has an empty line, or has a name twice.
     """
-    return unique_names([line.strip() for line in tree.decode_text(data, name).rstrip().splitlines()], name)
+    return unique_names(lines_of(tree.decode_text(data, name)), name)
 
 
 def unique_names(names: Sequence[str], file: str) -> tuple[str, ...]:

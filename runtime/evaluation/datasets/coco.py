@@ -17,6 +17,7 @@ import msgspec
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
+from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, unique_names
@@ -134,7 +135,7 @@ def split_in(text: str) -> str | None:
 def _read(file: tree.Folder) -> _File:
     """Read an annotation file. Raises `DataError` if it has another format."""
     try:
-        return msgspec.json.decode(tree.read(file), type=_File)
+        return msgspec.json.decode(json_bytes(tree.read(file), file.name), type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         msg = f"cannot read {file.name}: {' '.join(str(error).split())}"
         raise DataError(msg) from error
@@ -216,7 +217,7 @@ def _per_split(top: tree.Folder) -> list[tuple[str, tree.Folder, tree.Folder]]:
 
 def _has_sections(file: tree.Folder) -> bool:
     try:
-        msgspec.json.decode(tree.read(file), type=_Sections)
+        msgspec.json.decode(json_bytes(tree.read(file), file.name), type=_Sections)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError):
         return False
     return True

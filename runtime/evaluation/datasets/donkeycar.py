@@ -18,6 +18,7 @@ import msgspec
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
+from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, image_at, left_out_note
@@ -111,10 +112,12 @@ def _version_1(tub: tree.Folder, prefix: str) -> list[MeasuredFile]:
     numbered = sorted(
         (int(found[1]), file) for file in tree.files(tub, (".json",)) if (found := RECORD.fullmatch(file.name))
     )
-    return [
-        _sample(tub, _decode(tree.read(file), _Record, readable(file.name)), readable(file.name), prefix)
-        for _, file in numbered
-    ]
+    return [_of_file(tub, file, prefix) for _, file in numbered]
+
+
+def _of_file(tub: tree.Folder, file: tree.Folder, prefix: str) -> MeasuredFile:
+    name = readable(file.name)
+    return _sample(tub, _decode(json_bytes(tree.read(file), name), _Record, name), name, prefix)
 
 
 def _sample(folder: tree.Folder, record: _Record, where: str, prefix: str) -> MeasuredFile:
@@ -127,7 +130,7 @@ def _sample(folder: tree.Folder, record: _Record, where: str, prefix: str) -> Me
 
 
 def _lines(file: tree.Folder) -> list[bytes]:
-    return tree.read(file).splitlines()
+    return json_bytes(tree.read(file), file.name).splitlines()
 
 
 def _decode(data: bytes, kind: type[T], where: str) -> T:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from orilla.devices.errors import DataError
+from orilla.devices.text_files import json_bytes
 from orilla.runtime.evaluation.datasets import npz, tree
 from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, NumberedDataset, require_split
 from orilla.runtime.evaluation.datasets.texts import IMDB
@@ -64,7 +65,7 @@ def open_dataset(path: Path) -> Imdb:
         msg = f"{index} is missing: {file.name} contains only word ranks, and {INDEX} contains the words"
         raise DataError(msg)
     with tree.errors_of(index):
-        words = _words(json.loads(index.read_bytes()))
+        words = _words(json.loads(json_bytes(index.read_bytes(), index.name)))
     with tree.errors_of(file):
         arrays = {name: _read(file, name) for name in ("x_train", "x_test", "y_train", "y_test")}
         for split in ("train", "test"):

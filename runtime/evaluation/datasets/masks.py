@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
+from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import mask_colours, tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
@@ -124,7 +125,7 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
 
 
 def _lines(data: bytes) -> tuple[str, ...]:
-    names = tuple(line.strip() for line in tree.decode_text(data, "classes.txt").rstrip().splitlines())
+    names = tuple(lines_of(tree.decode_text(data, "classes.txt")))
     if not names or not all(names):
         msg = "classes.txt has an empty line or no lines: give one class name per line; the first line names class 0"
         raise DataError(msg)

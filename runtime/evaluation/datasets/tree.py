@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices import text_files
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
@@ -31,6 +32,9 @@ DAMAGED = (
     *(SyntaxError, struct.error, pickle.UnpicklingError),
 )
 """Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
+
+ADVICE = "store it as UTF-8"
+"""Advice of the messages about text files that are not UTF-8."""
 
 MAX_SEARCHED = 3
 """If the top level has at most this many folders, the folders inside them are searched too."""
@@ -173,16 +177,12 @@ def errors_of(path: Folder) -> Iterator[None]:
         raise DataError(msg) from error
 
 
-def decode_text(data: bytes, name: str) -> str:
-    """Decode the UTF-8 content of the file `name`, with or without a byte order mark.
+def decode_text(data: bytes, name: str, encoding: str | None = None) -> str:
+    """Decode the content of the text file `name`. See `orilla.devices.text_files.decode`.
 
-    Raise `DataError` if it is invalid.
+    Raise `DataError` if it is not text, or has another encoding.
     """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        msg = f"{name} is not UTF-8 (byte {error.start}): store it as UTF-8"
-        raise DataError(msg) from error
+    return text_files.decode(data, name, encoding=encoding, advice=ADVICE)
 
 
 def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ are counted from 1, and right and bottom edges are inclusive.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,9 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"))
 """Names of the folders of images and of XML files."""
+
+ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding=["']([\w.-]+)["']""")
+"""Pattern of the declaration of an XML file that states its encoding."""
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -103,7 +107,9 @@ def _read(file: tree.Folder) -> _Annotation:
         DataError: The file is damaged, has a document type, or lacks an element.
     """
     name = readable(file.name)
-    text = tree.decode_text(tree.read(file), name)
+    data = tree.read(file)
+    stated = ENCODING.match(data[:200])
+    text = tree.decode_text(data, name, stated[1].decode() if stated else None)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         msg = f"{name} defines a document type or entities, which annotations do not need: remove them"
         raise DataError(msg)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable, whole_number
+from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, class_names, unique_names
@@ -91,7 +92,7 @@ class Yolo(Boxed):
     def _rows(self, file: tree.Folder) -> list[Row]:
         """Return the boxes of a label file."""
         rows = []
-        for number, line in enumerate(tree.decode_text(tree.read(file), readable(file.name)).splitlines(), start=1):
+        for number, line in enumerate(lines_of(tree.decode_text(tree.read(file), readable(file.name))), start=1):
             if line.strip():
                 rows.append(self._row(line.split(), f"line {number}", readable(file.name)))
         return rows
@@ -133,6 +134,7 @@ def names_in_yaml(text: str, file: str) -> list[str]:
     Raises:
         DataError: There is no such key, or the numbers are not 0, 1, 2 and so on.
     """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     found = re.search(r"^names[ \t]*:(.*(?:\n(?:[ \t\-\]}#].*|$))*)", text, re.MULTILINE)
     if found is None:
         msg = f"{file} has no key names: list the classes, as in names: [cat, dog]"

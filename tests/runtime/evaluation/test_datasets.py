@@ -207,7 +207,7 @@ def test_texts_come_from_folders_and_tables(tmp_path):
     assert texts.classes == ("neg", "pos")
     assert texts.load("test", 1).text == "test pos <br />caf\u00e9"
     (tmp_path / "aclImdb" / "test" / "pos" / "0_1.txt").write_bytes("caf\u00e9".encode("latin-1"))
-    with pytest.raises(DataError, match=r"pos/0_1.txt is not UTF-8 \(byte 3\)"):
+    with pytest.raises(DataError, match=r"pos/0_1.txt is not UTF-8 \(line 1, byte 4 of the line is 0xE9\)"):
         texts.load("test", 1)
 
 

@@ -143,3 +143,19 @@ def test_texts_that_cannot_be_read(text_bundle, tmp_path, capsys):
     )
     assert "there is no image to draw on" in capsys.readouterr().err
     assert not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize("kind", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_texts_of_any_editor(kind, end, size):
+    data = end.join(["a caf\u00e9", "", "the plot "]).encode(kind)
+    chunks = iter([data[start : start + size] for start in range(0, len(data), size)])
+    lines = Lines("x", lambda: next(chunks, b""), lambda: None)
+    assert [line.text for line in iter(lines.read, None)] == ["a caf\u00e9", "the plot"]
+
+
+def test_a_text_with_nul_characters_is_refused(tmp_path):
+    (tmp_path / "wide.txt").write_bytes("good\n".encode("utf-16-le"))
+    with pytest.raises(SourceError, match=r"line 1 contains a NUL character: .* UTF-16 without a byte order mark"):
+        Lines.open(str(tmp_path / "wide.txt")).read()

@@ -108,3 +108,15 @@ def test_pickles_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(SourceError, match="cannot read"):
         Records.open(str(tmp_path / "a.npy"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["left,right\n1,2\n3,4.5\n", "left;right\r\n1;2\r\n3;4,5\r\n", "1\t2\r3\t4.5\r", "1,2\n3,4.5\n\n"],
+)
+@pytest.mark.parametrize("kind", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_of_any_spreadsheet(text, kind, tmp_path):
+    (tmp_path / "t.csv").write_bytes(text.encode(kind))
+    source = Records.open(str(tmp_path / "t.csv"))
+    assert [source.read().arrays["x"].tolist() for _ in range(2)] == [[1.0, 2.0], [3.0, 4.5]]
+    assert source.read() is None

@@ -1,0 +1,244 @@
+"""Read the class names of a model from a file, in the forms in which tools write them.
+
+Known forms: one name per line; numbered lines (`0 stop`, `0: stop`, `0,stop`), as Teachable Machine and Coral write
+them; `name,number` lines; a list on one line; TensorFlow's label map (`.pbtxt`); the names of a YOLO `data.yaml`; and
+JSON: a list, a mapping from number to name, as Keras publishes for ImageNet, or from name to number
+(`class_indices`), and the documents of Hugging Face (`id2label`) and Teachable Machine (`labels`).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orilla.devices.errors import DataError
+from orilla.devices.names import whole_number
+from orilla.devices.text_files import lines_of, read_text
+from orilla.runtime.evaluation.datasets.yolo import names_in_yaml
+
+ENCODING_ADVICE = "store it as UTF-8, or state its encoding with `encoding`, such as cp1252"
+"""Advice of the messages about files for whose encoding the export has an option."""
+
+MAX_BYTES = 16 << 20
+"""Maximum size of a file with labels."""
+
+NUMBER_FIRST = re.compile(r"(\d{1,6})\s*(?:[:;,\t=|]|\s-\s|[.)]\s|\s)\s*(\S.*)")
+"""Pattern of a line with a number and a name: `0 stop`, `0: stop`, `0,stop`, `0. stop`, `0 - stop`."""
+
+NUMBER_LAST = re.compile(r"(\S.*?)\s*[:;,\t=]\s*(\d{1,6})")
+"""Pattern of a line with a name and a number: `stop,0`, `stop: 0`."""
+
+HEADINGS = {"id", "index", "idx", "number", "class", "class_id", "classid", "class_name", "label", "labels", "name"}
+HEADINGS |= {"label_id", "label_name", "category", "classname", "class index", "category_id", "classes"}
+"""Words that make up the first line of a table, in lower case."""
+
+MIN_NUMBERED = 0.5
+"""Minimum share of the numbers up to the highest one that must occur, for lines with gaps to be numbered lines."""
+
+NESTED = ("id2label", "labels", "names", "class_names", "classes", "class_indices", "label2id", "categories")
+"""Keys of a JSON document under which tools store the names, in this order."""
+
+JOINERS = "\u200c\u200d"
+"""Invisible characters that are part of the spelling of words in some languages."""
+
+
+def read_labels(path: Path, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the class names in a file, in the order of the model's outputs.
+
+    Args:
+        path: The file.
+        encoding: Encoding of the file. If None, it is UTF-8, or what its byte order mark states.
+
+    Raises:
+        DataError: The file cannot be read, has no labels, or names a label twice.
+    """
+    labels = read_lines(path, encoding)
+    double = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if double is not None:
+        places = [str(number) for number, label in enumerate(labels, 1) if label == double]
+        msg = f"labels={path} contains a label twice: {double} (labels {' and '.join(places[:2])}): rename one"
+        raise DataError(msg)
+    return labels
+
+
+def read_lines(path: Path, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the class names in a file. A name may occur several times.
+
+    Raises:
+        DataError: The file cannot be read, has no labels, or a label contains invisible characters.
+    """
+    text = read_text(path, encoding=encoding, limit_bytes=MAX_BYTES, advice=ENCODING_ADVICE)
+    labels = _parsed(text, path)
+    if not labels:
+        msg = f"labels={path} is empty"
+        raise DataError(msg)
+    for number, label in enumerate(labels, 1):
+        if not label:
+            msg = f"labels={path}: label {number} is empty: name each class"
+            raise DataError(msg)
+        odd = next((letter for letter in label if _is_invisible(letter)), None)
+        if odd is not None:
+            shown = "".join(letter if not _is_invisible(letter) else "\ufffd" for letter in label)[:60]
+            msg = f"labels={path}: label {number}, {shown!r}, contains the character U+{ord(odd):04X}: remove it"
+            raise DataError(msg)
+    return labels
+
+
+def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels, with a number added to each repeated one, as in `crane` and `crane (2)`.
+
+    Published lists repeat names: ImageNet has a crane that is a bird, and one that is a machine.
+    """
+    seen: Counter[str] = Counter()
+    unique = []
+    for label in labels:
+        seen[label] += 1
+        unique.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return tuple(unique)
+
+
+def _is_invisible(letter: str) -> bool:
+    """Return True for control and format characters, and for the character that replaces lost ones."""
+    return letter == "\ufffd" or (unicodedata.category(letter) in ("Cc", "Cf", "Co", "Cs") and letter not in JOINERS)
+
+
+def _parsed(text: str, path: Path) -> tuple[str, ...]:
+    """Return the names in a file of any known form."""
+    start = text.lstrip()[:1]
+    if path.suffix.lower() == ".json" or (start in ("{", "[") and _is_json(text)):
+        return _of_json(text, path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return tuple(names_in_yaml(text, str(path)))
+    if re.match(r"\s*item\s*\{", text):
+        return _of_label_map(text, path)
+    lines = [line for line in lines_of(text) if line]
+    if len(lines) == 1:
+        lines = _on_one_line(lines[0])
+    return _numbered(_unquoted(lines), path)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _on_one_line(line: str) -> list[str]:
+    """Return the names of a file with one line: a Python list, or names with commas between them."""
+    if line.startswith(("[", "(", "{")):
+        try:
+            value = ast.literal_eval(line)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = None
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+            return [name.strip() for name in value]
+        if isinstance(value, dict):
+            return [f"{number},{name}" for number, name in value.items()]
+    return [name for part in line.split(",") if (name := part.strip())]
+
+
+def _unquoted(lines: list[str]) -> list[str]:
+    """Remove a comma at the end of each line, and quotes around each line, if all lines have them."""
+    if len(lines) > 1 and all(line.endswith(",") for line in lines[:-1]):
+        lines = [line.rstrip(",").rstrip() for line in lines]
+    for quote in ('"', "'"):
+        if lines and all(len(line) > 1 and line[0] == line[-1] == quote for line in lines):
+            lines = [line[1:-1].strip() for line in lines]
+    return lines
+
+
+def _numbered(lines: list[str], path: Path) -> tuple[str, ...]:
+    """Return the names without their numbers if each line states a number, in the order of the numbers."""
+    body = lines
+    if len(lines) > 1 and all(cell.strip().strip('"').lower() in HEADINGS for cell in re.split(r"[,;\t]", lines[0])):
+        body = lines[1:]
+    for pattern, number_at, name_at in ((NUMBER_FIRST, 1, 2), (NUMBER_LAST, 2, 1)):
+        found = [match for line in body if (match := pattern.fullmatch(line))]
+        if len(found) == len(body) and found:
+            names = [(int(match[number_at]), match[name_at].strip().strip('"').strip()) for match in found]
+            if _are_numbers([number for number, _ in names]) and len({name for _, name in names}) > len(names) / 2:
+                return _in_order(names, path)
+    # A heading such as `label` is only known to be one if the lines below it are numbered or if it is in a table.
+    return tuple(body if len(body) < len(lines) and re.search(r"[,;\t]", lines[0]) else lines)
+
+
+def _are_numbers(numbers: list[int]) -> bool:
+    """Return True if the numbers of lines count classes: from 0 or 1, without many gaps."""
+    return min(numbers) <= 1 and len(set(numbers)) >= MIN_NUMBERED * (max(numbers) + 1 - min(numbers))
+
+
+def _in_order(names: Sequence[tuple[int, str]], path: Path) -> tuple[str, ...]:
+    """Return the names in the order of their numbers, each of which differs. A missing number becomes `class N`."""
+    by_number: dict[int, str] = {}
+    for number, name in names:
+        if number in by_number:
+            msg = f"labels={path} gives the number {number} to {by_number[number]} and to {name}: correct one"
+            raise DataError(msg)
+        by_number[number] = name
+    numbers = range(min(by_number), max(by_number) + 1)
+    return unique_labels([by_number.get(number, f"class {number}") for number in numbers])
+
+
+def _of_json(text: str, path: Path) -> tuple[str, ...]:
+    try:
+        document: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        msg = f"labels={path} is not valid JSON: {error}"
+        raise DataError(msg) from error
+    if isinstance(document, Mapping):
+        document = next((document[key] for key in NESTED if isinstance(document.get(key), list | Mapping)), document)
+    if isinstance(document, list):
+        names = [_name(entry) for entry in document]
+        if all(names):
+            return tuple(str(name).strip() for name in names)
+    elif isinstance(document, Mapping) and document:
+        pairs = [_pair(key, value) for key, value in document.items()]
+        numbered = [pair for pair in pairs if pair is not None]
+        if len(numbered) == len(pairs) and _are_numbers([number for number, _ in numbered]):
+            return _in_order(numbered, path)
+    msg = (
+        f'labels={path} has an unknown form: give a list of names, or a mapping from number to name as in {{"0": '
+        '"stop"}, or a text file with one name per line'
+    )
+    raise DataError(msg)
+
+
+def _name(entry: object) -> str | None:
+    """Return the name in an entry of a JSON list: a string, or an object with a name."""
+    if isinstance(entry, Mapping):
+        entry = next((entry[key] for key in ("name", "label", "display_name", "class") if key in entry), None)
+    return entry if isinstance(entry, str) else None
+
+
+def _pair(key: str, value: object) -> tuple[int, str] | None:
+    """Return the number and the name of an entry of a JSON mapping, or None if it is not one."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        value = value[-1]  # Keras' list for ImageNet states a WordNet id and a name.
+    if whole_number(key) and isinstance(value, str):
+        return int(key), value.strip()
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1_000_000:
+        return value, key.strip()
+    return None
+
+
+def _of_label_map(text: str, path: Path) -> tuple[str, ...]:
+    """Return the names of a label map of TensorFlow's object detection. Its numbers begin with 1."""
+    pairs = []
+    for body in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
+        number = re.search(r"\bid\s*:\s*(\d{1,6})", body)
+        name = re.search(r"\bdisplay_name\s*:\s*['\"](.*?)['\"]", body) or re.search(
+            r"\bname\s*:\s*['\"](.*?)['\"]", body
+        )
+        if number is None or name is None:
+            msg = f"labels={path} has an item without id or name: add them"
+            raise DataError(msg)
+        pairs.append((int(number[1]), name[1].strip()))
+    return _in_order(pairs, path)
