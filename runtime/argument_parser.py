@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 from orilla.devices.errors import ConfigError
 
+NEGATIVE = re.compile(r"-(\.?\d|inf\b|nan\b)", re.IGNORECASE)
+"""Pattern of the start of a value that begins with a negative number, such as `-1..1`, `-.5` or `-inf`."""
+
 
 class CommandParser(argparse.ArgumentParser):
     """A parser that reports an error on one line, and replaces parameter names in messages with flags.
@@ -27,10 +30,13 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override] # the overloads of argparse differ by the type of `namespace` only
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        """Parse arguments. A value that begins with a minus and a digit may follow its flag, as in `--range -1..1`."""
+        """Parse arguments. A number, range or list that begins with a minus may follow its flag, as in `--range -1..1`.
+
+        argparse would read `-1..1` and `-.5,0` as options, so such a value is joined to the flag before it.
+        """
         joined: list[str] = []
         for argument in sys.argv[1:] if args is None else args:
-            if re.match(r"-\d", argument) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+            if NEGATIVE.match(argument) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
                 joined[-1] += f"={argument}"
             else:
                 joined.append(argument)

@@ -23,6 +23,7 @@ from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.stages import ModelStages, answer_once
 from orilla.runtime.preprocessing.image import Color
+from orilla.runtime.preprocessing.image_file import read_image
 from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput, frame_size
 from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.runner import Runner
@@ -106,18 +107,21 @@ class Model(Runner):
         engine, threads = engine or default_engine(chosen.format), loop_threads() if threads is None else threads
         return cls(bundle, chosen, loader.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
-    def __call__(self, raw: RawInput, *, color: Color = "bgr") -> Tick:
+    def __call__(self, raw: RawInput | Path, *, color: Color = "bgr") -> Tick:
         """Run the model on one image, one text, or one sample of arrays.
 
         Args:
-            raw: An image `[H,W,3]` uint8 as OpenCV reads it, a string, arrays by name, or, for a model with one input,
-                one array. The input is not changed.
+            raw: An image `[H,W,3]` uint8 as OpenCV reads it, the path of an image file, a string, arrays by name, or,
+                for a model with one input, one array. The input is not changed.
             color: Channel order of an image: `"bgr"` or `"rgb"`. `tick.frame.image` keeps this order.
 
         Raises:
-            DataError: The input does not have the shape or type that the model takes.
+            DataError: The input does not have the shape or type that the model takes, or the file cannot be read.
         """
         captured_ns = time.monotonic_ns()
+        if isinstance(raw, Path) or (self.kind == "image" and isinstance(raw, str)):
+            image = read_image(Path(raw))
+            raw = image if color == "bgr" else np.ascontiguousarray(image[..., ::-1])
         result, stages_ms = answer_once(self.stages(color=color), raw)
         frame = _framed(next(self._indices), raw, captured_ns)
         return Tick(frame, result, stages_ms, time.monotonic_ns())

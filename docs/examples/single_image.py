@@ -2,11 +2,8 @@
 
 import sys
 
-import cv2
-
 import orilla.runtime
 
-image = cv2.imread(sys.argv[1])
 with orilla.runtime.open("mobilenet") as model:
-    for candidate in model(image).result.top_k(2):
+    for candidate in model(sys.argv[1]).result.top_k(2):
         print(f"{candidate.label} {candidate.score:.2f}")

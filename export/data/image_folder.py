@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import ClassifiedImage, Dataset, Sample, Source
-from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
+from orilla.runtime.preprocessing.image_file import read_image
 from orilla.runtime.sources.source import image_files
 
 
@@ -32,12 +31,7 @@ class ImageFolder(Dataset):
 
     def load(self, split: str, index: int) -> Sample:
         """Return an image. Raises `DataError` if it cannot be decoded."""
-        data = self.content(split, index)
-        image = decode_image(data)
-        if image is None:
-            msg = f"cannot decode {self._files[index]}: {why_undecoded(data)}"
-            raise DataError(msg)
-        return ClassifiedImage(self._files[index].name, image, -1)
+        return ClassifiedImage(self._files[index].name, read_image(self._files[index]), -1)
 
     def truth(self, split: str, index: int) -> bytes:
         """Return empty bytes, because there are no labels."""

@@ -2,47 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.runtime.preprocessing import jpeg
+from orilla.runtime.preprocessing.image_format import TIFF_STARTS, unsupported, why_undecoded
+from orilla.runtime.preprocessing.image_orientation import UPRIGHT, orientation_of, turned
+from orilla.runtime.preprocessing.tiff_tags import EXTRA_SAMPLES, ORIENTATION, Tags
 from orilla.runtime.stdio import hidden_stderr
 
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
-    *(".ppm", ".pgm", ".heic", ".heif"),
+READ_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif", ".jp2"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-"""Suffixes of image files in a folder. HEIC files are included so that they are reported instead of ignored."""
+"""Suffixes of image files that OpenCV decodes."""
+
+IMAGE_SUFFIXES = (
+    *READ_SUFFIXES,
+    *(".heic", ".heif", ".jxl", ".psd", ".svg"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
+)
+"""Suffixes of image files in a folder. Files that cannot be decoded are included so that they are reported instead of
+ignored."""
+
+TAILS = (b"\x55" * 64, b"\xaa" * 64)
+"""Bytes that are appended to a JPEG without an end, to find out whether its pixels are complete."""
+
+
+class File(Protocol):
+    """A file in a folder or in a zip."""
+
+    def read_bytes(self) -> bytes:
+        """Return the content."""
 
 
 def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
-    """Decode an image file. Return None if it is not an image, is damaged, or is too large for OpenCV."""
-    if not data:
-        return None
-    try:
-        image: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        return None
-    return image
+    """Decode an image file, and turn the image as the file states.
 
+    Alpha is removed and not applied, 16-bit images lose their lower 8 bits, CMYK is converted without a colour profile,
+    and the first image of an animation is returned.
 
-def is_heic(data: bytes) -> bool:
-    """Return True for a HEIC file. Phones write such files, but OpenCV cannot decode them.
+    Args:
+        data: Content of the file. Its format is recognised by the content, not by the suffix.
+        flags: A flag of `cv2.imdecode`: colour, grey or unchanged.
 
-    Source: ISO/IEC 23008-12. The first box of the file contains the brand `heic` or `heix`.
+    Returns:
+        The image, or None if the file is not an image, is damaged or truncated, or is too large for OpenCV. See
+        `why_undecoded`.
     """
-    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
-    return data[4:8] == b"ftyp" and (b"heic" in brands or b"heix" in brands)
+    if not data or unsupported(data) is not None:
+        return None
+    orientation = orientation_of(data)
+    if data.startswith(jpeg.SOI) and not _has_end(data):
+        image = _without_end(data, flags)
+    elif data.startswith(TIFF_STARTS):
+        image = _decoded(_plain_tiff(data), flags)
+    else:
+        image = _decoded(data, flags)
+    return image if image is None or orientation == UPRIGHT else np.ascontiguousarray(turned(image, orientation))
 
 
-def why_undecoded(data: bytes) -> str:
-    """Return the reason why `decode_image` could not decode a file."""
-    if not data:
-        return "the file is empty"
-    return "HEIC is not supported; convert it to JPEG" if is_heic(data) else "not an image, or damaged"
+def read_image(path: Path | File) -> NDArray[np.uint8]:
+    """Read and decode an image file, `[H,W,3]` uint8 BGR. Raise `DataError` if this is impossible."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error
+    image = decode_quietly(data)
+    if image is None:
+        msg = f"cannot decode {path}: {why_undecoded(data)}"
+        raise DataError(msg)
+    return image
 
 
 def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
@@ -50,13 +86,49 @@ def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
 
     Standard error is redirected only for a file that looks damaged, because other threads may write to it meanwhile.
     """
-    stripped = data.rstrip(b"\0\r\n ")
-    jpeg = data.startswith(b"\xff\xd8") and stripped.endswith(b"\xff\xd9")
-    png = data.startswith(b"\x89PNG") and stripped.endswith(b"IEND\xaeB`\x82")
-    if jpeg or png:
+    jpeg_is_whole = data.startswith(jpeg.SOI) and _has_end(data)
+    png = data.startswith(b"\x89PNG") and data.rstrip(b"\0\r\n ").endswith(b"IEND\xaeB`\x82")
+    if jpeg_is_whole or png:
         return decode_image(data)
     with hidden_stderr():
         return decode_image(data)
+
+
+def _decoded(data: bytes, flags: int) -> NDArray[np.uint8] | None:
+    """Decode an image file without turning it."""
+    if flags != cv2.IMREAD_UNCHANGED:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    return image
+
+
+def _has_end(data: bytes) -> bool:
+    """Return True if a JPEG has its end marker. Other data may follow it."""
+    return data.rstrip(b"\0\r\n ").endswith(jpeg.EOI) or jpeg.end_of(data) is not None
+
+
+def _without_end(data: bytes, flags: int) -> NDArray[np.uint8] | None:
+    """Decode a JPEG without an end marker. Some cameras omit it. Return None if pixels are missing too.
+
+    If pixels are missing, the decoder uses the bytes that follow. The pixels are therefore complete if they do not
+    depend on these bytes. A progressive JPEG is always rejected, because its last passes may be missing.
+    """
+    if any(code == jpeg.PROGRESSIVE for code, _, _ in jpeg.segments(data)):
+        return None
+    pixels = data.rstrip(b"\0")
+    pixels += b"\0" * pixels.endswith(b"\xff")  # A stuffed byte is part of the pixel data.
+    first, second = (_decoded(pixels + tail + jpeg.EOI, flags) for tail in TAILS)
+    return first if first is not None and second is not None and np.array_equal(first, second) else None
+
+
+def _plain_tiff(data: bytes) -> bytes:
+    """Return a TIFF whose image OpenCV neither turns nor multiplies by its alpha."""
+    plain = Tags(data).replaced(ORIENTATION, UPRIGHT)
+    tags = Tags(plain)
+    return tags.replaced(EXTRA_SAMPLES, 1) if tags.first(EXTRA_SAMPLES) == 2 else plain
 
 
 def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:

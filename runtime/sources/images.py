@@ -7,7 +7,8 @@ from pathlib import Path
 from orilla.devices.errors import SourceError
 from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.image_file import decode_quietly, why_undecoded
+from orilla.runtime.preprocessing.image_file import decode_quietly
+from orilla.runtime.preprocessing.image_format import why_undecoded
 from orilla.runtime.sources.source import image_files, now_ns
 
 

@@ -46,6 +46,21 @@ def test_a_value_may_begin_with_a_minus():
         parser.parse_args(["--input-range", "-2..2"])
 
 
+@pytest.mark.parametrize("value", ["-1..1", "-.5..0.5", "-1,2,-3", "-.5", "-1e-3,0,0", "-inf", "-0.5,-0.25,1,1"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_every_kind_of_value_may_begin_with_a_minus(value, joined):
+    parser = CommandParser()
+    parser.add_argument("--mean")
+    parser.add_argument("bundle", nargs="*")
+    parser.add_argument("--quick", action="store_true")
+    words = [f"--mean={value}"] if joined else ["--mean", value]
+    for order in (["--quick", *words, "a"], [*words, "--quick", "a"], ["a", *words, "--quick"]):
+        parsed = parser.parse_args(order)
+        assert (parsed.mean, parsed.quick, parsed.bundle) == (value, True, ["a"])
+    with pytest.raises(ConfigError, match="--mean: expected one argument"):
+        parser.parse_args(["--mean", "--quick"])
+
+
 def test_json_lines_are_the_default_sink(tiny_bundle, clip):
     done = orilla("run", tiny_bundle, "--source", clip)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,8 @@ from orilla.devices.errors import DataError
 from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.preprocessing.image_file import decode_image, is_heic
+from orilla.runtime.preprocessing.image_file import decode_image
+from orilla.runtime.preprocessing.image_format import unsupported
 from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def _check_image(data: bytes) -> str | None:
 
     if not data:
         return "empty"
-    if is_heic(data):
-        return "HEIC (convert it to JPEG)"
+    if (foreign := unsupported(data)) is not None:
+        return "{} ({})".format(*foreign)
     try:
         with Image.open(io.BytesIO(data)) as image:
             return _check_kind(image) or _decode(image, data)

@@ -23,6 +23,7 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import mask_colours, tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
+from orilla.runtime.preprocessing.image_orientation import orientation_of, turned
 
 COLOUR_TYPE, PALETTE = 25, 3
 """Offset of the colour type in a PNG, and its value for a palette. Source: PNG specification, IHDR."""
@@ -121,7 +122,7 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
         msg = "pillow"
         raise MissingExtraError(msg, "train") from error
     with tree.errors_of(path), Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image, np.uint8)
+        return np.asarray(turned(np.asarray(image, np.uint8), orientation_of(data)))
 
 
 def _lines(data: bytes) -> tuple[str, ...]:

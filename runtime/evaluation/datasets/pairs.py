@@ -48,7 +48,8 @@ class Pairs(Dataset):
         if labels.shape != image.shape[:2]:
             msg = (
                 f"label image {label_path.name} has shape {list(labels.shape)}, but image {image_path.name} has shape "
-                f"{list(image.shape[:2])}: a label image must have one channel and the size of its image"
+                f"{list(image.shape[:2])}{_rotation(labels.shape, image.shape)}: a label image must have one channel "
+                "and the size of its image"
             )
             raise DataError(msg)
         return LabelledImage(readable(Path(image_path.name).stem), image, self.classes_of(labels, label_path.name))
@@ -88,6 +89,11 @@ def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder
         msg = f"no images in {images.name}/"
         raise DataError(msg)
     return tuple((image_files[stem], label_files[stem]) for stem in sorted(image_files))
+
+
+def _rotation(labels: tuple[int, ...], image: tuple[int, ...]) -> str:
+    """Return an explanation if a label image has the size that its image has before the rotation in its EXIF data."""
+    return ", with the rotation in its EXIF data" if labels == image[1::-1] else ""
 
 
 def _short_name(folder: tree.Folder) -> str:

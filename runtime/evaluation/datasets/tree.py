@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from orilla.devices import text_files
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
-from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
+from orilla.runtime.preprocessing.image_file import decode_image
+from orilla.runtime.preprocessing.image_format import why_undecoded
 
 Folder = Path | zipfile.Path
 

@@ -44,7 +44,7 @@ def test_a_folder_of_pictures_is_answered(picture_bundle, animals, tmp_path, cap
         ticks = list(model.stream(folder))
         assert [tick.result.top.label for tick in ticks] == ["dog"] * 8
         assert ticks[0].frame.name == "dog000.png"
-        with pytest.raises(DataError, match="got a string"):
+        with pytest.raises(DataError, match="cannot read a dog: No such file"):
             model("a dog")
     assert main(["run", str(picture_bundle), "--source", str(folder)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

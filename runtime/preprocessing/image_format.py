@@ -1,0 +1,220 @@
+"""Recognise the format of an image file by its content, and state why a file cannot be decoded."""
+
+from __future__ import annotations
+
+import re
+import struct
+from functools import cache
+
+import cv2
+
+from orilla.runtime.preprocessing import jpeg
+from orilla.runtime.preprocessing.image_orientation import boxes
+from orilla.runtime.preprocessing.tiff_tags import (
+    BITS,
+    DNG_VERSION,
+    HEIGHT,
+    MAKE,
+    SAMPLE_FORMAT,
+    STRIP_OFFSETS,
+    STRIP_SIZES,
+    SUBFILE,
+    WIDTH,
+    Tags,
+)
+
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+
+DECODED = {
+    "JPEG": (jpeg.SOI,),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": (b"BM",),
+    "TIFF": (*TIFF_STARTS, b"II+\0", b"MM\0+"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "PNM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"PF", b"Pf"),
+    "Radiance HDR": (b"#?RADIANCE", b"#?RGBE"),
+    "Sun raster": (b"\x59\xa6\x6a\x95",),
+}
+"""First bytes of the formats that OpenCV decodes."""
+
+TO_JPEG, TO_PNG, DEVELOP = "convert it to JPEG", "convert it to PNG", "develop it to JPEG"
+
+OTHERS: dict[str, tuple[tuple[bytes, ...], str]] = {
+    "Photoshop (PSD)": ((b"8BPS",), TO_PNG),
+    "JPEG XL": ((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), TO_JPEG),
+    "OpenEXR": ((b"\x76\x2f\x31\x01",), TO_PNG),
+    "GIMP (XCF)": ((b"gimp xcf",), TO_PNG),
+    "Windows icon (ICO)": ((b"\0\0\1\0",), TO_PNG),
+    "Apple icon (ICNS)": ((b"icns",), TO_PNG),
+    "DDS": ((b"DDS ",), TO_PNG),
+    "QOI": ((b"qoif",), TO_PNG),
+    "PCX": ((b"\x0a\x05\x01",), TO_PNG),
+    "FITS": ((b"SIMPLE  =",), TO_PNG),
+    "JPEG XR": ((b"II\xbc\x01",), TO_JPEG),
+    "DjVu": ((b"AT&TFORM",), TO_PNG),
+    "PDF": ((b"%PDF",), TO_PNG),
+    "PostScript": ((b"%!PS",), TO_PNG),
+    "camera raw (Canon CR2)": ((b"II*\0\x10\0\0\0CR",), DEVELOP),
+    "camera raw (Fujifilm RAF)": ((b"FUJIFILMCCD-RAW",), DEVELOP),
+    "camera raw (Olympus ORF)": ((b"IIRO", b"IIRS", b"MMOR"), DEVELOP),
+    "camera raw (Panasonic RW2)": ((b"IIU\0",), DEVELOP),
+    "camera raw (Sigma X3F)": ((b"FOVb",), DEVELOP),
+    "camera raw (Minolta MRW)": ((b"\0MRM",), DEVELOP),
+    "NumPy array (.npy)": ((b"\x93NUMPY",), TO_PNG),
+    "zip": ((b"PK\3\4",), "unpack it"),
+    "gzip": ((b"\x1f\x8b",), "unpack it"),
+    "pointer of Git LFS": ((b"version https://git-lfs",), "run `git lfs pull`"),
+}
+"""First bytes of formats that OpenCV does not decode, and what to do with such a file."""
+
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"),
+    b"crx ": "camera raw (Canon CR3)",
+    **dict.fromkeys((b"mif1", b"msf1"), "HEIF"),
+    **dict.fromkeys((b"isom", b"iso2", b"mp41", b"mp42", b"qt  ", b"M4V "), "a video"),
+}
+"""Format of a file for a brand in its first box, in the order in which they are searched. Source: ISO/IEC 23008-12."""
+
+AFTER = {
+    **{"HEIC": TO_JPEG, "HEIF": TO_JPEG, "SVG": TO_PNG},
+    **{"a video": "use it as a video source", "a page in HTML": "download the image itself"},
+}
+"""What to do with a file of another format that OpenCV does not decode. All others are camera raw files."""
+
+MAX_PIXELS, MAX_LENGTH = 1 << 30, 1 << 20
+"""Maximum number of pixels, and maximum height and width, of an image. Source: `CV_IO_MAX_IMAGE_PIXELS` and
+`CV_IO_MAX_IMAGE_WIDTH` in OpenCV's `imgcodecs/src/loadsave.cpp`."""
+
+STARTS = [(start, name) for name, starts in DECODED.items() for start in starts] + [
+    (start, name) for name, (starts, _) in OTHERS.items() for start in starts
+]
+
+
+def format_of(data: bytes) -> str | None:
+    """Return the name of the format of an image file, such as `JPEG` or `HEIC`, or None if it is unknown."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":
+        names = data[8 : max(16, min(int.from_bytes(data[:4], "big"), 256))]
+        brands = {names[place : place + 4] for place in range(0, len(names), 4)}
+        return next((name for brand, name in BRANDS.items() if brand in brands), None)
+    if data.startswith(TIFF_STARTS) and (raw := _raw_format(data)) is not None:
+        return raw
+    _, name = max(((start, name) for start, name in STARTS if data.startswith(start)), default=(b"", None))
+    return name or _text_format(data)
+
+
+def unsupported(data: bytes) -> tuple[str, str] | None:
+    """Return the format of a file that OpenCV cannot decode, and what to do. Return None for other files."""
+    name = format_of(data)
+    if name is None or name in DECODED or name in ("AVIF", "WebP"):
+        return None
+    return name, OTHERS[name][1] if name in OTHERS else AFTER.get(name, DEVELOP)
+
+
+def why_undecoded(data: bytes) -> str:
+    """Return the reason why `image_file.decode_image` could not decode a file, and what to do."""
+    if not data:
+        return "the file is empty"
+    foreign = unsupported(data)
+    if foreign is not None:
+        return "{} is not supported; {}".format(*foreign)
+    name = format_of(data)
+    if name is None:
+        return "not an image, or damaged"
+    width, height = _size(data, name)
+    if max(width, height) > MAX_LENGTH or width * height > MAX_PIXELS:
+        limit = f"the limit is {MAX_PIXELS} pixels, and {MAX_LENGTH} in height and width"
+        return f"the image has {width} x {height} pixels, but {limit}; cut it into smaller images"
+    if name == "TIFF" and (kind := _kind_of_tiff(data)) is not None:
+        return f"{kind} is not supported; convert it to PNG"
+    if is_truncated(data, name):
+        return f"the {name} is truncated; copy or download it again"
+    if not _has_decoder(name):
+        return f"this OpenCV ({cv2.__version__}) is built without {name}; convert it to JPEG"
+    return f"the {name} is damaged"
+
+
+def is_truncated(data: bytes, name: str) -> bool:
+    """Return True if a file of the format `name` ends before the end that its content states."""
+    try:
+        if name == "JPEG":
+            return jpeg.end_of(data) is None
+        if name == "PNG":
+            return b"IEND" not in data
+        if name == "GIF":
+            return not data.rstrip(b"\0").endswith(b";")
+        if name == "WebP":
+            return len(data) < 8 + int.from_bytes(data[4:8], "little")
+        if name == "BMP":
+            return len(data) < int.from_bytes(data[2:6], "little")
+        if name == "AVIF":
+            return not _whole_boxes(data)
+        if name == "TIFF":
+            tags = Tags(data)
+            parts = zip(tags.values(STRIP_OFFSETS), tags.values(STRIP_SIZES), strict=False)
+            return max((start + size for start, size in parts), default=len(data) + 1) > len(data)
+    except struct.error:
+        return True
+    return False
+
+
+def _whole_boxes(data: bytes) -> bool:
+    ends = [end for _, _, end in boxes(data, 0, len(data))]
+    return bool(ends) and ends[-1] == len(data)
+
+
+def _raw_format(data: bytes) -> str | None:
+    """Return the name of a camera raw file with the structure of a TIFF, or None for other files.
+
+    The first image of such a file is a small preview, which OpenCV would decode.
+    """
+    tags = Tags(data)
+    if DNG_VERSION in tags:
+        return "camera raw (DNG)"
+    if tags.first(SUBFILE) & 1 and MAKE in tags:
+        return f"camera raw ({tags.text(MAKE).title()[:40]})"
+    return None
+
+
+def _text_format(data: bytes) -> str | None:
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not start.startswith(b"<"):
+        return None
+    if b"<svg" in start:
+        return "SVG"
+    return "a page in HTML" if re.match(rb"<(!doctype )?html|<head", start) else None
+
+
+def _kind_of_tiff(data: bytes) -> str | None:
+    """Return the kind of a TIFF whose numbers OpenCV cannot convert to 8 bits, or None for other files."""
+    tags = Tags(data)
+    bits = max(tags.values(BITS), default=1)
+    if tags.first(SAMPLE_FORMAT, 1) == 3:
+        return f"a TIFF of {bits}-bit floating-point numbers"
+    return f"a TIFF with {bits} bits per sample" if bits not in (1, 8, 16) else None
+
+
+def _size(data: bytes, name: str) -> tuple[int, int]:
+    """Return width and height as the header states them, or zeros if they are unknown."""
+    if name == "PNG" and len(data) >= 24:
+        return struct.unpack_from(">II", data, 16)
+    if name == "TIFF":
+        tags = Tags(data)
+        return tags.first(WIDTH), tags.first(HEIGHT)
+    if name == "BMP" and len(data) >= 26:
+        width, height = struct.unpack_from("<ii", data, 18)
+        return abs(width), abs(height)
+    return 0, 0
+
+
+@cache
+def _has_decoder(name: str) -> bool:
+    """Return False if the installed OpenCV states that it was built without the decoder of a format."""
+    title = {"WebP": "WEBP", "JPEG 2000": "JPEG 2000|OpenJPEG"}.get(name, name)
+    match = re.search(rf"^\s+({title}):\s+(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    if match is None:
+        return name not in ("AVIF", "GIF", "WebP", "JPEG 2000")
+    return match[2] != "NO"

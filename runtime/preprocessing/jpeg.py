@@ -1,0 +1,50 @@
+"""The structure of a JPEG file: its segments and its end. Source: ITU-T T.81, B.1.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+SOI, EOI = b"\xff\xd8", b"\xff\xd9"
+"""Markers at the start and at the end of a JPEG."""
+
+SCAN = 0xDA
+"""Code of the marker before the pixel data."""
+
+PROGRESSIVE = 0xC2
+"""Code of the marker of a frame that is stored in several passes, from coarse to fine."""
+
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
+of the data. Source: ITU-T T.81, B.1.1.5."""
+
+
+def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
+    """Yield the code of each segment's marker, and the start and end of its content.
+
+    The last segment is the marker of the end. If that is missing, the iteration ends without it. Segments are skipped
+    by their length, because a segment may contain a thumbnail, which is a JPEG with its own end.
+    """
+    if not data.startswith(SOI):
+        return
+    position = 2
+    while len(data) >= position + 4 or data[position : position + 2] == EOI:
+        code = data[position + 1]
+        if data[position] != 0xFF:
+            return
+        if code == EOI[1]:
+            yield code, position + 2, position + 2
+            return
+        start, end = position + 4, position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        yield code, start, end
+        position = end
+        if code == SCAN:
+            after_pixels = MARKER.search(data, position)
+            if after_pixels is None:
+                return
+            position = after_pixels.start()
+
+
+def end_of(data: bytes | bytearray) -> int | None:
+    """Return the position after the JPEG at the start of `data`, or None if its end is missing or if it is no JPEG."""
+    return next((end for code, _, end in segments(data) if code == EOI[1]), None)
