@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from orilla.devices.cgroup import limits
@@ -42,3 +43,15 @@ def keep_to_core(index: int) -> None:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) == 2:
             os.sched_setaffinity(0, {cores[index]})
+
+
+def cores_of_thread() -> frozenset[int]:
+    """Return the numbers of the cores to which the calling thread is restricted. Empty if the system cannot tell."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+
+
+def keep_to_cores(cores: frozenset[int]) -> None:
+    """Restrict the calling thread to cores that `cores_of_thread` returned in another thread."""
+    if cores:
+        with suppress(OSError):  # The process may have lost these cores meanwhile.
+            os.sched_setaffinity(0, cores)

@@ -74,7 +74,7 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
 Result = Answer | Answers | CascadeResult
 """The result for one frame: the answer of one model, of several models, or of a cascade."""
 
-EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
+EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "time", "engine"]
 """Kind of an event:
 
 - `lost`: The source failed or stalled.
@@ -82,6 +82,8 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
 - `back`: The source delivers frames again.
 - `corrupt`: One frame cannot be used.
 - `size`: From this frame on, frames have another size.
+- `time`: The times that the source itself states disagree with the clock, so frames are stamped when they arrive; or
+  they agree again.
 - `engine`: An accelerator was lost or is back.
 """
 

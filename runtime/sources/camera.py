@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 
 from orilla.devices.errors import SourceError
@@ -9,11 +11,9 @@ from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.capture import CorruptFrames, quiet_capture, rate_of, retrieve
-from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
-
-MAX_STAMP_AGE_NS = 5_000_000_000
-"""Maximum plausible age of a driver's time stamp in nanoseconds. An older time stamp must come from another clock."""
+from orilla.runtime.sources.time_limit import open_live
+from orilla.runtime.sources.timestamps import plausible_ns
 
 
 class Camera:
@@ -34,12 +34,12 @@ class Camera:
 
     @classmethod
     def open(cls, device: str | int) -> Source:
-        """Open a camera by its number or device path. The source reopens the camera when it is lost.
+        """Open a camera by its number or device path. The source reopens the camera when it is lost or hangs.
 
         Raises:
             SourceError: There is no such camera.
         """
-        return Reconnecting(lambda: cls(device, _connected(device)), f"camera {device}")
+        return open_live(lambda: cls(device, _connected(device)), f"camera {device}")
 
     def read(self) -> Frame | Event | None:
         """Return the next frame or an event, or None at the end."""
@@ -73,8 +73,7 @@ def _stamp(driver_ms: float, now: int) -> int:
 
     Source: Linux, V4L2 buffers, `V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC`, which USB cameras set.
     """
-    driver_ns = int(1e6 * driver_ms)
-    return driver_ns if 0 <= now - driver_ns < MAX_STAMP_AGE_NS else now
+    return plausible_ns(int(1e6 * driver_ms), now) if math.isfinite(driver_ms) else now
 
 
 def open_source(spec: str) -> Source:

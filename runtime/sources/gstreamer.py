@@ -8,8 +8,8 @@ from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.capture import CorruptFrames, quiet_capture, rate_of, retrieve
-from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
+from orilla.runtime.sources.time_limit import open_live
 
 PREFIX = "gst:"
 """Optional prefix of the source's specification."""
@@ -28,7 +28,7 @@ class Pipeline:
 
     @classmethod
     def open(cls, pipeline: str) -> Source:
-        """Open a pipeline, with or without the prefix `gst:`. The source reopens it when it fails.
+        """Open a pipeline, with or without the prefix `gst:`. The source reopens it when it fails or hangs.
 
         Raises:
             ConfigError: OpenCV has no GStreamer, or the pipeline does not end in `appsink`.
@@ -41,7 +41,7 @@ class Pipeline:
         if not _has_gstreamer():
             msg = "the installed OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or a camera number"
             raise ConfigError(msg)
-        return Reconnecting(lambda: cls(_opened(text)), "the pipeline")
+        return open_live(lambda: cls(_opened(text)), "the pipeline")
 
     def read(self) -> Frame | Event | None:
         """Return the next frame or an event, or None at the end."""

@@ -67,9 +67,11 @@ class Reconnecting:
             return self._lose(f"{self._name} ended")
         if self._offset:
             frame = replace(frame, index=self._offset + frame.index)
-        self._next = frame.index + 1
         if isinstance(frame, Event):
+            # The other events do not use up a number.
+            self._next = frame.index + (frame.kind == "corrupt")
             return frame
+        self._next = frame.index + 1
         self._failures, self._delivered = 0, True
         if not self._lost:
             return frame

@@ -1,41 +1,132 @@
-"""Convert the presentation times of a stream to the monotonic clock."""
+"""Convert the presentation times of a stream to the monotonic clock, as long as they agree with it."""
 
 from __future__ import annotations
 
-WINDOW_NS = 5_000_000_000
-"""Length in nanoseconds of the window for which `PresentationClock` keeps the smallest delay between presentation and
-arrival. After one to two windows, that delay is forgotten, so that the conversion of time stamps adapts to a clock that
-drifts or a server that paused."""
+import math
+from collections import deque
+
+PART_NS = 1_000_000_000
+"""Shortest length in nanoseconds of the parts into which arrivals are divided. Each part keeps its smallest delay
+between presentation and arrival."""
+
+PARTS = 5
+"""Number of consecutive parts that must agree before presentation times are used."""
+
+TOLERANCE, TRUSTING = 0.02, 0.01
+"""Largest change of the smallest delay over `PARTS` parts, as a share of their length: while presentation times are in
+use, and before. A stream whose times run 2 % faster or slower than the clock exceeds the first limit. The second limit
+is smaller, so that a stream near the limit does not alternate."""
+
+MAX_SPAN_NS = PARTS * PART_NS
+"""Length in nanoseconds to which the shares apply, at most. It bounds the change for streams with few frames."""
+
+MAX_LATE_NS = 1_000_000_000
+"""Largest plausible delay of a frame compared with the reference, in nanoseconds. If the delay is larger, the stream
+was paused or its times jumped."""
+
+REPORT_NS = 7_000_000_000
+"""Time in nanoseconds for which presentation times must disagree with the clock before this is reported. It is longer
+than the time that agreement takes to be recognised."""
+
+MAX_STAMP_AGE_NS = 5_000_000_000
+"""Maximum plausible age of a driver's time stamp in nanoseconds. An older time stamp must come from another clock."""
 
 
 class PresentationClock:
-    """Converts presentation times to the monotonic clock. The frame with the smallest recent delay is the reference.
+    """Converts presentation times to the monotonic clock, or returns the time of arrival if they do not agree with it.
 
     A frame that waits in a network or a decoder arrives late, never early. The smallest difference between arrival and
     presentation time is therefore the best estimate of the offset between the clocks. The estimate still contains the
     smallest delay itself.
+
+    Some streams have no clock: FFmpeg numbers the frames of a stream without times at 25 per second, and some cameras
+    number frames at their nominal rate although they deliver fewer in the dark. The smallest delay of such a stream
+    grows or shrinks steadily. The times are used only while the smallest delays of the last parts are equal within
+    `TOLERANCE`. The reference is the smallest delay of the current and the previous part, so it follows a clock that
+    drifts: if the times run slower by the tolerance, a frame appears at most 40 ms older than it is.
     """
 
     def __init__(self) -> None:
         self._presented_ms: float | None = None
+        self._parts: deque[tuple[int, float]] = deque(maxlen=PARTS)
+        """Arrival and delay of the frame with the smallest delay in each complete part, in nanoseconds."""
         self._began_ns = 0
-        self._previous: float | None = None
-        self._smallest = 0.0
+        self._smallest: tuple[int, float] | None = None
+        """Arrival and delay of the frame with the smallest delay in the current part."""
+        self._agrees = self._reported = False
+        self._doubted: tuple[int, float] | None = None
+        """Arrival and presentation time of the first frame since which the times have disagreed, in nanoseconds."""
+        self._latest_ns = 0
+        self._notice: str | None = None
 
-    def captured_ns(self, presented_ms: float, arrived_ns: int) -> int:
-        """Return the capture time of a frame, which is never after its arrival.
+    def captured_ns(self, presented_ms: float | None, arrived_ns: int) -> int:
+        """Return the capture time of a frame. It is never in the future, and never before that of the previous frame.
 
         Args:
-            presented_ms: Presentation time in milliseconds, relative to any origin. If it is less than that of the
-                previous frame, the stream has restarted.
+            presented_ms: Presentation time in milliseconds, relative to any origin. None if the frame has none.
             arrived_ns: Time of arrival on the monotonic clock, in nanoseconds.
         """
-        offset_ns = arrived_ns - 1e6 * presented_ms
-        if self._presented_ms is None or presented_ms < self._presented_ms:
-            self._previous, self._smallest, self._began_ns = None, offset_ns, arrived_ns
-        elif arrived_ns - self._began_ns >= WINDOW_NS:
-            self._previous, self._smallest, self._began_ns = self._smallest, offset_ns, arrived_ns
-        self._presented_ms = presented_ms
-        self._smallest = min(self._smallest, offset_ns)
-        shortest_ns = self._smallest if self._previous is None else min(self._smallest, self._previous)
-        return min(arrived_ns, round(shortest_ns + 1e6 * presented_ms))
+        stamp_ns = arrived_ns
+        if presented_ms is not None and math.isfinite(presented_ms):
+            delay_ns = arrived_ns - 1e6 * presented_ms
+            if self._presented_ms is not None and presented_ms <= self._presented_ms:
+                self._restart()
+            self._presented_ms = presented_ms
+            self._add(arrived_ns, delay_ns)
+            late_ns = delay_ns - self._reference_ns()
+            self._agrees = self._agrees and late_ns <= MAX_LATE_NS
+            if self._agrees:
+                stamp_ns = arrived_ns - round(late_ns)
+            self._judge(arrived_ns, presented_ms)
+        self._latest_ns = max(self._latest_ns, stamp_ns)
+        return self._latest_ns
+
+    def notice(self) -> str | None:
+        """Return once, as the end of a sentence, that the times are not used, or that they are used again."""
+        notice, self._notice = self._notice, None
+        return notice
+
+    def _restart(self) -> None:
+        self._parts.clear()
+        self._smallest, self._agrees = None, False
+
+    def _add(self, arrived_ns: int, delay_ns: float) -> None:
+        if self._smallest is not None and arrived_ns - self._began_ns >= PART_NS:
+            self._parts.append(self._smallest)
+            self._smallest = None
+            self._compare_parts()
+        if self._smallest is None:
+            self._began_ns, self._smallest = arrived_ns, (arrived_ns, delay_ns)
+        elif delay_ns < self._smallest[1]:
+            self._smallest = arrived_ns, delay_ns
+
+    def _compare_parts(self) -> None:
+        delays = [delay_ns for _, delay_ns in self._parts]
+        span_ns = min(self._parts[-1][0] - self._parts[0][0], MAX_SPAN_NS)
+        share = TOLERANCE if self._agrees else TRUSTING
+        self._agrees = len(delays) == PARTS and max(delays) - min(delays) <= share * span_ns
+
+    def _reference_ns(self) -> float:
+        assert self._smallest is not None
+        return min(self._smallest[1], self._parts[-1][1]) if self._parts else self._smallest[1]
+
+    def _judge(self, arrived_ns: int, presented_ms: float) -> None:
+        """Prepare a notice if the times have disagreed for long, or agree again after such a notice."""
+        if self._agrees:
+            self._doubted = None
+            if self._reported:
+                self._notice = "its own times agree with the clock again, and are used as time stamps"
+            self._reported = False
+        elif self._doubted is None:
+            self._doubted = arrived_ns, 1e6 * presented_ms
+        elif not self._reported and arrived_ns - self._doubted[0] >= REPORT_NS:
+            self._reported = True
+            rate = (1e6 * presented_ms - self._doubted[1]) / (arrived_ns - self._doubted[0])
+            steady = 0 < rate < 100 and abs(rate - 1) > TRUSTING
+            fault = f"run at {rate:.2f} times the speed of the clock" if steady else "jump or stand still"
+            self._notice = f"its own times {fault}, so each frame is stamped when it arrives"
+
+
+def plausible_ns(stamp_ns: int, now: int) -> int:
+    """Return a driver's time stamp if it can be on the monotonic clock, else `now`. Both are in nanoseconds."""
+    return stamp_ns if 0 <= now - stamp_ns < MAX_STAMP_AGE_NS else now

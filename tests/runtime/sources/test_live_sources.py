@@ -1,6 +1,8 @@
 """Live sources without a camera: lost connections in simulated time, time stamps, pacing, arrays, and invalid names."""
 
+import re
 import sys
+import threading
 import types
 
 import cv2
@@ -12,13 +14,13 @@ from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.scenes import clock
-from orilla.runtime.sources import camera, picamera
+from orilla.runtime.sources import camera, gstreamer, picamera
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.capture import MAX_CORRUPT, CorruptFrames
 from orilla.runtime.sources.paced import Paced
 from orilla.runtime.sources.reconnect import MAX_WAIT_S, TRIES, Reconnecting
 from orilla.runtime.sources.registry import open_source
-from orilla.runtime.sources.timestamps import PresentationClock
+from orilla.runtime.sources.time_limit import TimeLimits, open_live
 
 MS = 1_000_000
 
@@ -119,45 +121,6 @@ def test_a_source_that_fails_repeatedly_is_reported_once():
 def test_a_camera_that_is_missing_at_the_start_is_rejected():
     with pytest.raises(SourceError, match="no camera"):
         reconnecting([SourceError("no camera")])
-
-
-def test_frames_that_waited_on_their_way_are_stamped_when_they_were_presented():
-    stamps = PresentationClock()
-    late = [0, 30, 5, 60, 0, 1]
-    times = [stamps.captured_ns(33.0 * index, int((33 * index + delay + 100) * MS)) for index, delay in enumerate(late)]
-    # The first frame has the smallest delay.
-    assert [round(time_ns / MS) for time_ns in times] == [100 + 33 * index for index in range(6)]
-
-
-def test_a_late_first_frame_is_corrected_by_a_faster_one_and_no_time_is_in_the_future():
-    stamps = PresentationClock()
-    assert stamps.captured_ns(0.0, 500 * MS) == 500 * MS
-    assert stamps.captured_ns(33.0, 133 * MS) == 133 * MS
-    assert stamps.captured_ns(66.0, 266 * MS) / MS == pytest.approx(166, abs=0.1)
-
-
-@pytest.mark.parametrize("drift", [100e-6, -100e-6])
-def test_a_camera_clock_that_drifts_is_followed(drift):
-    stamps = PresentationClock()
-    for index in range(100_000):
-        arrived_ns = int(33.0 * index * MS * (1 + drift)) + 10 * MS
-        age_ms = (arrived_ns - stamps.captured_ns(33.0 * index, arrived_ns)) / MS
-        assert age_ms < 1.5
-
-
-def test_times_are_right_again_after_a_restart_or_a_pause():
-    stamps = PresentationClock()
-    for index in range(100):
-        stamps.captured_ns(33.0 * index, 33 * index * MS)
-    for index in range(100):
-        arrived_ns = (10_000 + 33 * index) * MS
-        assert stamps.captured_ns(33.0 * index, arrived_ns) == arrived_ns
-    ages = []
-    # The stream pauses for ten seconds, but its own time stamps have no gap.
-    for index in range(100, 600):
-        arrived_ns = (20_000 + 33 * index) * MS
-        ages.append((arrived_ns - stamps.captured_ns(33.0 * index, arrived_ns)) / MS)
-    assert max(ages[-100:]) < 1
 
 
 def test_a_recording_is_played_at_its_own_rate():
@@ -300,7 +263,7 @@ class FakeRequest:
 class FakePicamera2:
     """The parts of `picamera2.Picamera2` that Orilla uses."""
 
-    plugged = True
+    plugged, stalled = True, False
 
     def __init__(self, number):
         if number > 0:
@@ -317,7 +280,10 @@ class FakePicamera2:
     def start(self):
         pass
 
-    def capture_request(self):
+    def capture_request(self, wait=None):
+        if FakePicamera2.stalled:
+            threading.Event().wait(wait)
+            raise TimeoutError
         if not FakePicamera2.plugged:
             msg = "camera frontend has timed out"
             raise RuntimeError(msg)
@@ -344,6 +310,84 @@ def test_a_raspberry_pi_camera_is_stamped_by_its_sensor(monkeypatch):
     assert 19 * MS < picamera.now_ns() - second.captured_ns < 5000 * MS
     monkeypatch.setattr(FakePicamera2, "plugged", False)
     assert source.read().kind == "lost"
+    source.close()
+
+
+class OldPicamera2(FakePicamera2):
+    """A version in which `wait` is True or False, and any number means True."""
+
+    closed = threading.Event()
+
+    def capture_request(self, wait=True):
+        if FakePicamera2.stalled:
+            OldPicamera2.closed.wait(20)
+            msg = "the camera was closed"
+            raise RuntimeError(msg)
+        return super().capture_request()
+
+    def close(self):
+        OldPicamera2.closed.set()
+
+
+class OldestPicamera2(OldPicamera2):
+    """A version in which `capture_request` has no argument."""
+
+    def capture_request(self):
+        return super().capture_request(wait=True)
+
+
+@pytest.mark.parametrize("version", [FakePicamera2, OldPicamera2, OldestPicamera2])
+def test_a_raspberry_pi_camera_that_stalls_is_lost_and_opened_again(monkeypatch, version):
+    """As with a loose ribbon cable: the capture never ends."""
+    module = types.ModuleType("picamera2")
+    module.Picamera2 = version
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    monkeypatch.setattr(OldPicamera2, "closed", threading.Event())
+    source = picamera.PiCamera.open("", TimeLimits(read_s=0.4, first_wait_s=0.02))
+    assert take(source, 1) == [0]
+    monkeypatch.setattr(FakePicamera2, "stalled", True)
+    (lost,) = take(source, 1)
+    assert lost.kind == "lost"
+    assert re.search(r"no frame for 0.36 s|sent nothing for 0.4 s", lost.detail)
+    monkeypatch.setattr(FakePicamera2, "stalled", False)
+    assert take(source, 1)[0].kind == "back"
+    source.close()
+
+
+class HangingCapture:
+    """An OpenCV capture whose `grab` does not return."""
+
+    def __init__(self, freed):
+        self.freed, self.released = freed, False
+
+    def isOpened(self):  # noqa: N802 - OpenCV's name
+        return True
+
+    def set(self, *setting):
+        return True
+
+    def get(self, setting):
+        return 0.0
+
+    def grab(self):
+        return self.freed.wait(20) and False
+
+    def release(self):
+        self.released = True
+
+
+@pytest.mark.parametrize("module", [camera, gstreamer])
+def test_a_capture_that_hangs_is_lost(monkeypatch, module):
+    """A USB camera or a pipeline hangs in the driver."""
+    freed = threading.Event()
+    monkeypatch.setattr(module, "quiet_capture", lambda *target: HangingCapture(freed))
+    monkeypatch.setattr(gstreamer, "_has_gstreamer", lambda: True)
+    monkeypatch.setattr(module, "open_live", lambda opener, name: open_live(opener, name, TimeLimits(read_s=0.3)))
+    source = open_source("0" if module is camera else "v4l2src ! appsink")
+    (lost,) = take(source, 1)
+    assert (lost.kind, lost.index) == ("lost", 0)
+    assert "sent nothing for 0.3 s" in lost.detail
+    freed.set()
     source.close()
 
 
