@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 """Distributions that contain the package `cv2`. The one that was installed last silently replaces the others."""
@@ -20,6 +19,9 @@ ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of the installed distributions among `names`, by name."""
+    # This import takes longer than most others, and a loop without a tuned choice does not need it.
+    from importlib.metadata import PackageNotFoundError, version
+
     versions = {}
     for name in names:
         try:

@@ -6,7 +6,6 @@ when its name is used or listed. A broken plug-in is reported once, and everythi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -252,6 +251,8 @@ class ModuleRegistry(Registry[R]):
 def report(warning: str) -> None:
     """Log a warning about a broken plug-in, unless this process has already reported it."""
     if warning not in _REPORTED:
+        import logging  # Most processes have nothing to log, and start faster without this module.
+
         _REPORTED.add(warning)
         logging.getLogger("orilla").warning("%s", warning)
 
