@@ -12,6 +12,7 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
 from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
+from orilla.export.wrong_model import check_keras
 from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
@@ -181,6 +182,7 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
     from orilla.export.model_hints import ModelHints
 
     check_options(arguments)
+    check_keras(arguments.model)
     hints = ModelHints(
         task=arguments.task,
         labels=arguments.labels,

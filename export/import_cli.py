@@ -19,6 +19,7 @@ from orilla.export.cli import (
 from orilla.export.imports.recipes import DEFAULT
 from orilla.export.imports.registry import IMPORTERS, importer_for
 from orilla.export.recipe import recipes
+from orilla.export.wrong_model import check_importable
 from orilla.runtime.commands.lazy_help import lazy_help
 
 if TYPE_CHECKING:
@@ -102,13 +103,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
 def execute(arguments: argparse.Namespace) -> ExportResult:
     """Import a model as a bundle."""
     check_options(arguments)
-    if importer_for(arguments.model) is None:
-        suffixes = ", ".join(suffix for importer in IMPORTERS.values() for suffix in importer.suffixes)
-        msg = (
-            f"{arguments.model} has none of the suffixes {suffixes}; export a Keras model with `orilla export`, and "
-            "name a PyTorch network as MODULE:OBJECT"
-        )
-        raise ConfigError(msg)
+    check_importable(arguments.model, importer_for(arguments.model))
     return exported(arguments, _hints(arguments))
 
 

@@ -17,6 +17,7 @@ from orilla.export.labels import read_labels
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo
 from orilla.export.workspace import Workspace
+from orilla.export.wrong_model import check_keras
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.engines.session import Binding
@@ -33,9 +34,6 @@ from orilla.runtime.tasks.task import DecodeContext
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
 """Data types of input arrays that LiteRT and ONNX support in every precision."""
-
-SUFFIXES = (".keras", ".h5", ".hdf5")
-"""Suffixes of model files that Keras loads."""
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
 """Special tokens that a vocabulary file must not contain."""
@@ -102,14 +100,8 @@ def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceM
     """
     if hints.device is not None and hints.device not in DEVICES:
         raise unknown_name(hints.device, DEVICES, kind="device")
-    if (path / "card.json").is_file() or (path.is_dir() and not (path / "saved_model.pb").exists()):
+    if check_keras(path).format == "run":
         return _open_run(path, hints, work)
-    if not path.exists():
-        msg = f"no such model: {path}"
-        raise DataError(msg)
-    if path.is_file() and path.suffix not in SUFFIXES:
-        msg = f"{path.name} is not a Keras model: export needs a .keras file, a .h5 file or a SavedModel folder"
-        raise DataError(msg)
     return _open_foreign(path, hints, work)
 
 

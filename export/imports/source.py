@@ -19,6 +19,7 @@ from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo, Tensor
 from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace
+from orilla.export.wrong_model import check_importable
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
@@ -43,6 +44,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
         DataError: The file is damaged, or no engine supports it.
         MissingExtraError: A package is not installed.
     """
+    check_importable(path, kind)
     importer = IMPORTERS[kind]
     for package in importer.packages:
         if find_spec(package) is None:
@@ -103,9 +105,6 @@ def _task(path: Path, task: str | None) -> str:
 
 def _described(path: Path, function: str, sizes: list[int] | None, work: Workspace) -> ForeignModel:
     """Read a file in a separate process, and return its description. Raise `DataError` if it cannot be used."""
-    if not is_import_path(str(path)) and not path.is_file():
-        msg = f"no such model: {path}"
-        raise DataError(msg)
     _in_own_process(function, path, work.model_info, sizes)
     return foreign.read(work.model_info)
 

@@ -31,18 +31,6 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
-IMPORT = "orilla import {} --task TASK --out NAME.orilla"
-EXPORT = "orilla export {} --task TASK --out NAME.orilla"
-MODEL_FILES = {
-    ".tflite": IMPORT,
-    ".lite": IMPORT,
-    ".onnx": IMPORT,
-    ".keras": EXPORT,
-    ".h5": EXPORT,
-    ".hdf5": EXPORT,
-}
-"""Command that makes a bundle from a model file, for each suffix of model files."""
-
 
 class Bundle:
     """A bundle with a checked manifest. Each file is checked before its content is returned."""
@@ -97,17 +85,15 @@ def find(where: str | Path) -> Path:
         return shipped[text]
     path = Path(where)
     try:
-        if path.is_file() and (command := MODEL_FILES.get(path.suffix.lower())) is not None:
-            msg = f"{path.name} is a model, not a bundle: make a bundle with `{command.format(path.name)}`"
-            raise BundleError(msg)
         if path.exists():
             return path
     except OSError as error:
         msg = f"cannot read {text[:200]}: {error.strerror or error}"
         raise BundleError(msg) from error
     if path.suffix or len(path.parts) > 1:
-        msg = f"no such bundle: {text}"
-        raise BundleError(msg)
+        from orilla.runtime.bundle.wrong_file import missing
+
+        raise BundleError(missing(path, "bundle"))
     raise unknown_name(text, shipped, kind="bundle")
 
 
@@ -208,24 +194,42 @@ class _Folder:
 @contextmanager
 def _container(path: Path) -> Iterator[_Zip | _Folder]:
     """Open the files of a bundle. Errors while reading are converted into a `BundleError` that names the bundle."""
+    _require_bundle(path)
     try:
         if path.is_dir():
-            if not (path / MANIFEST).is_file():
-                msg = f"not a bundle: {MANIFEST} is missing"
-                raise BundleError(msg)
             yield _Folder(path)
-        elif path.is_file():
+        else:
             with zipfile.ZipFile(path) as archive:
                 yield _Zip(archive)
-        else:
-            msg = "not a bundle: neither a file nor a folder"
-            raise BundleError(msg)
     except BundleError as error:
         msg = f"{path.name}: {error}"
         raise BundleError(msg) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        msg = f"{path} is not a bundle, or is damaged: {error}"
+        msg = f"{path} is damaged: {error}"
         raise BundleError(msg) from error
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise BundleError(msg) from error
+
+
+def _require_bundle(path: Path) -> None:
+    """Raise `BundleError` if a path is something else than a bundle. The message says what it is, and what to do."""
+    try:
+        if path.is_dir():
+            suitable = (path / MANIFEST).is_file()
+        elif path.is_file():
+            suitable = path.suffix == ".orilla" and zipfile.is_zipfile(path)
+        else:
+            msg = f"{path} is not a bundle: it is neither a file nor a folder"
+            raise BundleError(msg)
+        if suitable:
+            return
+        from orilla.runtime.bundle.file_kinds import recognise
+        from orilla.runtime.bundle.wrong_file import not_a_bundle
+
+        kind = recognise(path)
+        if kind is None or kind.reader != "bundle":
+            raise BundleError(not_a_bundle(path))
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror or error}"
         raise BundleError(msg) from error

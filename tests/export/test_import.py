@@ -337,14 +337,17 @@ def test_the_result_of_the_command_is_a_json_document(tmp_path, capsys):
 def test_a_model_file_in_place_of_a_bundle_names_the_command(tmp_path, capsys):
     path = from_animals(tmp_path, "litert_fp32")
     assert main(["run", str(path), "--source", "scenes", "--frames", "1"]) == 2
-    assert "is a model, not a bundle: make a bundle with `orilla import litert_fp32.tflite" in capsys.readouterr().err
+    assert (
+        "is a TFLite model, not a bundle: make a bundle with `orilla import litert_fp32.tflite"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_file_without_an_importer_is_refused(tmp_path, capsys):
-    (tmp_path / "net.caffemodel").write_bytes(b"PK")
+    (tmp_path / "net.caffemodel").write_bytes(b"\xff")
     out = str(tmp_path / "m.orilla")
     assert main(["import", str(tmp_path / "net.caffemodel"), "--task", "classify", "--out", out]) == 2
-    assert "none of the suffixes .tflite, .lite, .onnx, .pt2, .pt, .pth" in capsys.readouterr().err
+    assert "is a Caffe model, not a model that `orilla import` reads: convert it to ONNX" in capsys.readouterr().err
 
 
 def test_metadata_of_a_tflite_file_is_read(tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_a_bundle_may_be_a_folder(tiny_bundle, tmp_path):
 def test_a_truncated_file_is_rejected(tiny_bundle, tmp_path, share):
     data = tiny_bundle.read_bytes()
     (tmp_path / "cut.orilla").write_bytes(data[: int(len(data) * share)])
-    assert_rejected(tmp_path / "cut.orilla", "not a bundle, or is damaged")
+    assert_rejected(tmp_path / "cut.orilla", "is only the beginning of a zip file" if share else "is empty")
 
 
 def test_any_flipped_byte_is_detected(tiny_bundle, tmp_path):
@@ -177,16 +177,16 @@ def test_a_folder_does_not_shadow_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "road").mkdir()
     assert Bundle.open("road").manifest.name == "road"
-    assert_rejected("./road", "manifest.json is missing")
+    assert_rejected("./road", "road is an empty folder, not a bundle")
 
 
 def test_unknown_names_and_missing_paths_are_explained(tmp_path):
     with pytest.raises(ConfigError, match=r"unknown bundle 'raod'.*road"):
         Bundle.open("raod")
     assert_rejected(tmp_path / "none.orilla", "no such bundle")
-    assert_rejected(tmp_path, "manifest.json is missing")
+    assert_rejected(tmp_path, "is an empty folder, not a bundle")
     (tmp_path / "text.orilla").write_text("hello")
-    assert_rejected(tmp_path / "text.orilla", "not a bundle")
+    assert_rejected(tmp_path / "text.orilla", "is a text that begins with 'hello'")
 
 
 def test_a_failed_write_leaves_no_files(tiny_bundle, tmp_path):

@@ -1,0 +1,66 @@
+"""The kind of a file or folder, and the table of the kinds that have a signature or a suffix of their own."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class FileKind(msgspec.Struct, frozen=True):
+    """What a file or folder is, and what to do with it."""
+
+    what: str
+    """The kind as a noun with its article, or an adjective: `a TFLite model`, `empty`."""
+    advice: str = ""
+    """What to do. If it is empty, a command reads the file, or the user can only give another file."""
+    reader: str = ""
+    """Command that reads it: `import`, `export` or `bundle`, which stands for every command that takes a bundle."""
+    format: str = ""
+    """Name of the importer that reads it."""
+    unusable: bool = False
+    """True if the file is not what its name says, or is incomplete. No command and no plug-in can read it."""
+    at: int = 0
+    """Position of the signature, in bytes."""
+    starts: tuple[str, ...] = ()
+    """Signatures, of which one must be at this position. Each character is one byte."""
+    suffixes: tuple[str, ...] = ()
+    """Suffixes, the usual one first. Without a signature, the suffix identifies the kind."""
+    contains: str = ""
+    """Name of a file that identifies a folder. Empty for the kind of a file."""
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("file_kinds.toml").read_text("utf-8"))
+
+
+@cache
+def kinds() -> tuple[FileKind, ...]:
+    """Return the kinds of files that a signature or a suffix identifies."""
+    return tuple(kind_of(**row) for row in _document()["kind"])
+
+
+@cache
+def folders() -> tuple[FileKind, ...]:
+    """Return the kinds of folders that a file in the folder identifies."""
+    return tuple(kind_of(**row) for row in _document()["folder"])
+
+
+def kind_of(what: str, advice: str = "", **properties: Any) -> FileKind:
+    """Return a kind.
+
+    Args:
+        what: The kind as a noun.
+        advice: A key of the table of advice, or a text.
+        properties: Other fields.
+    """
+    return msgspec.convert({"what": what, "advice": _document()["advice"].get(advice, advice), **properties}, FileKind)
+
+
+def cut_off(what: str, detail: str) -> FileKind:
+    """Return the kind of a file that ends too early."""
+    return kind_of(f"only the beginning of {what}: {detail}", "again", unusable=True)
