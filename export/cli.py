@@ -110,8 +110,20 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
     if not vocabulary:
         return
     foreign.add_argument(
-        "--vocabulary", type=Path, metavar="FILE", help="file with the vocabulary of a text model, one word per line"
+        "--vocabulary",
+        type=Path,
+        metavar="FILE",
+        help="file with the vocabulary of a text model: one word per line, a word index, or a Keras Tokenizer as JSON",
     )
+    foreign.add_argument(
+        "--vocabulary-start",
+        type=int,
+        metavar="N",
+        help="token of the first word in the vocabulary: 1 for a Keras Tokenizer without oov_token, 2 with one, 4 for "
+        "keras.datasets.imdb (default: what the file or the model shows, else 3)",
+    )
+    foreign.add_argument("--padding", help="where a short text is filled up: pre (its start) or post (default: pre)")
+    foreign.add_argument("--truncation", help="where a long text is cut off: pre (its start) or post (default: pre)")
 
 
 def add_data_arguments(data: argparse._ArgumentGroup) -> None:
@@ -191,6 +203,9 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
         color=arguments.color,
         input=sizes_of(arguments.input),
         vocabulary=arguments.vocabulary,
+        vocabulary_start=arguments.vocabulary_start,
+        padding=arguments.padding,
+        truncation=arguments.truncation,
         device=arguments.device,
     )
     return exported(arguments, hints)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from orilla.export.build import Builder
 from orilla.export.check import timing
 from orilla.export.check.compare import SECONDS, Reference
 from orilla.export.check.golden import candidates, choose_golden, raw_samples
+from orilla.export.check.numbering import numbering_doubts
 from orilla.export.check.reference import make_reference, run_original
 from orilla.export.check.variants import VariantChecks
 from orilla.export.convert import fork_server
@@ -34,7 +36,7 @@ from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report
 from orilla.runtime.bundle.run_folder import VOCABULARY
-from orilla.runtime.evaluation.datasets import Dataset
+from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import check_labels, target_of
 from orilla.runtime.files import check_writable
@@ -80,6 +82,10 @@ class _ExportData:
     validation: SampleSet
     calibration: SampleSet | None
     """Prepared calibration samples. None if no recipe needs them."""
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the validation samples."""
+        return (self.dataset.load(*item) for item in self.items)
 
 
 def export(model: Path, out: Path, options: ExportOptions, progress: Progress | None = None) -> Manifest:
@@ -134,9 +140,10 @@ def _export(
     outputs, golden_outputs = run_original(source, data.validation, golden_candidates, work)
     reference = make_reference(source, data.validation, data.dataset, outputs)
     golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
-    doubted: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = source.notes
     if options.calibration or options.validation:
-        doubted = doubts(source, data.validation, reference, work)
+        doubted += doubts(source, data.validation, reference, work)
+    doubted += numbering_doubts(source, data.samples(), reference, work, stated=options.hints.vocabulary_start)
     models, failed = Builder(source.model, work, progress).build(recipes)
     checks = VariantChecks(models, recipes, source, reference, golden, failed, progress)
     # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle

@@ -22,7 +22,13 @@ class ModelHints:
     input: tuple[int, ...] | None = None
     """Sizes of the input axes that the model does not fix."""
     vocabulary: Path | None = None
-    """File with one word per line. The first line is the word of token 3."""
+    """File with the words. See `export.vocabulary` for the known forms."""
+    vocabulary_start: int | None = None
+    """Token of the first word in the vocabulary file. If None, the file or the model shows it, or it is 3."""
+    padding: str | None = None
+    """Where a short text is filled up, `pre` or `post`. See `TextPreprocess.padding`."""
+    truncation: str | None = None
+    """Where a long text is cut off, `pre` or `post`. See `TextPreprocess.truncation`."""
     device: str | None = None
     """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
     mean: tuple[float, ...] | None = None

@@ -16,6 +16,7 @@ from orilla.export.imports.foreign import ForeignModel
 from orilla.export.labels import read_labels
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo
+from orilla.export.vocabulary import Vocabulary, read_vocabulary
 from orilla.export.workspace import Workspace
 from orilla.export.wrong_model import check_keras
 from orilla.runtime.bundle.card import Card
@@ -26,7 +27,7 @@ from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
-from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
+from orilla.runtime.preprocessing.text import TextPreprocess, decode_vocabulary, encode_vocabulary
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.registry import TASKS, task_of
@@ -34,12 +35,6 @@ from orilla.runtime.tasks.task import DecodeContext
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
 """Data types of input arrays that LiteRT and ONNX support in every precision."""
-
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
-"""Special tokens that a vocabulary file must not contain."""
-
-CHECKED_LINES = 8
-"""Number of lines at the start of a vocabulary file that are searched for special tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +65,8 @@ class SourceModel:
     """Settings of the task."""
     predict: str = "orilla.export.check.reference:predict"
     """Function that runs the original model, in the form `module:function`."""
+    notes: tuple[str, ...] = ()
+    """What was concluded about the vocabulary, or is doubtful, one line each."""
     foreign: ForeignModel | None = None
     """Description of the model file, if an importer read it. None for Keras models."""
 
@@ -154,6 +151,8 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
         model = write_adapter(work.adapter, adapter)
     vocabulary = _checked_vocabulary(info, hints) if "text" in task_of(task).input_kinds else None
     spec = _image_spec(hints, info) if takes_images else _spec(task, info)
+    if vocabulary is not None:
+        spec = vocabulary.spec
     return SourceModel(
         name=path.stem,
         model=model,
@@ -161,9 +160,10 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
         task=task,
         labels=_labels(task, info, hints),
         has_labels=hints.labels is not None,
-        preprocessor=_preprocessor(spec, vocabulary),
+        preprocessor=_preprocessor(spec, None if vocabulary is None else encode_vocabulary(vocabulary.words)),
         outputs=_outputs(info),
-        vocabulary=vocabulary,
+        vocabulary=None if vocabulary is None else encode_vocabulary(vocabulary.words),
+        notes=() if vocabulary is None else vocabulary.notes,
     )
 
 
@@ -215,21 +215,18 @@ def _missing_activation(info: ModelInfo) -> str | None:
     return "sigmoid" if info.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
-def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
-    """Return the user's vocabulary file. Raises `ConfigError` if it is missing or does not fit the model."""
+def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> Vocabulary:
+    """Return the user's vocabulary. Raises `ConfigError` if it is missing or does not fit the model."""
     if hints.vocabulary is None:
-        msg = "a text model needs `vocabulary`, a file with one word per line, starting with the word of token 3"
+        msg = (
+            "a text model needs `vocabulary`: a file with one word per line, the JSON file of a Keras Tokenizer, or a "
+            "word index"
+        )
         raise ConfigError(msg)
     if len(info.inputs) != 1 or len(info.inputs[0].shape) != 1:
         msg = f"a text model takes tokens [T], but this model takes {_describe_inputs(info)}"
         raise ConfigError(msg)
-    vocabulary = _read_vocabulary(hints.vocabulary).replace(b"\r\n", b"\n")
-    _check_words(hints.vocabulary, vocabulary)
-    tokens = FIRST_WORD + len(decode_vocabulary(vocabulary))
-    if info.words is not None and tokens > info.words:
-        msg = f"{hints.vocabulary} gives {tokens} tokens, but the model's embedding has {info.words} rows"
-        raise ConfigError(msg)
-    return vocabulary
+    return read_vocabulary(hints, info.inputs[0].shape[0], info.words)
 
 
 def _image_spec(hints: ModelHints, info: ModelInfo) -> Spec:
@@ -282,18 +279,6 @@ def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
 
 def _describe_inputs(info: ModelInfo) -> str:
     return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in info.inputs)
-
-
-def _check_words(path: Path, vocabulary: bytes) -> None:
-    """Raise `ConfigError` for special tokens in the first lines, because they would shift the number of each word."""
-    lines = vocabulary.decode(errors="replace").removesuffix("\n").split("\n")
-    for number, line in enumerate(lines[:CHECKED_LINES], start=1):
-        if line in ("", *SPECIAL_TOKENS):
-            msg = (
-                f"line {number} of {path} is {line!r}: list only words, starting with the word of token 3; tokens "
-                "0, 1 and 2 are padding, start and unknown, and padding is added at the start of a text"
-            )
-            raise ConfigError(msg)
 
 
 def _read_vocabulary(path: Path) -> bytes:

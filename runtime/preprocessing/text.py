@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import ClassVar, Literal
 
 import msgspec
@@ -17,6 +18,9 @@ from orilla.runtime.preprocessing.npy import decode_npy, encode_npy
 
 MAX_LENGTH = 8192
 """Maximum number of tokens in a network's input."""
+
+MAX_FIRST_WORD, MAX_CHARACTERS = 1024, 4096
+"""Largest token of the first word, and maximum number of characters in a field of the specification."""
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
 """Numbers of the three special tokens, and the number of the most frequent word. Source:
@@ -46,6 +50,20 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     """Where a short text is filled with `PADDING`: `pre` at its start, `post` at its end."""
     truncation: Literal["pre", "post"] = "pre"
     """Where a long text is cut off: `pre` at its start, `post` at its end."""
+    start: int | None = START
+    """Token in front of each text. None for no token."""
+    unknown: int | None = UNKNOWN
+    """Token of a word that is not in the vocabulary. If None, such words are left out."""
+    first_word: int = FIRST_WORD
+    """Token of the first word of the vocabulary. The other words follow."""
+    lower: Literal["all", "ascii", "none"] = "all"
+    """Letters that are converted to lower case: all, or only A to Z."""
+    separators: str = SEPARATORS
+    """Characters that separate words, in addition to white space."""
+    removed: str = ""
+    """Characters that are removed, so that the parts of a word are joined."""
+    white_space: str = ""
+    """Characters that separate words. If it is empty, any white space of Unicode separates words."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -58,7 +76,16 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
     def problem(self) -> str | None:
         """Return what is wrong with the specification, or None."""
-        return None if 1 <= self.length <= MAX_LENGTH else f"input size {(self.length,)} is out of range"
+        if not 1 <= self.length <= MAX_LENGTH:
+            return f"input size {(self.length,)} is out of range"
+        if not 1 <= self.first_word <= MAX_FIRST_WORD:
+            return f"first_word={self.first_word} is out of range"
+        for name, token in (("start", self.start), ("unknown", self.unknown)):
+            if token is not None and not 0 <= token < self.first_word:
+                return f"{name}={token} is not below first_word={self.first_word}"
+        if max(map(len, (self.separators, self.removed, self.white_space))) > MAX_CHARACTERS:
+            return "separators, removed or white_space has too many characters"
+        return None
 
     def preprocessor(self, vocabulary: Sequence[str] = ()) -> TextPreprocessor:
         """Return the preprocessor with the words of the model."""
@@ -71,12 +98,17 @@ class Tokeniser:
     def __init__(self, spec: TextPreprocess, vocabulary: Sequence[str]) -> None:
         self.spec = spec
         self.vocabulary = tuple(vocabulary)
-        self._numbers = {word: number for number, word in enumerate(self.vocabulary, FIRST_WORD)}
+        self._numbers = {word: number for number, word in enumerate(self.vocabulary, spec.first_word)}
+        if spec.unknown is None:
+            self._unknown: tuple[int, ...] = ()
+        else:
+            self._unknown = (spec.unknown,)
+        self._split = WordSplitter(spec)
 
     @property
     def size(self) -> int:
         """Return the number of different tokens, which is the number of rows of an embedding."""
-        return FIRST_WORD + len(self.vocabulary)
+        return self.spec.first_word + len(self.vocabulary)
 
     def __call__(self, text: str) -> Tokens:
         """Convert a text. Raise `DataError` if it is not a string."""
@@ -84,7 +116,10 @@ class Tokeniser:
             msg = f"expected a string, got {type(text).__name__}"
             raise DataError(msg)
         length = self.spec.length
-        numbers = [START, *(self._numbers.get(word, UNKNOWN) for word in words(text))]
+        numbers = [] if self.spec.start is None else [self.spec.start]
+        for word in self._split(text):
+            number = self._numbers.get(word)
+            numbers.extend(self._unknown if number is None else (number,))
         numbers = numbers[-length:] if self.spec.truncation == "pre" else numbers[:length]
         tokens = np.full(length, PADDING, np.int32)
         tokens[length - len(numbers) if self.spec.padding == "pre" else 0 :][: len(numbers)] = numbers
@@ -152,12 +187,30 @@ class TextPreprocessor(InputPreprocessor):
         return Comparison("tokenise", same == len(raws), f"{same} of {len(raws)} golden texts give the same tokens")
 
 
-_TABLE = str.maketrans(SEPARATORS, " " * len(SEPARATORS))
+class WordSplitter:
+    """Converts texts into words by the rules of a specification."""
+
+    def __init__(self, spec: TextPreprocess) -> None:
+        self._lower, self._any_space = spec.lower, not spec.white_space
+        self._table = {
+            **dict.fromkeys(map(ord, spec.removed)),
+            **dict.fromkeys(map(ord, spec.separators + spec.white_space), " "),
+        }
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the words of a text."""
+        if self._lower == "all":
+            text = text.lower()
+        elif self._lower == "ascii":
+            text = text.translate(_ASCII_LOWER)
+        text = text.translate(self._table)
+        return text.split() if self._any_space else [word for word in text.split(" ") if word]
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text in lower case."""
-    return text.lower().translate(_TABLE).split()
+_ASCII_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+words = WordSplitter(TextPreprocess(length=1))
+"""Function that returns the words of a text by Orilla's own rules, in lower case."""
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:

@@ -246,6 +246,6 @@ def test_a_vocabulary_of_another_layout_is_refused(tmp_path):
         [keras.Input((12,), dtype="int32"), layers.Embedding(50, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
     )
     hints = ModelHints(task="text", vocabulary=tmp_path / "v.txt")
-    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': list only words"), ("\nthe\n", "line 1")):
+    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': list all tokens"), ("\nthe\n", "line 1")):
         (tmp_path / "v.txt").write_text(words)
         refused(tmp_path, model, ConfigError, match, hints)
