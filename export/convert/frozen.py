@@ -13,6 +13,8 @@ from typing import Any
 import keras
 
 from orilla.export.convert.input_adapter import adapted, read_adapter
+from orilla.export.keras2.file import origin_of
+from orilla.export.keras2.read import read
 
 
 def load(path: str) -> keras.Model:
@@ -30,8 +32,11 @@ def load(path: str) -> keras.Model:
         return adapted(read_adapter(file), load)
     if file.is_dir():
         return _saved_model(file)
+    origin = origin_of(file)
+    if origin is not None:
+        return read(file, origin)[0]
     try:
-        model = keras.models.load_model(path, compile=False, custom_objects=OF_KERAS_2)
+        model = keras.models.load_model(path, compile=False)
     except (TypeError, ValueError, OSError, KeyError) as error:
         raise ValueError(_reason(file, error)) from error
     for layer in flat(model):
@@ -45,17 +50,6 @@ def load(path: str) -> keras.Model:
     if isinstance(getattr(model, "input", None), dict):
         model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
-
-
-class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Depthwise convolution of Keras 2, whose configuration contains the key `groups`, which Keras 3 rejects."""
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> keras.layers.Layer:
-        return keras.layers.DepthwiseConv2D(**{name: value for name, value in config.items() if name != "groups"})
-
-
-OF_KERAS_2 = {"DepthwiseConv2D": _DepthwiseConv2D}
 
 
 def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:

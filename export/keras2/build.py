@@ -1,0 +1,287 @@
+"""Build the Keras 3 model that computes what a model of Keras 1 or 2 computes."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import keras
+
+from orilla.export.keras2.config import Call, Constant, LayerConfig, ModelConfig, Reference, flat, references, replaced
+from orilla.export.keras2.layers.table import translate
+from orilla.export.keras2.layers.translator import layer_name
+from orilla.export.keras2.origin import Origin, UntranslatableError
+from orilla.export.keras2.part import Part, channels_first, channels_last, flat_tensors
+
+FLOATS = ("float16", "bfloat16", "float32", "float64", "half", "double")
+INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+class Builder:
+    """The translation of one file: it translates the layers first, and then calls them in the order of the graph."""
+
+    def __init__(self, origin: Origin, config: ModelConfig, largest: int) -> None:
+        self.origin = origin
+        self.config = config
+        self.channels_first = any(
+            "channels_first" in str(layer.config.get("data_format", "")) for layer in config.walk()
+        )
+        self.notes: dict[str, list[str]] = defaultdict(list)
+        """Names of the layers by what was done with them."""
+        self._largest = largest
+        self._parts: dict[int, Part] = {}
+
+    def build(self) -> tuple[Any, list[Part]]:
+        """Return the model and its layers.
+
+        Raises:
+            ValueError: Layers cannot be read. The message lists them all.
+        """
+        problems: dict[str, list[str]] = defaultdict(list)
+        for layer in self.config.walk():
+            if layer.class_name == "InputLayer" or layer.model is not None:
+                continue
+            try:
+                self.part(layer)
+            except UntranslatableError as error:
+                problems[str(error)].append(f"{layer.name} ({layer.class_name})")
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+                problems[f"Keras rejects its settings: {_first_line(error)}"].append(layer.name)
+        if problems:
+            raise ValueError("; ".join(f"{', '.join(layers)}: {reason}" for reason, layers in problems.items()))
+        return self.model(self.config, [])
+
+    def part(self, config: LayerConfig) -> Part:
+        """Translate a layer. Raise `UntranslatableError` if it cannot be read."""
+        if id(config) not in self._parts:
+            part = translate(config, self)
+            _limit_weights(part.layer, self._largest)
+            self._parts[id(config)] = part
+        return self._parts[id(config)]
+
+    def note(self, text: str, layer: LayerConfig) -> None:
+        """Remember how a layer was translated."""
+        self.notes[text].append(layer.name)
+
+    def model(self, config: ModelConfig, shapes: list[Any]) -> tuple[Any, list[Part]]:
+        """Build a model, and return it with its layers in the order of the file.
+
+        Args:
+            config: Graph of the model.
+            shapes: Shapes of the inputs with the batch axis. They are used where the file states none.
+        """
+        return _Graph(self, config, shapes).build()
+
+    def call(self, part: Part, inputs: Any) -> Any:
+        """Call a layer with the order of axes that it needs."""
+        return Axes().call(part, inputs, {})
+
+
+class Axes:
+    """Calls layers with the channels last, and keeps both orders of each tensor, so that few transpositions remain."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[Any, Any]] = {}
+        """A tensor with the channels first and the same tensor with the channels last, by the id of the first one."""
+
+    def call(self, part: Part, inputs: Any, arguments: dict[str, Any]) -> Any:
+        """Call a layer."""
+        tensors = [tensor for tensor in flat_tensors(inputs) if hasattr(tensor, "shape")]
+        if part.channels is None:
+            moved = [self._last[id(tensor)][1] for tensor in tensors if id(tensor) in self._last]
+            if not part.elementwise or not tensors or len(moved) < len(tensors):
+                return part.run(inputs, arguments)
+            places = iter(moved)
+            output = part.run(keras.tree.map_structure(lambda _: next(places), inputs), arguments)
+            return self._first(output, len(output.shape) - 2)
+        spatial = part.channels if part.channels > 0 else max(len(tensor.shape) for tensor in tensors) - 2
+        if spatial < 1:
+            return part.run(inputs, arguments)
+        sequence, *states = tensors if isinstance(inputs, list | tuple) else [inputs]
+        if isinstance(inputs, list | tuple):
+            given: Any = [self._moved(tensor, spatial) for tensor in (sequence, *states)]
+        else:
+            given = self._moved(sequence, spatial)
+        outputs = part.run(given, arguments)
+        return keras.tree.map_structure(lambda tensor: self._first(tensor, spatial), outputs)
+
+    def _moved(self, tensor: Any, spatial: int) -> Any:
+        if id(tensor) not in self._last:
+            self._last[id(tensor)] = (tensor, channels_last(tensor, spatial))
+        return self._last[id(tensor)][1]
+
+    def _first(self, tensor: Any, spatial: int) -> Any:
+        moved = channels_first(tensor, spatial)
+        if moved is not tensor:
+            self._last[id(moved)] = (moved, tensor)
+        return moved
+
+
+class _Graph:
+    """The construction of one model of the file."""
+
+    def __init__(self, builder: Builder, config: ModelConfig, shapes: list[Any]) -> None:
+        self._builder, self._config, self._shapes = builder, config, shapes
+        self._layers = {layer.name: layer for layer in config.layers}
+        self._outputs: dict[tuple[str, int], list[Any]] = {}
+        self._models: dict[str, Any] = {}
+        self._parts: dict[str, Part] = {}
+        self._axes = Axes()
+
+    def build(self) -> tuple[Any, list[Part]]:
+        inputs = [self._input(reference, place) for place, reference in enumerate(self._config.inputs)]
+        for name, call in self._order():
+            if self._layers[name].class_name != "InputLayer":
+                self._call(name, call)
+        outputs = replaced(self._config.outputs, self._tensor)
+        model = keras.Model(
+            inputs if len(inputs) > 1 else inputs[0], outputs, name=self._config.name.replace("/", "_") or None
+        )
+        return model, [self._parts[layer.name] for layer in self._config.layers if layer.name in self._parts]
+
+    def _input(self, reference: Reference, place: int) -> Any:
+        config = self._layers[reference.layer]
+        shape = config.input_shape or (self._shapes[place] if place < len(self._shapes) else None)
+        if config.class_name != "InputLayer" or shape is None:
+            msg = f"the input {config.name} has no shape: build the model with a shape, and save it again"
+            raise ValueError(msg)
+        tensor = keras.Input(tuple(shape[1:]), dtype=self._dtype(config), name=layer_name(config))
+        self._outputs[config.name, 0] = [tensor]
+        return tensor
+
+    def _dtype(self, config: LayerConfig) -> str:
+        for key in ("sparse", "ragged"):
+            if config.config.get(key):
+                msg = f"the input {config.name} is {key}, and models here take arrays"
+                raise ValueError(msg)
+        dtype = config.config.get("dtype") or "float32"
+        if isinstance(dtype, dict):
+            dtype = (dtype.get("config") or {}).get("name", "float32")
+        dtype = str(dtype).removeprefix("mixed_")
+        if dtype in INTEGERS:
+            return dtype
+        if dtype not in FLOATS:
+            msg = f"the input {config.name} has the type {dtype}, and models here take numbers"
+            raise ValueError(msg)
+        return "int32" if self._only_looked_up(config) else "float32"
+
+    def _only_looked_up(self, config: LayerConfig) -> bool:
+        """Return True if an input goes only into embeddings, which convert it to int32."""
+        users = [
+            layer
+            for layer in self._config.layers
+            for call in layer.calls
+            if any(reference.layer == config.name for reference in references(call))
+        ]
+        return bool(users) and all(layer.class_name == "Embedding" for layer in users)
+
+    def _order(self) -> list[tuple[str, int]]:
+        """Return the calls of the layers, each after the calls on which it depends."""
+        needs = {
+            (layer.name, place): {(reference.layer, reference.call) for reference in references(call)}
+            for layer in self._config.layers
+            for place, call in enumerate(layer.calls)
+        }
+        try:
+            order = list(TopologicalSorter(needs).static_order())
+        except CycleError as error:
+            names = " → ".join(name for name, _ in error.args[1])
+            msg = f"the graph has a circle: {names[:200]}"
+            raise ValueError(msg) from None
+        for name, place in order:
+            known = name in self._layers and place < max(len(self._layers[name].calls), 1)
+            if not known or (not self._layers[name].calls and (name, 0) not in self._outputs):
+                msg = f"the graph refers to call {place} of the layer {name}, which the file does not contain"
+                raise ValueError(msg)
+        return order
+
+    def _tensor(self, value: Any) -> Any:
+        if isinstance(value, Constant):
+            return value.value
+        if not isinstance(value, Reference):
+            return value
+        outputs = self._outputs[value.layer, value.call]
+        if value.tensor >= len(outputs):
+            msg = f"the graph refers to output {value.tensor} of the layer {value.layer}, which has {len(outputs)}"
+            raise ValueError(msg)
+        return outputs[value.tensor]
+
+    def _call(self, name: str, place: int) -> None:
+        config = self._layers[name]
+        call = config.calls[place]
+        try:
+            outputs = self._run(config, replaced(call.inputs, self._tensor), self._arguments(call))
+        except UntranslatableError as error:
+            msg = f"{name} ({config.class_name}): {error}"
+            raise ValueError(msg) from None
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            msg = f"the layer {name} ({config.class_name}) cannot be called: {_first_line(error)}"
+            raise ValueError(msg) from error
+        self._outputs[name, place] = flat_tensors(outputs)
+
+    def _arguments(self, call: Call) -> dict[str, Any]:
+        arguments = {key: value for key, value in call.arguments.items() if value is not None}
+        if arguments.get("training") is False:
+            del arguments["training"]
+        return {key: replaced(value, self._tensor) for key, value in arguments.items()}
+
+    def _run(self, config: LayerConfig, inputs: Any, arguments: dict[str, Any]) -> Any:
+        if isinstance(inputs, list) and len(inputs) == 1:
+            (inputs,) = inputs
+        if config.model is not None:
+            return self._run_model(config, inputs, arguments)
+        part = self._parts.setdefault(config.name, self._builder.part(config))
+        return self._axes.call(part, inputs, arguments)
+
+    def _run_model(self, config: LayerConfig, inputs: Any, arguments: dict[str, Any]) -> Any:
+        if arguments.get("training"):
+            msg = "it is called with training=True, so its answers are random"
+            raise UntranslatableError(msg)
+        tensors = list(flat(inputs)) if isinstance(inputs, list | dict) else [inputs]
+        if config.name not in self._models:
+            assert config.model is not None
+            model, parts = self._builder.model(config.model, [tuple(tensor.shape) for tensor in tensors])
+            self._models[config.name] = model
+            self._parts[config.name] = Part(config, lambda *_: None, parts=parts)
+        return self._models[config.name](tensors if len(tensors) > 1 else tensors[0])
+
+
+@keras.saving.register_keras_serializable("orilla_keras2")
+class LimitedZeros(keras.initializers.Initializer):
+    """Zeros, with a limit to their number: a weight cannot have more elements than the whole file."""
+
+    def __init__(self, largest: int) -> None:
+        self.largest = largest
+
+    def __call__(self, shape: Any, dtype: Any = None, **_: Any) -> Any:
+        """Return the zeros. Raise `UntranslatableError` if there are too many."""
+        if math.prod(shape) > self.largest:
+            msg = f"its weight {list(shape)} is larger than all weights in the file"
+            raise UntranslatableError(msg)
+        return keras.ops.zeros(shape, dtype=dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration."""
+        return {"largest": self.largest}
+
+
+def _limit_weights(layer: Any, largest: int) -> None:
+    """Set the initial values of all weights of a layer to zeros, because the values of the file replace them."""
+    for holder in (layer, *(getattr(layer, key, None) for key in ("cell", "forward_layer", "backward_layer"))):
+        if holder is None:
+            continue
+        for key in [key for key in vars(holder) if key.endswith("_initializer")]:
+            setattr(holder, key, LimitedZeros(largest))
+        if hasattr(holder, "cell") and holder is not layer:
+            _limit_weights(holder, largest)
+        for cell in getattr(holder, "cells", ()):
+            _limit_weights(cell, largest)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):
+        del lines[0]
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,320 @@
+"""Parse the configuration of a model into layers and the calls between them, in one form for all versions of Keras."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+MODELS = ("Sequential", "Model", "Functional")
+"""Classes of models. Their configuration lists layers."""
+
+MAX_DEPTH = 40
+"""Largest number of models inside one another."""
+
+CONSTANT = "_CONSTANT_VALUE"
+"""Name that stands in place of a layer's name if an input is a constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One output tensor of one call of a layer."""
+
+    layer: str
+    call: int
+    tensor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant that is passed to a layer in place of a tensor."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a layer."""
+
+    inputs: Any
+    """References and constants, in the structure in which the layer takes them."""
+    arguments: dict[str, Any]
+    """Further arguments by name. They may contain references too."""
+
+
+@dataclass(slots=True)
+class LayerConfig:
+    """One layer as the file describes it."""
+
+    class_name: str
+    name: str
+    config: dict[str, Any]
+    calls: list[Call] = field(default_factory=list)
+    model: ModelConfig | None = None
+    """Content of the layer, if it is a model."""
+    registered: bool = False
+    """True if the file states that the class is not one of Keras, but of a package or of the author."""
+
+    @property
+    def trainable(self) -> bool:
+        """Return False if the layer was frozen, which changes the order of a model's weights."""
+        return self.config.get("trainable") is not False
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        """Return the shape of the input with the batch axis, if the layer states it."""
+        shape = self.config.get("batch_input_shape") or self.config.get("batch_shape")
+        if shape is None and self.class_name == "Embedding" and "input_length" in self.config:
+            shape = [None, self.config["input_length"]]
+        if shape is None and self.config.get("input_dim") and self.class_name in ("Dense", "Highway", "MaxoutDense"):
+            shape = [None, self.config["input_dim"]]
+        return shape_of(shape)
+
+
+@dataclass(slots=True)
+class ModelConfig:
+    """A graph of layers."""
+
+    name: str
+    class_name: str
+    layers: list[LayerConfig]
+    inputs: list[Reference]
+    outputs: Any
+    """References in the structure in which the model returns them."""
+    input_shape: tuple[int | None, ...] | None = None
+    """Shape of the input of a `Sequential`, with the batch axis. None if the file does not state it."""
+
+    def walk(self) -> Iterator[LayerConfig]:
+        """Yield the layers, including those of models inside."""
+        for layer in self.layers:
+            yield layer
+            if layer.model is not None:
+                yield from layer.model.walk()
+
+
+def shape_of(value: Any) -> tuple[int | None, ...] | None:
+    """Return a shape, or None for a value that is no shape."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    if not all(size is None or (isinstance(size, int) and size >= 0) for size in value):
+        return None
+    return tuple(value)
+
+
+def parse(entry: Any, depth: int = 0) -> ModelConfig:
+    """Parse the class name and the configuration of a model.
+
+    Raises:
+        ValueError: The configuration has another form than that of a model.
+    """
+    if depth > MAX_DEPTH:
+        msg = f"more than {MAX_DEPTH} models are inside one another"
+        raise ValueError(msg)
+    if not isinstance(entry, dict) or entry.get("class_name") not in MODELS:
+        name = entry.get("class_name") if isinstance(entry, dict) else type(entry).__name__
+        msg = (
+            f"the model is of the class {name}, whose Python code is not in the file: save a Sequential or functional "
+            "model, or a SavedModel (model.save with a folder, in the Keras that wrote the file)"
+        )
+        raise ValueError(msg)
+    config = entry.get("config")
+    if entry["class_name"] == "Sequential":
+        return _sequential(entry, config, depth)
+    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
+        msg = f"the model {entry.get('name', '')} has no list of layers"
+        raise ValueError(msg)
+    return _functional(config, depth)
+
+
+def _sequential(entry: dict[str, Any], config: Any, depth: int) -> ModelConfig:
+    rows = config if isinstance(config, list) else config.get("layers") if isinstance(config, dict) else None
+    if not isinstance(rows, list) or not rows:
+        msg = "a Sequential of the file has no layers"
+        raise ValueError(msg)
+    outer = config if isinstance(config, dict) else {}
+    layers = [_layer(row, depth) for row in rows]
+    start = layers[0].input_shape or (layers[0].model.input_shape if layers[0].model is not None else None)
+    if layers[0].class_name != "InputLayer":
+        shape = start or shape_of(outer.get("build_input_shape")) or _built(entry)
+        name = f"{layers[0].name}_input"
+        given = {"batch_input_shape": shape, "name": name, "dtype": _input_dtype(layers[0])}
+        layers.insert(0, LayerConfig("InputLayer", name, given))
+        start = shape
+    before = Reference(layers[0].name, 0, 0)
+    for layer in layers[1:]:
+        layer.calls = [Call(before, {})]
+        before = Reference(layer.name, 0, 0)
+    name = str(outer.get("name") or entry.get("name") or "sequential")
+    return ModelConfig(name, "Sequential", layers, [Reference(layers[0].name, 0, 0)], before, start)
+
+
+def _built(entry: dict[str, Any]) -> tuple[int | None, ...] | None:
+    build = entry.get("build_config")
+    return shape_of(build.get("input_shape")) if isinstance(build, dict) else None
+
+
+def _input_dtype(layer: LayerConfig) -> Any:
+    """Return the type of the input of a `Sequential` without an `InputLayer`."""
+    return layer.config.get("input_dtype") or layer.config.get("dtype") or "float32"
+
+
+def _functional(config: dict[str, Any], depth: int) -> ModelConfig:
+    layers = []
+    for row in config["layers"]:
+        layer = _layer(row, depth)
+        layer.calls = [_call(node) for node in row.get("inbound_nodes") or []]
+        layers.append(layer)
+    model = ModelConfig(
+        str(config.get("name") or "model"),
+        "Functional",
+        layers,
+        [reference for reference in flat(_structure(config.get("input_layers"))) if isinstance(reference, Reference)],
+        _unnested(_structure(config.get("output_layers"))),
+    )
+    _check_names(model)
+    _count_from_zero(model)
+    return model
+
+
+def layer_of(row: Any) -> LayerConfig:
+    """Return the layer that a wrapper contains."""
+    return _layer(row, 0)
+
+
+def _layer(row: Any, depth: int) -> LayerConfig:
+    if not isinstance(row, dict) or not isinstance(row.get("class_name"), str):
+        msg = "the list of layers contains an entry that is no layer"
+        raise ValueError(msg)
+    config, class_name = row.get("config"), row["class_name"]
+    model = parse(row, depth + 1) if class_name in MODELS else None
+    if not isinstance(config, dict):
+        if model is None:
+            msg = f"a layer of the class {class_name} has no configuration"
+            raise ValueError(msg)
+        config = {}
+    name = str(row.get("name") or config.get("name") or (model.name if model is not None else class_name.lower()))
+    module = row.get("module")
+    registered = ">" in class_name or (isinstance(module, str) and not module.startswith(("keras", "tensorflow")))
+    return LayerConfig(class_name, name, config, model=model, registered=registered)
+
+
+def _call(node: Any) -> Call:
+    structure = _structure(node)
+    arguments: dict[str, Any] = {}
+    for row in _rows(node):
+        if len(row) > 3 and isinstance(row[3], dict):
+            arguments |= {name: _argument(value) for name, value in row[3].items()}
+    return Call(structure, arguments)
+
+
+def _is_row(value: Any) -> bool:
+    """Return True for `[layer, call, tensor]`, or the same with a dictionary of arguments at the end."""
+    return (
+        isinstance(value, list)
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+        and (isinstance(value[2], int) or value[0] == CONSTANT)
+    )
+
+
+def _rows(node: Any) -> Iterator[list[Any]]:
+    if _is_row(node):
+        yield node
+    elif isinstance(node, list | dict):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _rows(value)
+
+
+def _structure(node: Any) -> Any:
+    """Replace each row with a reference or a constant."""
+    if _is_row(node):
+        return Constant(node[2]) if node[0] == CONSTANT else Reference(node[0], node[1], node[2])
+    if isinstance(node, dict):
+        return {key: _structure(node[key]) for key in sorted(node)}
+    if isinstance(node, list):
+        return [_structure(value) for value in node]
+    msg = "a connection between layers has an unknown form"
+    raise ValueError(msg)
+
+
+def _argument(value: Any) -> Any:
+    """Replace references inside an argument. Other values stay unchanged."""
+    if _is_row(value):
+        return _structure(value)
+    if isinstance(value, dict):
+        return {key: _argument(inner) for key, inner in value.items()}
+    return [_argument(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _unnested(structure: Any) -> Any:
+    return structure[0] if isinstance(structure, list) and len(structure) == 1 else structure
+
+
+def flat(structure: Any) -> Iterator[Any]:
+    """Yield the references and constants in a structure of lists and dictionaries. Dictionaries are in key order."""
+    if isinstance(structure, dict):
+        for key in sorted(structure):
+            yield from flat(structure[key])
+    elif isinstance(structure, list):
+        for value in structure:
+            yield from flat(value)
+    else:
+        yield structure
+
+
+def replaced(structure: Any, values: Any) -> Any:
+    """Return the structure with each reference and constant replaced by the result of the function `values`."""
+    if isinstance(structure, dict):
+        return {key: replaced(value, values) for key, value in structure.items()}
+    if isinstance(structure, list):
+        return [replaced(value, values) for value in structure]
+    return values(structure)
+
+
+def references(call: Call) -> Iterator[Reference]:
+    """Yield the references in the inputs and in the arguments of a call."""
+    for value in (*flat(call.inputs), *flat(call.arguments)):
+        if isinstance(value, Reference):
+            yield value
+
+
+def _check_names(model: ModelConfig) -> None:
+    counts = Counter(layer.name for layer in model.layers)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        msg = f"two layers have the name {twice[0]}"
+        raise ValueError(msg)
+    used = [*model.inputs, *flat(model.outputs)]
+    used += [reference for layer in model.layers for call in layer.calls for reference in references(call)]
+    for reference in used:
+        if not isinstance(reference, Reference) or reference.layer not in counts:
+            msg = f"the graph refers to {getattr(reference, 'layer', 'a constant')}, which is not one of its layers"
+            raise ValueError(msg)
+    if not model.inputs or not used:
+        msg = f"the model {model.name} has no inputs"
+        raise ValueError(msg)
+
+
+def _count_from_zero(model: ModelConfig) -> None:
+    """Number the calls of each layer from 0.
+
+    Keras counts the calls of a model inside a model from 1, because call 0 is the one that built it.
+    """
+    used = [*model.inputs, *flat(model.outputs)]
+    used += [reference for layer in model.layers for call in layer.calls for reference in references(call)]
+    highest: dict[str, int] = {}
+    for reference in used:
+        highest[reference.layer] = max(highest.get(reference.layer, 0), reference.call)
+    shifted = {layer.name for layer in model.layers if layer.calls and highest.get(layer.name, 0) >= len(layer.calls)}
+
+    def shift(value: Any) -> Any:
+        if isinstance(value, Reference) and value.layer in shifted:
+            return Reference(value.layer, value.call - 1, value.tensor)
+        return value
+
+    for layer in model.layers:
+        layer.calls = [Call(replaced(call.inputs, shift), replaced(call.arguments, shift)) for call in layer.calls]
+    model.inputs = [shift(reference) for reference in model.inputs]
+    model.outputs = replaced(model.outputs, shift)

@@ -1,0 +1,88 @@
+"""Layers with several inputs: merging and attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import layers
+
+from orilla.export.keras2.config import LayerConfig
+from orilla.export.keras2.layers.translator import Translation, Translator, kept
+from orilla.export.keras2.origin import UntranslatableError
+from orilla.export.keras2.part import Part, as_sequence, plain
+
+
+def merging(kind: Any) -> Translation:
+    """Return the translation of a layer that combines inputs value by value."""
+
+    def translate(config: LayerConfig, _: Translator) -> Part:
+        return plain(config, kind(**kept(config)), elementwise=True)
+
+    return translate
+
+
+def concatenate(config: LayerConfig, translator: Translator) -> Part:
+    """Translate `Concatenate`."""
+    axis = config.config.get("axis", -1)
+    if axis == 1 and translator.channels_first:
+        return plain(config, layers.Concatenate(**kept(config), axis=-1), channels=SPATIAL_OF_ANY)
+    return plain(config, layers.Concatenate(**kept(config), axis=axis))
+
+
+SPATIAL_OF_ANY = -1
+
+
+def dot(config: LayerConfig, _: Translator) -> Part:
+    """Translate `Dot`."""
+    axes = config.config.get("axes")
+    axes = tuple(axes) if isinstance(axes, list) else axes
+    return plain(config, layers.Dot(axes=axes, **kept(config, "normalize")))
+
+
+def attention(kind: Any, *keys: str) -> Translation:
+    """Return the translation of an attention layer. `causal` was an argument of the layer until Keras 2.10."""
+
+    def translate(config: LayerConfig, _: Translator) -> Part:
+        layer = kind(**kept(config, *keys))
+        causal = bool(config.config.get("causal"))
+
+        def run(inputs: Any, arguments: dict[str, Any]) -> Any:
+            if causal:
+                arguments["use_causal_mask"] = True
+            return layer(list(as_sequence(inputs)), **arguments)
+
+        return Part(config, run, layer)
+
+    return translate
+
+
+def multi_head_attention(config: LayerConfig, _: Translator) -> Part:
+    """Translate `MultiHeadAttention`."""
+    keys = ("num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes")
+    layer = layers.MultiHeadAttention(**kept(config, *keys))
+
+    def run(inputs: Any, arguments: dict[str, Any]) -> Any:
+        query, *others = as_sequence(inputs)
+        if others:
+            msg = "it is called with a list of inputs"
+            raise UntranslatableError(msg)
+        return layer(query, **arguments)
+
+    stores = ("_query_dense", "_key_dense", "_value_dense", "_output_dense")
+    return Part(config, run, layer, stores=stores)
+
+
+ROWS: dict[str, Translation] = {
+    "Add": merging(layers.Add),
+    "Subtract": merging(layers.Subtract),
+    "Multiply": merging(layers.Multiply),
+    "Average": merging(layers.Average),
+    "Maximum": merging(layers.Maximum),
+    "Minimum": merging(layers.Minimum),
+    "Concatenate": concatenate,
+    "Dot": dot,
+    "Attention": attention(layers.Attention, "use_scale", "score_mode"),
+    "AdditiveAttention": attention(layers.AdditiveAttention, "use_scale"),
+    "MultiHeadAttention": multi_head_attention,
+}
+"""Translation of each class."""

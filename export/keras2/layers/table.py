@@ -1,0 +1,42 @@
+"""The table of all layers that can be read, and the reasons for which others cannot."""
+
+from __future__ import annotations
+
+from orilla.export.keras2.config import LayerConfig
+from orilla.export.keras2.layers import convolution, merge, normalization, recurrent, simple
+from orilla.export.keras2.layers.translator import Translation, Translator
+from orilla.export.keras2.origin import UntranslatableError
+from orilla.export.keras2.part import Part
+
+ROWS: dict[str, Translation] = {
+    **simple.ROWS,
+    **convolution.ROWS,
+    **recurrent.ROWS,
+    **merge.ROWS,
+    **normalization.ROWS,
+}
+"""Translation of each class of Keras 2."""
+
+REASONS = {
+    "Lambda": "its Python code is not run",
+    "StringLookup": "it takes texts, and models here take numbers",
+    "TextVectorization": "it takes texts, and models here take numbers",
+    "Hashing": "it takes texts, and models here take numbers",
+    "DenseFeatures": "it takes feature columns, and models here take arrays",
+}
+"""Reason for which a class of Keras 2 cannot be read."""
+
+
+def translate(config: LayerConfig, translator: Translator) -> Part:
+    """Translate one layer.
+
+    Raises:
+        UntranslatableError: Keras 3 has no equivalent, or the class is the author's.
+    """
+    class_name = config.class_name.rpartition(">")[2]
+    if class_name in ROWS and not (config.registered and ">" in config.class_name):
+        return ROWS[class_name](config, translator)
+    reason = REASONS.get(class_name)
+    if reason is None:
+        reason = "it is a class that Keras does not know, and its Python code is not in the file"
+    raise UntranslatableError(reason)
