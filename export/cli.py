@@ -13,7 +13,7 @@ from orilla.devices.keras_rules import DEVICES
 from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrong_model import check_keras
-from orilla.runtime.bundle.bundle import check_new
+from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines.registry import default_engine
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run folder of `orilla train`, a .keras or .h5 file, or a SavedModel folder",
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
+    add_overwrite(parser)
     parser.add_argument(
         "--recipes",
         default="all",
@@ -263,6 +264,7 @@ def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
         seed=arguments.seed,
         max_drop=arguments.max_drop,
         timing=arguments.timing,
+        overwrite=arguments.overwrite,
         hints=hints,
     )
 
@@ -279,7 +281,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     if arguments.seed < 0:
         msg = f"--seed {arguments.seed}: must be 0 or more"
         raise ConfigError(msg)
-    check_new(arguments.out)
+    check_new(arguments.out, overwrite=arguments.overwrite)
 
 
 def sizes_of(text: str | None) -> tuple[int, ...] | None:

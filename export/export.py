@@ -34,12 +34,12 @@ from orilla.export.recommend import MAX_DROP
 from orilla.export.source_model import SourceModel, open_source_model
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.destination import check_new
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report
 from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import check_labels, target_of
-from orilla.runtime.files import check_writable
 from orilla.runtime.tasks.registry import task_of
 
 
@@ -68,6 +68,8 @@ class ExportOptions:
     """Largest drop of accuracy that is allowed for the default variant, in points."""
     timing: bool = True
     """If False, latency is not measured, so that repeated exports of the same model give identical bundles."""
+    overwrite: bool = False
+    """If True, an existing bundle at the output path is replaced. Other files are never replaced."""
     hints: ModelHints = field(default_factory=ModelHints)
 
 
@@ -109,7 +111,7 @@ def export(model: Path, out: Path, options: ExportOptions, progress: Progress | 
         OutputError: `out` cannot be written.
     """
     select(options.recipes) if importer_for(model) is None else check_selection(options.recipes)
-    check_writable(out)
+    check_new(out, overwrite=options.overwrite)
     try:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
             work = Workspace(Path(temporary))

@@ -20,6 +20,7 @@ from orilla.export.imports.recipes import DEFAULT
 from orilla.export.imports.registry import IMPORTERS, importer_for
 from orilla.export.recipe import recipes
 from orilla.export.wrong_model import check_importable
+from orilla.runtime.bundle.destination import add_overwrite
 from orilla.runtime.commands.lazy_help import lazy_help
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
+    add_overwrite(parser)
     parser.add_argument(
         "--recipes",
         default=DEFAULT,

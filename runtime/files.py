@@ -52,17 +52,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder next to `path`. If the block ends without an error, it is renamed to `path`.
 
+    Args:
+        path: The folder to write.
+        replace: If True, an existing folder is removed after the new one has taken its place.
+
     Raises:
-        OutputError: `path` exists, or the folder cannot be written.
+        OutputError: `path` exists and `replace` is False, or the folder cannot be written.
     """
     temporary = _beside(path, "")
     try:
         temporary.mkdir()
         yield temporary
-        temporary.rename(path)
+        if replace:
+            old = path.rename(_beside(path, ""))
+            temporary.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.rename(path)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
 from orilla.export.edgetpu import compiler, prediction
-from orilla.runtime.bundle.bundle import Bundle, check_new, entries, write
+from orilla.runtime.bundle.bundle import Bundle, entries, write
+from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="bundle to write: a copy of the bundle with the compiled model added (needs edgetpu_compiler)",
     )
+    add_overwrite(parser)
     parser.add_argument(
         "--predict", action="store_true", help="only predict the mapping, even if edgetpu_compiler is on PATH"
     )
@@ -186,7 +188,7 @@ def _check_out(arguments: argparse.Namespace) -> None:
             "compiler is available only for x86-64 Linux"
         )
         raise ConfigError(msg)
-    check_new(arguments.out)
+    check_new(arguments.out, overwrite=arguments.overwrite)
 
 
 def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:

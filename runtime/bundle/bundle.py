@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from orilla.devices.errors import BundleError, ConfigError, unknown_name
+from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime.bundle import manifest as manifests
 from orilla.runtime.bundle.manifest import FileEntry, Manifest
-from orilla.runtime.files import check_writable, replacing, replacing_folder
+from orilla.runtime.files import replacing, replacing_folder
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.text import decode_vocabulary
 
@@ -97,36 +97,23 @@ def find(where: str | Path) -> Path:
     raise unknown_name(text, shipped, kind="bundle")
 
 
-def check_new(path: Path) -> None:
-    """Raise `ConfigError` or `OutputError` if no bundle can be written to `path`."""
-    if path.suffix not in (".orilla", ""):
-        msg = f"{path}: the name of a bundle must end in .orilla, or have no suffix for a folder"
-        raise ConfigError(msg)
-    if path.suffix == "" and path.is_file():
-        msg = f"the file {path} already exists: remove it, or choose another name"
-        raise ConfigError(msg)
-    if path.is_dir():
-        msg = f"the folder {path} already exists: remove it, or choose another name"
-        raise ConfigError(msg)
-    check_writable(path)
-
-
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
-    """Write a bundle. If an error occurs, nothing is left at `path`. Equal content gives equal bytes.
+    """Write a bundle, and replace an existing one. If an error occurs, `path` stays as it is.
+
+    Equal content gives equal bytes. Call `destination.check_new` first, so that only a bundle is replaced.
 
     Args:
-        path: Path of the bundle, which must not exist. A zip file is written if the path ends in `.orilla`, else a
-            folder.
+        path: Path of the bundle. A zip file is written if the path ends in `.orilla`, else a folder.
         manifest: The manifest, whose `files` list these files.
         files: Content of each file, by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
     manifests.decode(content[MANIFEST])  # This prevents writing a bundle that could not be read back.
-    if path.suffix == ".orilla":
+    if path.suffix == ".orilla" and not path.is_dir():
         with replacing(path) as temporary:
             _write_zip(temporary, content)
         return
-    with replacing_folder(path) as folder:
+    with replacing_folder(path, replace=(path / MANIFEST).is_file()) as folder:
         for name, data in content.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

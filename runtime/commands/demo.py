@@ -75,7 +75,9 @@ def execute(arguments: argparse.Namespace) -> DemoResult:
     _check(arguments.out, files.run, arguments.seed)
     _train(files.run, arguments.seed)
     _announce("2/5 export it, and compare each variant with the original")
-    exported = _orilla(ExportDocument, "export", files.run, "--out", files.bundle, "--validation-count", 100)
+    exported = _orilla(
+        ExportDocument, "export", files.run, "--out", files.bundle, "--overwrite", "--validation-count", 100
+    )
     _announce("3/5 verify the bundle on this machine")
     verified = _orilla(VerifyDocument, "verify", files.bundle)
     _announce("4/5 run the camera loop on a generated clip")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.bundle.slim import slim
 from orilla.runtime.commands.result import CommandResult
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of the variants to keep, separated by commas; the word default selects the default variant",
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
+    add_overwrite(parser)
     parser.add_argument(
         "--default",
         help="new default variant (default: the current default if it is kept, else the first variant in --keep)",
@@ -53,7 +55,7 @@ class SlimResult(CommandResult):
 def execute(arguments: argparse.Namespace) -> SlimResult:
     """Write the smaller bundle."""
     bundle = Bundle.open(arguments.bundle)
-    bundles.check_new(arguments.out)
+    check_new(arguments.out, overwrite=arguments.overwrite)
     manifest, files = slim(bundle, arguments.keep, arguments.default)
     bundles.write(arguments.out, manifest, files)
     return SlimResult(

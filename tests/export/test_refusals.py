@@ -273,3 +273,26 @@ def test_a_file_without_permission(command, tmp_path, capsys, monkeypatch):
     path = content("net.onnx", b"x")(tmp_path)
     monkeypatch.setattr(Path, "open", refuse)
     assert refusal(capsys, command, path) == "cannot read net.onnx: Permission denied"
+
+
+@pytest.mark.parametrize("name", ["out.orilla", "out"])
+@pytest.mark.parametrize("command", ["export", "import", "slim"])
+def test_only_a_bundle_is_replaced_and_only_if_the_user_says_so(command, name, tmp_path, capsys):
+    bundle, out = content("net.orilla", BUNDLE)(tmp_path), tmp_path / name
+    keep = ["slim", str(bundle), "--keep", "default", "--out", str(out)]
+    words = (
+        keep if command == "slim" else [command, str(tmp_path / "none.onnx"), "--task", "classify", "--out", str(out)]
+    )
+    assert main(keep) == 0
+    before = out.read_bytes() if out.is_file() else (out / "manifest.json").read_bytes()
+    capsys.readouterr()
+    assert main(words) == 2
+    assert f"the bundle {out} already exists: set --overwrite to replace it" in capsys.readouterr().err
+    assert main([*keep, "--overwrite"]) == 0
+    assert (out.read_bytes() if out.is_file() else (out / "manifest.json").read_bytes()) == before
+    mine = tmp_path / f"mine{out.suffix}"
+    (content(mine.name, b"notes") if out.suffix else content("mine/notes.txt", b"notes"))(tmp_path)
+    capsys.readouterr()
+    assert main([*words[:-1], str(mine), "--overwrite"]) == 2
+    assert f"{mine} already exists and is not a bundle: remove it" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "net.orilla", mine.name])
