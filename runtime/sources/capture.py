@@ -82,16 +82,23 @@ class CorruptFrames:
         self._name = name
         self._in_a_row = 0
 
-    def check(self, index: int, image: Image | None, captured_ns: int) -> Frame | Event:
+    def check(
+        self, index: int, image: Image | None, captured_ns: int, why: str = "it cannot be decoded"
+    ) -> Frame | Event:
         """Return a frame with the image in BGR, or an event if the image is None or cannot be used.
+
+        Args:
+            index: Number of the frame.
+            image: The image, or None.
+            captured_ns: Capture time on the monotonic clock, in nanoseconds.
+            why: Reason why the image is None.
 
         Raises:
             SourceError: `MAX_CORRUPT` frames in a row were unusable.
         """
         try:
             if image is None:
-                msg = "it cannot be decoded"
-                raise DataError(msg)
+                raise DataError(why)
             frame = Frame(index, as_bgr(image), captured_ns)
         except DataError as error:
             self._in_a_row += 1

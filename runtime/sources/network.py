@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
@@ -12,8 +12,9 @@ from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.capture import CorruptFrames, decoding_threads, quiet_capture, rate_of, retrieve
-from orilla.runtime.sources.reconnect import FIRST_WAIT_S, Reconnecting
+from orilla.runtime.sources.http_source import open_http
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
+from orilla.runtime.sources.time_limit import TimeLimits, open_live
 from orilla.runtime.sources.timestamps import PresentationClock
 from orilla.runtime.sources.video import VideoFile
 
@@ -23,24 +24,15 @@ MAX_SKIP_S, NEW_SHARE = 2.0, 0.5
 """Frames that the server queued while the stream was opened arrive all at once and are skipped. A frame counts as new
 if it takes at least `NEW_SHARE` of a period to arrive. Skipping ends after `MAX_SKIP_S` in any case."""
 
+MIN_POLL_HZ, MAX_POLL_HZ = 0.1, 100.0
+"""Smallest and largest number of requests per second for single images."""
+
 DEFAULT_RATE_HZ = 30.0
 """Assumed frame rate of a stream that does not state its rate."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Time limits of a network camera."""
-
-    open_ms: int = 5000
-    """Time limit for opening a stream, in milliseconds."""
-    read_ms: int = 3000
-    """Time limit for each frame, in milliseconds."""
-    first_wait_s: float = FIRST_WAIT_S
-    """Waiting time in seconds before a lost stream is opened again for the first time. Further waiting times are
-    longer."""
-
-
-DEFAULT_TIMEOUTS = Timeouts()
+LIMITS = TimeLimits(open_s=5.0, read_s=5.0)
+"""Time limits of a network camera."""
 
 
 class NetworkStream:
@@ -51,13 +43,13 @@ class NetworkStream:
     Args:
         name: Name of the camera in messages.
         capture: The opened stream.
-        read_ms: Timeout of `capture` for each frame in milliseconds. It is used only in messages.
+        read_s: Timeout of `capture` for each frame in seconds. It is used only in messages.
     """
 
     live = True
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, read_ms: int) -> None:
-        self._name, self._capture, self._read_ms = name, capture, read_ms
+    def __init__(self, name: str, capture: cv2.VideoCapture, read_s: float) -> None:
+        self._name, self._capture, self._read_s = name, capture, read_s
         self._pool, self._clock, self._corrupt = BufferPool(READY_BUFFERS), PresentationClock(), CorruptFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
@@ -65,26 +57,22 @@ class NetworkStream:
         self._last_ms = -1.0
 
     @staticmethod
-    def open(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Source:
-        """Open a URL. A live stream is reopened when it fails, but a video file is not.
+    def open(url: str, limits: TimeLimits = LIMITS) -> Source:
+        """Open a URL. A live stream is reopened when it fails or hangs, but a video file is not.
 
         Raises:
             ConfigError: The URL is invalid.
             SourceError: The server does not respond, or sends no video.
         """
-        name = _checked(url)
-        opened = _open(url, name, timeouts)
-        if not opened.live:
-            return opened
-        first = [opened]
-        return Reconnecting(
-            lambda: first.pop() if first else _open(url, name, timeouts), name, first_wait_s=timeouts.first_wait_s
-        )
+        name, rate_hz = _checked(url), _rate_of(url)
+        # The libraries have time limits for each transfer. These limits also end a server that sends byte by byte.
+        outer = replace(limits, open_s=2 * limits.open_s + limits.read_s, read_s=1.5 * limits.read_s)
+        return open_live(lambda: _open(url, name, limits, rate_hz), name, outer)
 
     def read(self) -> Frame | Event | None:
         """Return the next frame or an event, or None at the end."""
         if not self._grab():
-            msg = f"{self._name} ended, or sent nothing for {self._read_ms / 1e3:g} s"
+            msg = f"{self._name} ended, or sent nothing for {self._read_s:g} s"
             raise SourceError(msg)
         arrived_ns = now_ns()
         presented_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
@@ -136,30 +124,43 @@ def _redacted(url: str) -> str:
     return re.sub(r"//.*@", "//...@", url)[:200]
 
 
-def _open(url: str, name: str, timeouts: Timeouts) -> Source:
+def _rate_of(url: str) -> float | None:
+    """Return the rate of requests that the end of a URL states, as in `http://CAMERA/snapshot.jpg#rate=2`."""
+    name, equals, value = urlsplit(url).fragment.partition("=")
+    if name != "rate" or not equals:
+        return None
+    try:
+        rate_hz = float(value)
+    except ValueError:
+        rate_hz = 0.0
+    if not MIN_POLL_HZ <= rate_hz <= MAX_POLL_HZ:
+        msg = f"#rate={value[:40]}: give the requests per second, from {MIN_POLL_HZ:g} to {MAX_POLL_HZ:g}"
+        raise ConfigError(msg)
+    return rate_hz
+
+
+def _open(url: str, name: str, limits: TimeLimits, rate_hz: float | None) -> Source:
     """Open one connection. The content type that the server states determines the kind of source."""
     if urlsplit(url).scheme.lower().startswith("http"):
-        from urllib.error import URLError
-
-        from orilla.runtime.sources import mjpeg
-
-        try:
-            response = mjpeg.connect(url, timeouts.read_ms / 1e3)
-        except OSError as error:
-            reason = error.reason if isinstance(error, URLError) else error
-            msg = f"no video at {name}: {reason}; check the address and the user name, and that the camera is on"
-            raise SourceError(msg) from error
-        if response.headers.get_content_type() == mjpeg.KIND:
-            return mjpeg.MotionJpeg(name, response, timeouts.read_ms / 1e3)
-        response.close()
-    capture = _connect(url, name, timeouts)
+        source = open_http(url, name, limits.read_s, rate_hz)
+        if source is not None:
+            return source
+    if rate_hz is not None:
+        msg = f"#rate= is only for addresses of single images, but {name} is a video"
+        raise ConfigError(msg)
+    capture = _connect(url, name, limits)
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return VideoFile(name, capture)
-    return NetworkStream(name, capture, timeouts.read_ms)
+    return NetworkStream(name, capture, limits.read_s)
 
 
-def _connect(url: str, name: str, timeouts: Timeouts) -> cv2.VideoCapture:
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeouts.open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeouts.read_ms]
+def _connect(url: str, name: str, limits: TimeLimits) -> cv2.VideoCapture:
+    settings = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        int(1e3 * limits.open_s),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        int(1e3 * limits.read_s),
+    ]
     settings += decoding_threads(1)  # Each additional thread would delay all frames by one period.
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():

@@ -176,6 +176,12 @@ class TimeLimited:
         if not hangs:
             self.thread.join(CLOSE_S)
 
+    def leave_open(self) -> None:
+        """End the thread without closing the source, which another thread uses from now on."""
+        self._release.detach()
+        self.thread.leave(keeps_open=True)
+        self.thread.join(CLOSE_S)
+
     def _answer(self) -> tuple[Item] | None:
         """Wait a moment for the thread's answer, and return it in a tuple. Return None if there is none yet."""
         try:
@@ -230,7 +236,7 @@ def open_live(opener: Callable[[], Source], name: str, limits: TimeLimits = DEFA
         first.close()
         raise
     if not opened.live:
-        first.thread.leave(keeps_open=True)
+        first.leave_open()
         return opened
     waiting = [first]
     return Reconnecting(lambda: waiting.pop() if waiting else start(), name, first_wait_s=limits.first_wait_s)

@@ -19,9 +19,9 @@ import orilla.runtime
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.scenes import clock
-from orilla.runtime.sources import mjpeg
-from orilla.runtime.sources.network import NetworkStream, Timeouts
+from orilla.runtime.sources.network import NetworkStream
 from orilla.runtime.sources.registry import open_source
+from orilla.runtime.sources.time_limit import TimeLimits
 
 PATIENCE_S = 20.0
 """Maximum time in seconds that a test waits."""
@@ -119,13 +119,13 @@ def http_camera(tmp_path):
     server.server_close()
 
 
-TIMEOUTS = Timeouts(open_ms=2000, read_ms=600, first_wait_s=0.02)
+LIMITS = TimeLimits(open_s=2, read_s=0.6, first_wait_s=0.02)
 
 
 @contextmanager
 def opened(url):
     """Open a network camera with timeouts of a fraction of a second."""
-    source = NetworkStream.open(url, TIMEOUTS)
+    source = NetworkStream.open(url, LIMITS)
     try:
         yield source
     finally:
@@ -208,23 +208,19 @@ def test_a_resolution_that_changes_midway_is_followed(http_camera):
 @pytest.mark.parametrize("lengths", [True, False])
 @pytest.mark.parametrize(
     "boundary",
-    [("frame", "--frame"), ('"a b"', "--a b"), ("--frame", "--frame"), ("--frame", "----frame"), ("x", "--y")],
+    [
+        ("frame", "--frame"),
+        ('"a b"', "--a b"),
+        ("--frame", "--frame"),
+        ("--frame", "----frame"),
+        ("x", "--y"),
+        ("frame", "frame"),
+    ],
 )
 def test_boundaries_may_differ_from_the_announced_one(http_camera, boundary, lengths):
     http_camera.boundary, http_camera.lengths = boundary, lengths
     with opened(f"{http_camera.address}/video") as source:
         assert [until(source, frame)[-1].index for _ in range(5)] == list(range(5))
-
-
-def test_the_end_of_a_jpeg_is_found_without_the_next_one():
-    jpeg = cv2.imencode(".jpg", factories.picture(240, 320))[1].tobytes()
-    thumbnail = cv2.imencode(".jpg", factories.picture(16, 16))[1].tobytes()
-    inside = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
-    for whole in (jpeg, jpeg[:2] + inside + jpeg[2:]):
-        assert mjpeg._jpeg_end(bytearray(whole + b"\r\n--frame")) == len(whole)
-        for cut in (0, 1, 2, 3, 5, 20, 200, len(whole) - 1):
-            assert mjpeg._jpeg_end(bytearray(whole[:cut])) is None
-    assert mjpeg._jpeg_end(bytearray(b"\xff\xd8hello, no picture at all")) is None
 
 
 def test_a_camera_without_lengths_is_not_a_period_late(http_camera):
@@ -233,15 +229,6 @@ def test_a_camera_without_lengths_is_not_a_period_late(http_camera):
         until(source, frame)
         newest = until(source, frame)[-1]
         assert clock.since_ms(clock.read(newest.image), time.monotonic_ns()) < 400
-
-
-def test_a_camera_without_boundaries_is_refused(http_camera):
-    http_camera.boundary = ("frame", "frame")
-    with (
-        pytest.raises(SourceError, match=r"no boundary|no header"),
-        opened(f"{http_camera.address}/video") as source,
-    ):
-        until(source, frame)
 
 
 @pytest.mark.parametrize("path", ["/video", "/moved"])
@@ -341,8 +328,9 @@ def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
         frames = [until(source, frame)[-1] for _ in range(45)]
         assert [item.index for item in frames] == list(range(45))
         assert frames[0].image.shape == (240, 320, 3)
-        # The presentation times differ by one period, even if the frames arrive at uneven intervals.
-        gaps = np.diff([item.captured_ns for item in frames[15:]]) / 1e6
+        # The presentation times, which are used after some seconds, differ by one period.
+        frames = [until(source, frame)[-1] for _ in range(180)]
+        gaps = np.diff([item.captured_ns for item in frames[150:]]) / 1e6
         assert np.abs(gaps - 1000 / 30).max() < 5
         rtsp.stop()
         lost = until(source, kind("lost"))[-1]

@@ -1,0 +1,68 @@
+"""Open an HTTP address: a stream of images, single images on request, or anything that FFmpeg reads."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.error import URLError
+from urllib.parse import urlsplit, urlunsplit
+
+from orilla.devices.errors import SourceError
+from orilla.runtime.sources.http_request import MAX_BYTES, KeepAlive, Reply, Response, connect
+from orilla.runtime.sources.mjpeg import MotionJpeg
+from orilla.runtime.sources.snapshot import RATE_HZ, Snapshots
+from orilla.runtime.sources.source import Source, now_ns
+
+NO_VIDEO = ("text/html", "application/json", "application/xhtml+xml")
+"""Content types of pages and messages, which servers send instead of a video."""
+
+
+def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | None:
+    """Request a URL and return the source for the server's response, or None if FFmpeg must read the URL.
+
+    Args:
+        url: The address.
+        name: Name of the camera in messages.
+        timeout_s: Timeout of the connection in seconds.
+        rate_hz: Number of requests per second for single images, or None for the default.
+
+    Raises:
+        SourceError: The server does not respond, or sends no video.
+    """
+    try:
+        response = connect(url, timeout_s)
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        msg = f"no video at {name}: {reason}; check the address and the user name, and that the camera is on"
+        raise SourceError(msg) from error
+    kind = response.headers.get_content_type()
+    if response.headers.get_content_maintype() == "multipart":
+        return MotionJpeg.of(name, response, timeout_s)
+    if response.headers.get_content_maintype() == "image":
+        return _snapshots(url, name, response, timeout_s, rate_hz or RATE_HZ)
+    response.close()
+    if kind in NO_VIDEO:
+        msg = f"no video at {name}: the server sent a page ({kind}); give the address of the stream itself"
+        raise SourceError(msg)
+    return None
+
+
+def _snapshots(url: str, name: str, response: Response, timeout_s: float, rate_hz: float) -> Snapshots:
+    """Return the source for a server that sent one image."""
+    arrived_ns, body = now_ns(), bytearray()
+    try:
+        while data := response.read1(MAX_BYTES):
+            body += data
+            if len(body) > MAX_BYTES:
+                msg = f"no video at {name}: its image has no end within {MAX_BYTES} bytes"
+                raise SourceError(msg)
+    except OSError as error:
+        msg = f"{name} ended, or sent nothing for {timeout_s:g} s"
+        raise SourceError(msg) from error
+    finally:
+        response.close()
+    # After a redirection, the images are requested from the final address. Another server does not get the password.
+    asked, final = urlsplit(url), urlsplit(getattr(response, "url", url))
+    same = (asked.scheme, asked.hostname, asked.port) == (final.scheme, final.hostname, final.port)
+    address = urlunsplit(final._replace(netloc=asked.netloc) if same else final)
+    first = Reply(HTTPStatus.OK, response.headers, bytes(body), arrived_ns)
+    return Snapshots(name, KeepAlive(address, timeout_s), first, rate_hz)

@@ -1,0 +1,341 @@
+"""HTTP cameras with unusual replies: single images, digest authentication, chunks, and no HTTP headers at all."""
+
+import hashlib
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import pytest
+from helpers import factories
+
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.sources import snapshot
+from orilla.runtime.sources.http_request import Reply
+from orilla.runtime.sources.network import NetworkStream
+from orilla.runtime.sources.registry import open_source
+from orilla.runtime.sources.snapshot import Clock, Snapshots
+from orilla.runtime.sources.time_limit import TimeLimits
+
+LIMITS = TimeLimits(open_s=2, read_s=0.8, first_wait_s=0.02)
+PATIENCE_S = 20.0
+JPEGS = [cv2.imencode(".jpg", factories.picture(48, 64, seed))[1].tobytes() for seed in range(5)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers each request with the server's function `reply`."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.requests.append((time.monotonic(), self.client_address, dict(self.headers), self.path))
+        try:
+            self.server.reply(self)
+        except OSError:
+            self.close_connection = True
+
+    def send(self, status, body=b"", **fields):
+        self.send_response(status)
+        for name, value in {"Content-Length": len(body), **fields}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *message):
+        pass
+
+
+@contextmanager
+def serving(reply):
+    """Run a server, and yield it with its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.reply, server.requests = True, reply, []
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def opened(url):
+    source = NetworkStream.open(url, LIMITS)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def items(source, count, kinds=("lost", "back", "corrupt", "time")):
+    """Return the next frames and events of these kinds."""
+    found, end = [], time.monotonic() + PATIENCE_S
+    while len(found) < count:
+        assert time.monotonic() < end, found
+        item = source.read()
+        if isinstance(item, Frame) or item.kind in kinds:
+            found.append(item)
+    return found
+
+
+def test_single_images_are_requested_at_the_stated_rate_over_one_connection():
+    def reply(request):
+        request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type="image/jpeg")
+
+    with serving(reply) as server, opened(f"{server.address}/snapshot.jpg?size=1#rate=20") as source:
+        assert source.live
+        assert source.rate_hz == 20
+        frames = items(source, 10)
+        assert [frame.index for frame in frames] == list(range(10))
+        assert frames[0].image.shape == (48, 64, 3)
+        times, clients, _, paths = zip(*server.requests, strict=True)
+        assert times[9] - times[1] > 0.3
+        assert len(set(clients)) == 2, "the first request finds out what the address is"
+        assert set(paths) == {"/snapshot.jpg?size=1"}
+        assert all(0 <= time.monotonic_ns() - frame.captured_ns < 20e9 for frame in frames)
+
+
+def test_an_image_that_has_not_changed_is_not_a_new_frame():
+    def reply(request):
+        number = len(request.server.requests) // 4
+        if request.headers["If-None-Match"] == f'"{number}"':
+            request.send(304)
+        else:
+            request.send(200, JPEGS[number % 5], Content_Type="image/jpeg", ETag=f'"{number}"')
+
+    with serving(reply) as server, opened(f"{server.address}/#rate=100") as source:
+        assert len(items(source, 4)) == 4
+        assert 12 <= len(server.requests) <= 17
+
+
+def test_the_same_bytes_are_not_a_new_frame():
+    def reply(request):
+        request.send(200, JPEGS[len(request.server.requests) // 3 % 5], Content_Type="image/jpeg")
+
+    with serving(reply) as server, opened(f"{server.address}/#rate=100") as source:
+        assert len(items(source, 4)) == 4
+        assert 9 <= len(server.requests) <= 12
+
+
+def test_a_camera_that_closes_the_connection_after_each_image():
+    def reply(request):
+        request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type="image/jpeg", Connection="close")
+
+    with serving(reply) as server, opened(f"{server.address}/#rate=100") as source:
+        assert [item.index for item in items(source, 5)] == list(range(5))
+
+
+def test_a_busy_camera_is_asked_later():
+    def reply(request):
+        if len(request.server.requests) % 2:
+            request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type="image/jpeg")
+        else:
+            request.send(503, Retry_After=0)
+
+    with serving(reply) as server, opened(f"{server.address}/#rate=100") as source:
+        assert [item.index for item in items(source, 4)] == list(range(4))
+
+
+def test_a_camera_that_stops_answering_is_lost():
+    def reply(request):
+        number = len(request.server.requests)
+        if number == 3:
+            time.sleep(2)
+        elif number == 5:
+            request.send(500)
+        else:
+            request.send(200, JPEGS[number % 5], Content_Type="image/jpeg")
+
+    with serving(reply) as server, opened(f"{server.address}/#rate=50") as source:
+        found = items(source, 5)
+        assert [getattr(item, "kind", item) for item in found if isinstance(item, Event)] == ["lost", "back"]
+
+
+def test_a_truncated_image_is_damaged():
+    def reply(request):
+        number = len(request.server.requests)
+        request.send(200, JPEGS[number % 5][: -(number == 2) * 200 or None], Content_Type="image/jpeg")
+
+    with serving(reply) as server, opened(f"{server.address}/#rate=50") as source:
+        first, damaged, third = items(source, 3)
+    assert (first.index, damaged.kind, damaged.index, third.index) == (0, "corrupt", 1, 2)
+    assert "it is truncated" in damaged.detail
+
+
+class FakeRequests:
+    def __init__(self, bodies):
+        self.bodies = list(bodies)
+
+    def get(self, fields):
+        body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+        return Reply(200, Message(), body, 0)
+
+    def close(self):
+        pass
+
+
+def test_an_image_that_never_changes_is_reported_once():
+    """A file on a web server, or a camera that is frozen."""
+    now = [0]
+
+    def wait(seconds):
+        now[0] += int(1e9 * seconds)
+
+    first = Reply(200, Message(), JPEGS[0], 0)
+    requests = FakeRequests([JPEGS[0]])
+    source = Snapshots("http://host/x.jpg", requests, first, 5.0, Clock(lambda: now[0], wait))
+    found = []
+    while now[0] < 120e9:
+        found.append(source.read())
+    (frame, lost) = [item for item in found if isinstance(item, Frame) or item.kind != "waiting"]
+    assert frame.index == 0
+    assert (lost.kind, lost.index) == ("lost", 1)
+    assert "has not changed for 30 s" in lost.detail
+    requests.bodies = [JPEGS[1]]
+    back, frame = items(source, 2)
+    assert (back.kind, frame.index) == ("back", 1)
+    assert snapshot.UNCHANGED_S * 1e9 <= lost.at_ns < 31e9
+
+
+@pytest.mark.parametrize("rate", ["0", "fast", "1000", "nan", ""])
+def test_a_rate_that_cannot_be_used_is_refused(rate):
+    with pytest.raises(ConfigError, match=r"requests per second, from 0.1 to 100"):
+        open_source(f"http://127.0.0.1:9/snapshot.jpg#rate={rate}")
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_page_is_not_a_video(kind):
+    with serving(lambda request: request.send(200, b"<html>", Content_Type=kind)) as server:
+        with pytest.raises(SourceError, match=f"sent a page \\({kind}\\)") as caught:
+            open_source(server.address)
+        assert "\n" not in str(caught.value)
+
+
+def digest_reply(request):
+    """Ask for the password "sec ret" of the user "robot" by digest authentication."""
+    expected = {}
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    for field in text.split(", ") if scheme == "Digest" else ():
+        name, _, value = field.partition("=")
+        expected[name] = value.strip('"')
+    one = hashlib.md5(b"robot:camera:sec ret").hexdigest()
+    two = hashlib.md5(f"GET:{request.path}".encode()).hexdigest()
+    middle = [expected.get(name, "") for name in ("nonce", "nc", "cnonce", "qop")]
+    if expected.get("response") != hashlib.md5(":".join([one, *middle, two]).encode()).hexdigest():
+        challenge = 'Digest realm="camera", nonce="abc", qop="auth", algorithm=MD5'
+        request.send(401, **{"WWW-Authenticate": challenge})
+        return
+    request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type="image/jpeg")
+
+
+def test_single_images_behind_a_digest_password():
+    with serving(digest_reply) as server:
+        for user in ("", "robot:wrong@"):
+            with pytest.raises(SourceError, match="responded with 401"):
+                open_source(f"{server.address.replace('//', f'//{user}')}/now.jpg")
+        server.requests.clear()
+        address = server.address.replace("//", "//robot:sec%20ret@")
+        with opened(f"{address}/now.jpg#rate=50") as source:
+            assert [item.index for item in items(source, 5)] == list(range(5))
+            assert len(server.requests) < 12, "each request but the first answers the challenge"
+
+
+def test_another_server_gets_no_password():
+    def ask(request):
+        request.send(401, **{"WWW-Authenticate": 'Basic realm="camera"'})
+
+    with serving(ask) as other, serving(lambda request: request.send(302, Location=f"{other.address}/x")) as server:
+        with pytest.raises(SourceError, match="responded with 401"):
+            open_source(f"{server.address.replace('//', '//robot:secret@')}/now.jpg")
+        assert [headers.get("Authorization") for _, _, headers, _ in other.requests] == [None]
+
+
+def test_a_stream_in_chunks_of_any_kind_of_multipart():
+    def reply(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/mixed; boundary=x")
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        for number in range(100):
+            data = b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + JPEGS[number % 5] + b"\r\n"
+            for part in (data[:100], data[100:]):
+                request.wfile.write(b"%x\r\n" % len(part) + part + b"\r\n")
+            time.sleep(0.01)
+
+    with serving(reply) as server, opened(server.address) as source:
+        assert [item.index for item in items(source, 20)] == list(range(20))
+
+
+@pytest.mark.parametrize("first", [b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", b""])
+def test_a_camera_that_sends_no_http_header(first):
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            client.recv(4096)
+            try:
+                for number in range(100):
+                    client.sendall(first + JPEGS[number % 5] + b"\r\n")
+                    time.sleep(0.01)
+            except OSError:
+                pass
+            client.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with server, opened(f"http://127.0.0.1:{server.getsockname()[1]}/stream?x=1") as source:
+        assert [item.index for item in items(source, 10)] == list(range(10))
+
+
+def test_the_times_of_a_server_are_used_while_they_agree_with_the_clock(monkeypatch):
+    """The server states the time of each image, but sends it late by a varying delay."""
+    monkeypatch.setattr("orilla.runtime.sources.timestamps.PART_NS", 100_000_000)
+    monkeypatch.setattr("orilla.runtime.sources.timestamps.MAX_SPAN_NS", 3_000_000_000)
+    offset = time.time() - time.monotonic()
+    taken = {}
+
+    def reply(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace;boundary=--x")
+        request.end_headers()
+        start = time.monotonic()
+        for number in range(60):
+            due = start + number / 40
+            time.sleep(max(0, due + (0.02 if number % 5 else 0) - time.monotonic()))
+            taken[number] = due
+            head = f"--x\r\nX-Timestamp: {due + offset:.6f}\r\nContent-Type: image/jpeg\r\n\r\n"
+            request.wfile.write(head.encode() + JPEGS[number % 5] + b"\r\n")
+
+    with serving(reply) as server, opened(server.address) as source:
+        frames = [item for item in items(source, 50) if isinstance(item, Frame)]
+    errors = [abs(frame.captured_ns / 1e9 - taken[frame.index]) for frame in frames[40:]]
+    assert sorted(errors)[len(errors) // 2] < 0.012, "the delay of 20 ms must not count as the time of the image"
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (160, 120)])
+def test_a_camera_without_a_first_boundary(size):
+    """As ESP32-CAM and Tasmota send it. Large images have more than 64 KiB."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    pictures = [cv2.imencode(".jpg", rng.integers(0, 255, (*size, 3), np.uint8))[1].tobytes() for _ in range(4)]
+    assert (len(pictures[0]) > 1 << 16) == (size[0] == 1600)
+
+    def reply(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace;boundary=e8b8c539")
+        request.end_headers()
+        for number in range(100):
+            data = pictures[number % 4]
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            request.wfile.write(head + data + b"\r\n--e8b8c539\r\n")
+            time.sleep(0.02)
+
+    with serving(reply) as server, opened(server.address) as source:
+        assert [item.index for item in items(source, 10)] == list(range(10))
