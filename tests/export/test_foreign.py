@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.foreign import PICTURES, float_error, make, picture_model, refused
+from helpers.wrong_files import zipped
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
@@ -12,6 +13,9 @@ from orilla.export.model_hints import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.model import Model
 from orilla.runtime.verify import verify
+
+KERAS = zipped({"config.json": b"{}", "model.weights.h5": b"", "metadata.json": b"{}"})
+"""Content of a file that has the form of a Keras model."""
 
 
 @pytest.mark.parametrize(
@@ -157,32 +161,26 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
 @pytest.mark.parametrize(
     ("name", "content", "hints", "error", "match"),
     [
-        (
-            "m.keras",
-            b"nonsense",
-            ModelHints(task="tensor"),
-            ConversionError,
-            "m.keras as a Keras model: it is not a zip file",
-        ),
+        ("m.keras", b"nonsense", ModelHints(task="tensor"), DataError, "m.keras is a text that begins with 'nonsense'"),
         (
             "m.h5",
-            b"nonsense",
+            b"\xff\xfe",
             ModelHints(task="tensor"),
-            ConversionError,
-            "m.h5 as a Keras model: it is not an HDF5 file",
+            DataError,
+            "m.h5 is not a Keras model, but a file of an unknown",
         ),
-        ("m.tflite", b"x", ModelHints(task="tensor"), DataError, "m.tflite is not a .tflite file"),
-        ("m.pt", b"x", ModelHints(task="tensor"), DataError, "m.pt"),
+        ("m.tflite", b"\xff", ModelHints(task="tensor"), DataError, "m.tflite is not a TFLite model, but a file of an"),
+        ("m.pt", b"x", ModelHints(task="tensor"), DataError, "m.pt is a text that begins with 'x'"),
         ("none.keras", None, ModelHints(task="tensor"), DataError, "no such model"),
         (
             "m.keras",
-            b"x",
+            KERAS,
             ModelHints(),
             ConfigError,
             r"the task of m.keras is unknown: set `task` to one of classify, segment",
         ),
-        ("m.keras", b"x", ModelHints(task="detekt"), ConfigError, "unknown task 'detekt': did you mean detect"),
-        ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown input range 'bgr'"),
+        ("m.keras", KERAS, ModelHints(task="detekt"), ConfigError, "unknown task 'detekt': did you mean detect"),
+        ("m.keras", KERAS, ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown input range 'bgr'"),
     ],
 )
 def test_what_is_no_model(tmp_path, name, content, hints, error, match):
