@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,9 @@ from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines.registry import default_engine
+from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
+from orilla.runtime.evaluation.datasets.options import options_of, with_options
+from orilla.runtime.evaluation.datasets.tables import SUFFIXES
 from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -134,6 +137,7 @@ def add_data_arguments(data: argparse._ArgumentGroup) -> None:
         metavar="DATA",
         help="calibration data for the quantisation (default: the data set of the run folder)",
     )
+    add_reading_arguments(data, encoding=False)
     data.add_argument("--calibration-count", type=int, default=100, help="number of calibration samples (default: 100)")
     data.add_argument(
         "--validation",
@@ -255,9 +259,9 @@ def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
 
     return ExportOptions(
         recipes=arguments.recipes,
-        calibration=arguments.calibration,
+        calibration=_with_columns(arguments.calibration, arguments),
         calibration_count=arguments.calibration_count,
-        validation=arguments.validation,
+        validation=_with_columns(arguments.validation, arguments),
         validation_count=arguments.validation_count,
         golden=arguments.golden,
         golden_count=arguments.golden_count,
@@ -267,6 +271,15 @@ def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
         overwrite=arguments.overwrite,
         hints=hints,
     )
+
+
+def _with_columns(spec: str | None, arguments: argparse.Namespace) -> str | None:
+    """Return the specification of a data set with the columns, and for a table the encoding, that the user states."""
+    if spec is None:
+        return None
+    options = options_of(arguments)
+    is_table = Path(spec.partition("?")[0]).suffix.lower() in SUFFIXES
+    return with_options(spec, options if is_table else replace(options, encoding=None))
 
 
 def check_options(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,8 @@ from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
+from orilla.runtime.evaluation.datasets.options import options_of, with_options
 from orilla.runtime.evaluation.datasets.registry import READERS
 from orilla.runtime.stdio import hidden_stderr
 from orilla.train.models import MODELS
@@ -70,6 +72,7 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="DATA",
         help="data set whose training samples are added to those of --data; may be repeated",
     )
+    add_reading_arguments(group)
     group.add_argument("--samples", type=int, help="maximum number of samples of each split (default: all)")
     group.add_argument(
         "--hold-out",
@@ -202,6 +205,7 @@ def execute(arguments: argparse.Namespace) -> TrainResult:
     names = {field.name for field in fields(TrainOptions)}
     values = {name: value for name, value in vars(arguments).items() if name in names}
     values |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
+    values["data"] = with_options(arguments.data, options_of(arguments))
     search = SearchOptions(arguments.search, arguments.trials or TRIALS) if arguments.search else None
     card = _train(TrainOptions(**values), arguments.out, search)
     return TrainResult(str(arguments.out), card)

@@ -12,7 +12,9 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.download import Progress, downloaded, get, published
-from orilla.runtime.evaluation.datasets.registry import READERS
+from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
+from orilla.runtime.evaluation.datasets.options import options_of, with_options
+from orilla.runtime.evaluation.datasets.registry import READERS, reading_of
 from orilla.runtime.files import cache_folder
 from orilla.runtime.tasks.registry import task_of
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 12
 """Maximum number of classes that the row of a split lists."""
+
+MAX_LISTED = 40
+"""Maximum number of classes that the list of classes names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="name of a published data set; for `show`, any data set, with the same values as for orilla train --data",
     )
+    add_reading_arguments(parser.add_argument_group("options of `show`"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +114,19 @@ class ValueRow:
 class DatasetResult(CommandResult):
     """The contents of a data set."""
 
-    optional = ("folder", "notes", "values")
+    optional = ("folder", "notes", "values", "others")
 
     folder: str | None
     """Folder of the downloaded data set. None if the command did not download it."""
     name: str
     title: str
     licence: str
+    kind: str
+    """Kind of data set for which the files are taken."""
+    reason: str
+    """Why the files are of this kind."""
+    others: tuple[str, ...] | None
+    """Other kinds as which the files could be read, the most specific first. None if there are none."""
     task: str
     classes: tuple[str, ...]
     splits: dict[str, SplitRow]
@@ -129,6 +141,15 @@ class DatasetResult(CommandResult):
         from rich.table import Table
 
         console.print_line(f"{self.title} ({self.task}); licence: {self.licence}")
+        console.print_line(f"read as {self.kind}: {self.reason}")
+        for kind in self.others or ():
+            console.print_line(f"could also be read as {kind}: --data {kind}:PATH")
+        if len(self.classes) <= MAX_LISTED:
+            console.print_line(
+                f"{len(self.classes)} classes: {', '.join(self.classes)}" if self.classes else "no classes"
+            )
+        else:
+            console.print_line(f"{len(self.classes)} classes: {', '.join(self.classes[:MAX_LISTED])}, ...")
         table = Table()
         for column in ("split", "samples", "per class"):
             table.add_column(column)
@@ -156,18 +177,19 @@ def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
         msg = f"orilla data {arguments.action} needs a name"
         raise ConfigError(msg)
     if arguments.action == "show":
-        return _describe(arguments.name)
+        return _describe(with_options(arguments.name, options_of(arguments)))
     with DownloadBars() as bars:
         folder = get(arguments.name, bars)
     return _describe(arguments.name, folder)
 
 
 def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
-    dataset = open_dataset(spec)
+    dataset, reading = open_dataset(spec), reading_of(spec)
     splits = {}
     for split in dataset.splits:
         counts = Counter(dataset.labels(split)) if task_of(dataset.task).classifies else {}
-        classes = {dataset.classes[label]: counts[label] for label in sorted(counts)}
+        names = dict(enumerate(dataset.classes))  # The classes of an array file have no names.
+        classes = {names.get(label, str(label)): counts[label] for label in sorted(counts)}
         splits[split] = SplitRow(len(dataset.names(split)), classes)
     source = dataset.source
     return DatasetResult(
@@ -175,6 +197,9 @@ def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
         name=source.name,
         title=source.title,
         licence=source.licence,
+        kind=reading.kind,
+        reason=reading.reason,
+        others=reading.others or None,
         task=dataset.task,
         classes=dataset.classes,
         splits=splits,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,9 @@ from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+
+BLANK = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
+"""Bytes of white space and of byte order marks. A text that contains no others is empty."""
 
 CHUNK = 2048
 """Number of samples that are queued for the worker threads at a time."""
@@ -83,27 +85,23 @@ class _SampleCheck:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._check: Callable[[bytes], str | None] = (
-            _check_text if "text" in task_of(dataset.task).input_kinds else _check_image
-        )
+        self._has_texts = "text" in task_of(dataset.task).input_kinds
 
     def __call__(self, item: Item) -> str | None:
         if not self._dataset.is_file(*item):
             return None
         try:
-            reason = self._check(self._dataset.content(*item))
+            if self._has_texts:
+                if not self._dataset.content(*item).strip(BLANK):
+                    return "empty"
+                self._dataset.load(*item)
+                return None
+            reason = _check_image(self._dataset.content(*item))
             if reason is None and not task_of(self._dataset.task).classifies:
                 self._dataset.load(*item)  # The mask or the boxes may be invalid too.
         except DataError as error:
             return str(error)
         return reason
-
-
-def _check_text(data: bytes) -> str | None:
-    try:
-        return None if data.decode("utf-8-sig").strip() else "empty"
-    except UnicodeDecodeError as error:
-        return f"not UTF-8 (invalid byte at position {error.start})"
 
 
 def _check_image(data: bytes) -> str | None:

@@ -12,6 +12,7 @@ from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ListedDataset
+from orilla.runtime.evaluation.datasets.folder_words import are_parts
 
 UNSUPERVISED = ("unsup",)
 """Names of folders that are not classes. aclImdb keeps unlabelled texts in `unsup`."""
@@ -55,7 +56,10 @@ class ClassFolders(ListedDataset[File]):
     def samples(self) -> dict[str, list[File]]:
         """Return the files in the class folders of each split."""
         samples: dict[str, list[File]] = {}
-        for split, parent in self._splits.items() or [("", self._top)]:
+        splits = self._splits
+        if len(splits) == 1 and unlabelled(self._top, self.suffixes):
+            splits = {"": next(iter(splits.values()))}  # The other split has no labels, so this one is divided.
+        for split, parent in splits.items() or [("", self._top)]:
             for label, name in enumerate(self.classes):
                 folder = parent / name
                 files = tree.files_below(folder, self.suffixes) if folder.is_dir() else []
@@ -66,6 +70,10 @@ class ClassFolders(ListedDataset[File]):
                     sample = File(readable(f"{name}/{tree.below(folder, file)}"), file, label)
                     samples.setdefault(split or tree.split_of(tree.read(file)), []).append(sample)
         return {split: samples[split] for split in SPLITS if split in samples}
+
+    def notes(self) -> list[str]:
+        """Return a note about each folder that is not used."""
+        return unlabelled(self._top, self.suffixes)
 
     def sample(self, split: str, index: int) -> File:
         """Return the file and the class of a sample."""
@@ -83,14 +91,45 @@ def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
     return next(with_splits, None) or next((folder for folder in candidates if _has_classes(folder, suffixes)), None)
 
 
+def why_classes(top: tree.Folder, suffixes: tuple[str, ...], contents: str) -> str:
+    """Return why a folder contains class folders. `contents` is the word for the files."""
+    splits = _splits(top, suffixes)
+    names = sorted({child.name for parent in splits.values() or [top] for child in _classes(parent)})
+    listed = ", ".join(map(readable, names[:4])) + (", ..." if len(names) > 4 else "")
+    where = f" in {', '.join(f'{parent.name}/' for parent in splits.values())}" if splits else ""
+    return f"there are {len(names)} folders of {contents}{where}: {listed}"
+
+
 def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
     """Return for each split the folder that contains its class folders.
 
     A split folder may contain one folder around its classes. The result is empty if no split folder contains classes:
-    a folder named `train` is then itself a class.
+    a folder named `train` is then itself a class. A split folder with files instead of class folders has no labels, and
+    is left out.
     """
+    return _split_parents(top, suffixes)[0]
+
+
+def unlabelled(top: tree.Folder, suffixes: tuple[str, ...]) -> list[str]:
+    """Return a note about each split folder that has files instead of class folders."""
+    return [
+        f"{folder.name}/ has {len(tree.files_below(folder, suffixes))} files without class folders, which are not used"
+        for folder in _split_parents(top, suffixes)[1]
+    ]
+
+
+def _split_parents(top: tree.Folder, suffixes: tuple[str, ...]) -> tuple[dict[str, tree.Folder], list[tree.Folder]]:
+    """Return the folder with the classes of each split, and the split folders that have files but no class."""
     parents = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
-    return parents if any(_has_classes(parent, suffixes) for parent in parents.values()) else {}
+    if not any(_has_classes(parent, suffixes) for parent in parents.values()):
+        return {}, []
+    names = {child.name for parent in parents.values() if _has_classes(parent, suffixes) for child in _classes(parent)}
+    flat = {
+        split: parent
+        for split, parent in parents.items()
+        if not names & {child.name for child in _classes(parent)} and tree.has_files_below(parent, suffixes)
+    }
+    return {split: parent for split, parent in parents.items() if split not in flat}, list(flat.values())
 
 
 def _inner(parent: tree.Folder, suffixes: tuple[str, ...]) -> tree.Folder:
@@ -109,16 +148,13 @@ def _classes(parent: tree.Folder) -> list[tree.Folder]:
 def _has_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
     """Return True if a folder contains class folders.
 
-    There must be two or more folders. One of them must contain files, or two must contain files in subfolders.
+    There must be two or more folders. One of them must contain files, or two must contain files in subfolders. Folders
+    that all have names of splits, or names such as `images` and `labels`, are not classes.
 
     Classes without files are reported when the samples are listed.
     """
     children = _classes(folder)
-    if len(children) < 2:
+    if len(children) < 2 or are_parts([child.name for child in children]):
         return False
-    direct = any(_has_file(child, suffixes) for child in children)
+    direct = any(tree.files(child, suffixes) for child in children)
     return direct or sum(tree.has_files_below(child, suffixes) for child in children) > 1
-
-
-def _has_file(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
-    return any(Path(file.name).suffix.lower() in suffixes for file in folder.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
+from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of, why_classes
 from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
@@ -38,9 +38,10 @@ class Folders(ClassFolders):
         return ClassifiedImage(sample.name, tree.decoded(sample.file), sample.label)
 
 
-def recognise(path: Path) -> bool:
-    """Return True for a folder or zip with two or more folders of images, with or without splits."""
-    return top_of(path, IMAGE_SUFFIXES) is not None
+def recognise(path: Path) -> str | None:
+    """Return why a folder or zip contains two or more folders of images, with or without splits."""
+    top = top_of(path, IMAGE_SUFFIXES)
+    return None if top is None else why_classes(top, IMAGE_SUFFIXES, "images")
 
 
 def open_dataset(path: Path) -> Folders:

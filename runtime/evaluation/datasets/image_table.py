@@ -9,11 +9,9 @@ learn.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -23,17 +21,19 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, image_at, left_out_note
+from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
+from orilla.runtime.evaluation.datasets.tables import SUFFIXES, read_table, start_of
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.tasks.decoding import Decoding
+
+OPTIONS = ("encoding", "image_column")
+"""Options that this reader understands."""
 
 HEADING = re.compile(r"\s*(.*?)\s*(?:\[\s*([^\]]*?)\s*\])?\s*")
 """Pattern of a column's heading: its name and optional unit."""
 
 SPLIT, TIME = "split", "time"
 """Names of columns that are not values."""
-
-Table = list[tuple[int, list[str]]]
-"""The line number and the fields of each row."""
 
 
 class ImageTable(Measured):
@@ -43,13 +43,15 @@ class ImageTable(Measured):
         top: Folder of the table.
         file: The table.
         path: Path that the user gave.
+        options: Options of the reader.
     """
 
-    def __init__(self, top: tree.Folder, file: tree.Folder, path: Path) -> None:
+    def __init__(self, top: tree.Folder, file: tree.Folder, path: Path, options: ReadOptions) -> None:
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and numbers of {readable(file.name)}", "not stated")
         self._top, self._file = top, readable(file.name)
-        header, self._rows = _table(file)
+        table = read_table(file, options)
+        header, self._rows = table.header, table.rows
         headings = [_name_and_unit(text) for text in header]
         names = [name for name, _ in headings]
         double = [name for index, name in enumerate(names) if name in names[:index]]
@@ -57,7 +59,14 @@ class ImageTable(Measured):
             problem = f"names the column {double[0]} twice" if double else "has a column without a name"
             msg = f"{self._file} {problem}: correct its first line"
             raise DataError(msg)
-        self._image = _image_column(self._rows[0][1])
+        if not self._rows:
+            msg = f"{self._file} has no rows below its first line"
+            raise DataError(msg)
+        self._image = (
+            _image_column(self._rows[0].fields)
+            if options.image_column is None
+            else table.stated("image_column", options.image_column)
+        )
         if self._image is None:
             msg = f"{self._file}: no column of the first row is the name of an image"
             raise DataError(msg)
@@ -150,64 +159,61 @@ def _name_and_unit(text: str) -> tuple[str, str]:
     return (found[1], found[2] or "") if found else (text.strip(), "")
 
 
-def _table(file: tree.Folder) -> tuple[list[str], Table]:
-    """Return the first line and the other rows of a table. Empty lines are left out."""
-    name = readable(file.name)
-    reader = csv.reader(io.StringIO(tree.decode_text(tree.read(file), name), newline=""))
-    try:
-        rows = [(reader.line_num, fields) for fields in reader if fields]
-    except csv.Error as error:
-        msg = f"cannot read {name}, line {reader.line_num}: {error}"
-        raise DataError(msg) from error
-    if len(rows) < 2:
-        msg = f"{name} has no rows below its first line"
-        raise DataError(msg)
-    return rows[0][1], rows[1:]
-
-
 def _image_column(fields: Sequence[str]) -> int | None:
     """Return the index of the first field that is the name of an image."""
     return next((at for at, text in enumerate(fields) if text.strip().lower().endswith(IMAGE_SUFFIXES)), None)
 
 
-def recognise(path: Path) -> bool:
-    """Return True for a `.csv` whose rows name images, or for a folder or zip with one."""
-    try:
-        return bool(_found(path))
-    except DataError:
-        return False
+def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
+    """Return why a path is a table whose rows name images, or contains one."""
+    found = _found(path, options)
+    return f"the rows of {readable(found[0][1].name)} name image files" if found else None
 
 
-def open_dataset(path: Path) -> ImageTable:
+def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> ImageTable:
     """Open a table, or the only table of this kind in a folder or zip."""
-    found = _found(path)
+    top, file = only_table(path, _found(path, options), "has no .csv with a column of image files")
+    return ImageTable(top, file, path, options)
+
+
+def only_table(path: Path, found: list[tuple[tree.Folder, tree.Folder]], lack: str) -> tuple[tree.Folder, tree.Folder]:
+    """Return the only table that was found, with its folder. Raise `DataError` if there are several or none."""
     if len(found) > 1:
         names = " and ".join(readable(file.name) for _, file in found[:2])
         msg = f"{path} has several tables ({names}): give the path of one of them"
         raise DataError(msg)
     if not found:
-        msg = f"not a data set: {path} has no .csv with a column of image files"
+        msg = f"not a data set: {path} {lack}"
         raise DataError(msg)
-    return ImageTable(*found[0], path)
+    return found[0]
 
 
-def _found(path: Path) -> list[tuple[tree.Folder, tree.Folder]]:
-    """Return the tables with images, each with its folder."""
-    if path.is_file() and path.suffix.lower() == ".csv":
-        return [(path.parent, path)] if _names_images(path) else []
+def tables_in(path: Path, fits: Callable[[tree.Folder], bool]) -> list[tuple[tree.Folder, tree.Folder]]:
+    """Return the table at a path, or the tables in the first folder that has some, each with its folder.
+
+    Args:
+        path: Path of a table, or of a folder or zip.
+        fits: Function that returns True for the tables that a reader reads.
+    """
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return [(path.parent, path)] if fits(path) else []
     for top in tree.candidates(path):
-        tables = [file for file in tree.files(top, (".csv",)) if _names_images(file)]
+        tables = [(top, file) for file in tree.files(top, SUFFIXES) if fits(file)]
         if tables:
-            return [(top, file) for file in tables]
+            return tables
     return []
 
 
-def _names_images(file: tree.Folder) -> bool:
-    """Return True if a field of the second line of a table is the name of an image."""
-    try:
-        with file.open("r", encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            next(reader, None)
-            return _image_column(next(reader, [])) is not None
-    except (*tree.UNREADABLE, UnicodeDecodeError, csv.Error):
+def _found(path: Path, options: ReadOptions) -> list[tuple[tree.Folder, tree.Folder]]:
+    """Return the tables with images, each with its folder."""
+    return tables_in(path, lambda file: _names_images(file, options))
+
+
+def _names_images(file: tree.Folder, options: ReadOptions) -> bool:
+    """Return True if a field of the first row of a table is the name of an image."""
+    table = start_of(file, options)
+    if table is None or not table.rows:
         return False
+    if options.image_column is not None:
+        return table.column(options.image_column) is not None
+    return _image_column(table.rows[0].fields) is not None

@@ -8,6 +8,22 @@ from typing import NamedTuple, Protocol, cast, runtime_checkable
 from orilla.devices.errors import ConfigError, DataError, OrillaError, unknown_name
 from orilla.devices.plugins import ModuleRegistry, Modules, report
 from orilla.runtime.evaluation.datasets.dataset import Dataset
+from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions, split_options, with_options
+from orilla.runtime.evaluation.datasets.unsupported import contents_of, refuse_unsupported, wanted
+
+
+class ReaderRow(NamedTuple):
+    """A row of the table of readers."""
+
+    description: str
+    """Layout of the files, or form of the name."""
+    module: str
+    """Module that is an `EmbeddedReader`, a `FileReader` or an `OptionReader`: its name in the folder `datasets`, or
+    the full name if the reader is a plug-in."""
+    general: bool = False
+    """True if the layout is so common that other layouts may resemble it. Layouts that are known but cannot be read are
+    refused before such a reader is used."""
+
 
 DESCRIPTIONS = {
     "scenes": "procedural road scenes; scenes:SEED gives other scenes",
@@ -21,30 +37,22 @@ DESCRIPTIONS = {
     "voc": "Pascal VOC: JPEGImages/ and Annotations/ with an .xml per image",
     "donkeycar": "donkeycar tubs: catalog_*.catalog and images/, or record_*.json beside the images",
     "image_table": "a .csv with a column of image files and columns of numbers, as in steering [deg], and the images",
-    "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
+    "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "arrays": "an .npz with an array x, one sample per row, and optionally y (only for export and verify)",
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
 """Description of each kind of data set that is part of Orilla, by name. The module with this name in the folder
-`datasets` is the reader. The readers are tried in this order."""
+`datasets` is the reader. The readers are tried in this order, the most specific first."""
 
-
-class ReaderRow(NamedTuple):
-    """A row of the table of readers."""
-
-    description: str
-    """Layout of the files, or form of the name."""
-    module: str
-    """Module that is an `EmbeddedReader` or a `FileReader`: its name in the folder `datasets`, or the full name if the
-    reader is a plug-in."""
-
+GENERAL = ("folders", "arrays", "texts")
+"""Kinds whose layout is so common that other layouts resemble it."""
 
 READERS = ModuleRegistry(
     "kind of data set",
     "orilla.datasets",
-    {name: ReaderRow(description, name) for name, description in DESCRIPTIONS.items()},
+    {name: ReaderRow(description, name, name in GENERAL) for name, description in DESCRIPTIONS.items()},
     Modules(("open_dataset",), "orilla.runtime.evaluation.datasets"),
 )
 """Kinds of data sets by name. Packages add kinds in the group `orilla.datasets`, which are tried last."""
@@ -61,11 +69,35 @@ class EmbeddedReader(Protocol):
 class FileReader(Protocol):
     """A module that opens one kind of data set from files."""
 
-    def recognise(self, path: Path) -> bool:
-        """Return True if a path contains a data set of this kind."""
+    def recognise(self, path: Path) -> str | bool | None:
+        """Return why a path contains a data set of this kind, or True. Return None or False if it contains none."""
 
     def open_dataset(self, path: Path) -> Dataset:
         """Open a data set. Raises `DataError` if the files are not a data set of this kind, or are damaged."""
+
+
+@runtime_checkable
+class OptionReader(Protocol):
+    """A module that opens one kind of data set from files, and takes options such as the names of columns."""
+
+    OPTIONS: tuple[str, ...]
+    """Names of the options that the reader understands. See `ReadOptions`."""
+
+    def recognise(self, path: Path, options: ReadOptions) -> str | bool | None:
+        """Return why a path contains a data set of this kind. See `FileReader.recognise`."""
+
+    def open_dataset(self, path: Path, options: ReadOptions) -> Dataset:
+        """Open a data set. See `FileReader.open_dataset`."""
+
+
+class Reading(NamedTuple):
+    """The kind of data set for which files are taken."""
+
+    kind: str
+    reason: str
+    """Why the files are of this kind."""
+    others: tuple[str, ...] = ()
+    """Other kinds as which the files could be read, the most specific first."""
 
 
 def open_dataset(spec: str | Path) -> Dataset:
@@ -73,30 +105,50 @@ def open_dataset(spec: str | Path) -> Dataset:
 
     Args:
         spec: `scenes[:SEED]`; a path, whose kind is recognised by its content; `KIND:PATH`; or the name of a data set
-            that `orilla data get` has downloaded.
+            that `orilla data get` has downloaded. Options may follow a path, as in `reviews.csv?text-column=review`.
 
     Raises:
-        ConfigError: The name is unknown.
+        ConfigError: The name or an option is unknown.
         DataError: The path does not exist or is not a data set.
     """
-    text = str(spec)
+    place, kind, options = _resolved(str(spec))
+    if not kind:
+        kind = _recognised(Path(place), options)[0].kind
+    return _open(kind, place, options)
+
+
+def reading_of(spec: str | Path) -> Reading:
+    """Return the kind as which `open_dataset` reads a data set, and why. See `open_dataset` for the errors."""
+    place, kind, options = _resolved(str(spec))
+    if kind:
+        return Reading(kind, "the specification states it")
+    found = _recognised(Path(place), options)
+    return found[0]._replace(others=tuple(reading.kind for reading in found[1:]))
+
+
+def _resolved(spec: str) -> tuple[str, str, ReadOptions]:
+    """Return the path or argument in a specification, the kind if it is stated, and the options.
+
+    Raises:
+        ConfigError: The name or an option is unknown.
+        DataError: The path does not exist.
+    """
+    text, options = split_options(spec)
     kind, rest = _kind_and_rest(text)
     if kind:
-        return _open(kind, rest)
-    path = Path(text)
+        return rest, kind, options
     try:
-        if path.exists():
-            return _open(_kind_of(path), text)
+        if Path(text).exists():
+            return text, "", options
     except OSError as error:
-        if isinstance(error, DataError):
-            raise
         msg = f"cannot read {text[:200]}: {error.strerror or error}"
         raise DataError(msg) from error
-    return _open_published(text)
+    return str(_published_path(text)), "", options
 
 
 def path_of(spec: str) -> Path | None:
     """Return the path in a data set's specification, or None if the specification is a name."""
+    spec, _ = split_options(spec)
     kind, rest = _kind_and_rest(spec)
     return Path(rest) if not (kind and _is_embedded(kind)) and Path(rest).exists() else None
 
@@ -106,8 +158,9 @@ def absolute(spec: str) -> str:
     path = path_of(spec)
     if path is None:
         return spec
-    kind, _ = _kind_and_rest(spec)
-    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
+    text, options = split_options(spec)
+    kind, _ = _kind_and_rest(text)
+    return with_options(f"{kind}:{path.resolve()}" if kind else str(path.resolve()), options)
 
 
 def _kind_and_rest(spec: str) -> tuple[str, str]:
@@ -127,8 +180,8 @@ def _is_embedded(kind: str) -> bool:
     return not isinstance(_reader(kind), FileReader)
 
 
-def _open_published(name: str) -> Dataset:
-    """Open a published data set that was downloaded.
+def _published_path(name: str) -> Path:
+    """Return the path of a published data set that was downloaded.
 
     Raise an error that explains why any other name cannot be opened.
     """
@@ -137,7 +190,7 @@ def _open_published(name: str) -> Dataset:
     published = download.published()
     path = download.downloaded(name) if name in published else None
     if path is not None:
-        return _open(_kind_of(path), str(path))
+        return path
     if Path(name).suffix or "/" in name:
         msg = f"no such data set: {name}"
         raise DataError(msg)
@@ -150,34 +203,61 @@ def _open_published(name: str) -> Dataset:
     raise unknown_name(name, [*READERS, *published], kind="data set")
 
 
-def _kind_of(path: Path) -> str:
-    """Return the kind of the data set at a path. Raises `DataError` if no reader recognises it."""
-    tried = []
-    for kind in READERS:
+def _recognised(path: Path, options: ReadOptions) -> list[Reading]:
+    """Return the kinds as which a path can be read, the most specific first, at least one.
+
+    Raises:
+        ConfigError: An option has no effect on this kind of data set.
+        DataError: No reader recognises the path, or its layout is known but cannot be read.
+    """
+    found = _readings(path, options)
+    if all(READERS[reading.kind].general for reading in found):
+        refuse_unsupported(path, recognised=bool(found))
+    if found:
+        return found
+    if options.stated and (without := _readings(path, NO_OPTIONS)):
+        names = " and ".join(f"`{name}`" for name in options.stated)
+        msg = f"{names} cannot be used for a data set of kind {without[0].kind}: leave it out"
+        raise ConfigError(msg)
+    msg = f"not a data set: {path}: {contents_of(path)}. Orilla reads {'; '.join(wanted(path))}; see docs/training.md"
+    raise DataError(msg)
+
+
+def _readings(path: Path, options: ReadOptions) -> list[Reading]:
+    """Return the kinds as which the readers recognise a path."""
+    found = []
+    for kind, row in READERS.items():
         try:
             reader = _reader(kind)
         except ConfigError as error:  # The plug-in is broken.
             report(str(error))
             continue
-        if isinstance(reader, FileReader):
-            if reader.recognise(path):
-                return kind
-            tried.append(kind)
-    msg = f"not a data set: {path}: its layout matches none of {', '.join(tried)}"
-    raise DataError(msg)
+        if isinstance(reader, OptionReader):
+            reason = reader.recognise(path, options) if set(options.stated) <= set(reader.OPTIONS) else None
+        elif isinstance(reader, FileReader):
+            reason = None if options.stated else reader.recognise(path)
+        else:
+            continue
+        if reason:
+            found.append(Reading(kind, row.description if reason is True else reason))
+    return found
 
 
-def _open(kind: str, rest: str) -> Dataset:
+def _open(kind: str, rest: str, options: ReadOptions) -> Dataset:
     """Open a data set whose kind is known. `rest` is its path, or the argument of an embedded kind."""
     reader = _reader(kind)
-    if not isinstance(reader, FileReader):
+    known = reader.OPTIONS if isinstance(reader, OptionReader) else ()
+    if unknown := [name for name in options.stated if name not in known]:
+        msg = f"`{unknown[0]}` cannot be used for a data set of kind {kind}: leave it out"
+        raise ConfigError(msg)
+    if not isinstance(reader, FileReader | OptionReader):
         return reader.open_dataset(rest)
     path = Path(rest)
     if not path.exists():
         msg = f"no such data set: {path}"
         raise DataError(msg)
     try:
-        return reader.open_dataset(path)
+        return reader.open_dataset(path, options) if isinstance(reader, OptionReader) else reader.open_dataset(path)
     except OrillaError:
         raise
     except OSError as error:
@@ -185,5 +265,5 @@ def _open(kind: str, rest: str) -> Dataset:
         raise DataError(msg) from error
 
 
-def _reader(kind: str) -> EmbeddedReader | FileReader:
-    return cast("EmbeddedReader | FileReader", READERS.module(kind))
+def _reader(kind: str) -> EmbeddedReader | FileReader | OptionReader:
+    return cast("EmbeddedReader | FileReader | OptionReader", READERS.module(kind))

@@ -1,23 +1,27 @@
-"""Data set of texts in two or more classes: a folder of `.txt` files per class, as in aclImdb, or a `.csv`."""
+"""Data set of texts in two or more classes: a folder of `.txt` files per class, as in aclImdb, or a table."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
+from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of, why_classes
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, ListedDataset
+from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
+from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, Table, read_table
+
+OPTIONS = ("encoding", "text_column", "label_column")
+"""Options that this reader understands."""
 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
-MAX_CHARACTERS = 1 << 24
-"""Maximum length of a `.csv` field in characters."""
+MANY_CLASSES = 20
+"""Number of classes that a table of any length may have."""
+
+LOOKED_AT = 200
+"""Number of rows that are compared to find the columns of texts and classes."""
 
 
 class TextFolders(ClassFolders):
@@ -27,6 +31,10 @@ class TextFolders(ClassFolders):
     suffixes = (".txt",)
     kind = "text"
 
+    def __init__(self, top: tree.Folder, path: Path, encoding: str | None = None) -> None:
+        super().__init__(top, path)
+        self._encoding = encoding
+
     def source_of(self, name: str) -> Source:
         """Return the description of a data set with this folder name."""
         return IMDB if name.lower().startswith("aclimdb") else Source(name, f"texts in {name}/", "not stated")
@@ -34,20 +42,26 @@ class TextFolders(ClassFolders):
     def load(self, split: str, index: int) -> ClassifiedText:
         """Load one sample."""
         sample = self.sample(split, index)
-        return ClassifiedText(sample.name, _text(tree.read(sample.file), sample.name), sample.label)
+        return ClassifiedText(sample.name, _text(tree.read(sample.file), sample.name, self._encoding), sample.label)
 
 
 class TextTable(ListedDataset[ClassifiedText]):
-    """A `.csv` with the columns `text` and `label`, and optionally `split`."""
+    """A table with a column of texts and a column of classes, and optionally a column `split`."""
 
     task = "text"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
         self.source = Source(path.stem, f"texts in {path.name}", "not stated")
-        rows = _rows(path)
+        rows = _rows(path, options)
         self.classes = tuple(sorted({label for _, label, _ in rows}))
         if len(self.classes) < 2:
             msg = f"{path} has only one label, {self.classes[0]!r}: a classifier needs two or more"
+            raise DataError(msg)
+        if len(self.classes) > max(MANY_CLASSES, len(rows) / 2):
+            msg = (
+                f"{path} has {len(self.classes)} different labels in {len(rows)} rows: set `label_column` to the "
+                "column of the classes"
+            )
             raise DataError(msg)
         order = {name: label for label, name in enumerate(self.classes)}
         self._samples: dict[str, list[ClassifiedText]] = {split: [] for split in SPLITS}
@@ -73,61 +87,80 @@ class TextTable(ListedDataset[ClassifiedText]):
         return self._samples[split][index].text.encode()
 
 
-def recognise(path: Path) -> bool:
-    """Return True for a `.csv`, or for a folder or zip with two or more folders of texts, with or without splits."""
-    if path.is_file() and path.suffix.lower() != ".zip":
-        return path.suffix.lower() == ".csv"
-    return top_of(path, TextFolders.suffixes) is not None
+def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
+    """Return why a path contains texts: it is a table, or has two or more folders of texts, with or without splits."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return "a table that names no image files"
+    if options.text_column is not None or options.label_column is not None:
+        return None
+    top = top_of(path, TextFolders.suffixes)
+    return None if top is None else why_classes(top, TextFolders.suffixes, "texts")
 
 
-def open_dataset(path: Path) -> TextFolders | TextTable:
-    """Open a `.csv`, or the class folders in a folder or zip. They may lie inside another folder."""
-    if path.is_file() and path.suffix.lower() == ".csv":
-        return TextTable(path)
+def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> TextFolders | TextTable:
+    """Open a table, or the class folders in a folder or zip. They may lie inside another folder."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return TextTable(path, options)
     lack = "does not have two folders of .txt files, one per class"
-    return TextFolders(tree.required(top_of(path, TextFolders.suffixes), path, lack), path)
+    return TextFolders(tree.required(top_of(path, TextFolders.suffixes), path, lack), path, options.encoding)
 
 
-def _rows(path: Path) -> list[tuple[str, str, str]]:
+def _rows(path: Path, options: ReadOptions) -> list[tuple[str, str, str]]:
     """Return the text, label and split of each row. The split is empty if the table has no split column."""
-    csv.field_size_limit(MAX_CHARACTERS)
-    reader = csv.DictReader(io.StringIO(tree.decode_text(path.read_bytes(), str(path)), newline=""))
-    try:
-        _check_header(path, reader.fieldnames or [])
-        rows = [_row(f"{path} row {number}", row) for number, row in enumerate(reader, 1)]
-    except csv.Error as error:
-        msg = f"cannot read {path}: {error}"
-        raise DataError(msg) from error
-    if not rows:
+    table = read_table(path, options)
+    chosen = [
+        _column(path, table, name, stated)
+        for name, stated in zip(COLUMNS, (options.text_column, options.label_column), strict=True)
+    ]
+    split = table.column("split")
+    if not table.rows:
         msg = f"{path} has no rows"
         raise DataError(msg)
+    rows = []
+    for number, (_, fields) in enumerate(table.rows, 1):
+        if len(fields) > len(table.header):
+            msg = f"{path} row {number} has too many fields: put texts with commas in quotes"
+            raise DataError(msg)
+        text, label, part = (
+            "" if at is None or at >= len(fields) else fields[at] for at in (chosen[0], chosen[1], split)
+        )
+        if not label.strip():
+            msg = f"{path} row {number} has no label"
+            raise DataError(msg)
+        rows.append((text, label.strip(), part.strip()))
     return rows
 
 
-def _check_header(path: Path, names: Sequence[str]) -> None:
-    missing = [column for column in COLUMNS if column not in names]
-    if missing:
-        listed = ", ".join(map(repr, names)) or "nothing"
-        msg = (
-            f"{path} has no column {missing[0]!r}: its first line must name the columns text and label, but it names "
-            f"{listed}"
-        )
+def _column(path: Path, table: Table, name: str, stated: str | None) -> int:
+    """Return the index of a column. Raise an error that names the columns and the likely choice if there is none."""
+    if stated is not None:
+        return table.stated(f"{name}_column", stated)
+    index = table.column(name)
+    if index is None:
+        text, label = _likely(table)
+        advice = ""
+        if text is not None and label is not None:
+            advice = f"; set `text_column` to {text!r} and `label_column` to {label!r} if this is what they are"
+        msg = f"{path} has no column {name!r}: its first line names {table.columns()}{advice}"
         raise DataError(msg)
+    return index
 
 
-def _row(name: str, row: dict[str | None, Any]) -> tuple[str, str, str]:
-    if None in row:
-        msg = f"{name} has too many fields: put texts with commas in quotes"
-        raise DataError(msg)
-    text, label, split = (row.get(column) or "" for column in (*COLUMNS, "split"))
-    if not label.strip():
-        msg = f"{name} has no label"
-        raise DataError(msg)
-    return text, label.strip(), split.strip()
+def _likely(table: Table) -> tuple[str | None, str | None]:
+    """Return the names of the columns that probably contain the texts and the classes, or None."""
+    rows = [fields for _, fields in table.rows[:LOOKED_AT] if len(fields) == len(table.header)]
+    if len(rows) < 2:
+        return None, None
+    columns = list(zip(*rows, strict=True))
+    lengths = [sum(map(len, column)) / len(column) for column in columns]
+    text = max(range(len(columns)), key=lengths.__getitem__)
+    few = [index for index in range(len(columns)) if index != text and 2 <= len(set(columns[index])) <= len(rows) / 2]
+    label = min(few, key=lambda index: len(set(columns[index])), default=None)
+    return table.header[text].strip(), None if label is None else table.header[label].strip()
 
 
-def _text(data: bytes, name: str) -> str:
-    text = tree.decode_text(data, name)
+def _text(data: bytes, name: str, encoding: str | None) -> str:
+    text = tree.decode_text(data, name, encoding, ADVICE)
     if not text.strip():
         msg = f"{name} is empty: remove it"
         raise DataError(msg)

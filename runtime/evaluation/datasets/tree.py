@@ -40,6 +40,9 @@ ADVICE = "store it as UTF-8"
 MAX_SEARCHED = 3
 """If the top level has at most this many folders, the folders inside them are searched too."""
 
+MAX_NESTED = 5
+"""Maximum number of folders in each other that are searched if each contains only one folder."""
+
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
@@ -69,14 +72,18 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 def candidates(path: Path) -> list[Folder]:
     """Return the folders that may contain a data set: the folder or zip at `path` and the folders inside it.
 
-    Archives often contain one folder around everything. If there are few folders, those inside them are included.
+    Archives often contain one folder around everything, or several folders in each other. If there are few folders,
+    those inside them are included.
     """
     top = root(path)
     if top is None:
         return []
-    inside = folders(top)
+    chain, inside = [top], folders(top)
+    while len(inside) == 1 and len(chain) < MAX_NESTED:
+        chain.append(inside[0])
+        inside = folders(inside[0])
     deeper = [child for parent in inside for child in folders(parent)] if len(inside) <= MAX_SEARCHED else []
-    return [top, *inside, *deeper]
+    return [*chain, *inside, *deeper]
 
 
 def required(top: Folder | None, path: Path, lack: str) -> Folder:
@@ -178,12 +185,12 @@ def errors_of(path: Folder) -> Iterator[None]:
         raise DataError(msg) from error
 
 
-def decode_text(data: bytes, name: str, encoding: str | None = None) -> str:
+def decode_text(data: bytes, name: str, encoding: str | None = None, advice: str = ADVICE) -> str:
     """Decode the content of the text file `name`. See `orilla.devices.text_files.decode`.
 
     Raise `DataError` if it is not text, or has another encoding.
     """
-    return text_files.decode(data, name, encoding=encoding, advice=ADVICE)
+    return text_files.decode(data, name, encoding=encoding, advice=advice)
 
 
 def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:

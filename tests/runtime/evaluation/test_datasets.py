@@ -214,7 +214,8 @@ def test_texts_come_from_folders_and_tables(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("text;label\n", "no column 'text': .* but it names 'text;label'"),
+        ("words;label\n", "no column 'text': its first line names 'words', 'label'"),
+        ("text;label\n", "has no rows"),
         ("text,label\nhello, world,good\nbye,bad\n", "row 1 has too many fields: put texts with commas in quotes"),
         ("text,label\nhello,good\n", "has only one label"),
         ("text,label\nhello,good\nbye,\n", "row 2 has no label"),

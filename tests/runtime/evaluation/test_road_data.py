@@ -88,9 +88,9 @@ def test_only_camvid_s_own_images_have_camvid_s_licence(folder):
 def test_missing_folders(tmp_path, folder):
     assert_rejected(tmp_path / "none.zip", "no such data set")
     (tmp_path / "empty").mkdir()
-    assert_rejected(tmp_path / "empty", "none of camvid, kitti")
+    assert_rejected(tmp_path / "empty", "it is empty. Orilla reads one folder of images per class")
     (tmp_path / "text.zip").write_text("hello")
-    assert_rejected(tmp_path / "text.zip", "none of camvid, kitti")
+    assert_rejected(tmp_path / "text.zip", r"it is a file of type \.zip")
     for file in (folder / "train").iterdir():
         file.unlink()
     for file in (folder / "trainannot").iterdir():
