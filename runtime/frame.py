@@ -74,13 +74,14 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
 Result = Answer | Answers | CascadeResult
 """The result for one frame: the answer of one model, of several models, or of a cascade."""
 
-EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "time", "engine"]
+EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine"]
 """Kind of an event:
 
 - `lost`: The source failed or stalled.
 - `waiting`: The source has no frame yet.
 - `back`: The source delivers frames again.
 - `corrupt`: One frame cannot be used.
+- `truncated`: A file ended earlier than its header states. The frames before its end were delivered.
 - `size`: From this frame on, frames have another size.
 - `time`: The times that the source itself states disagree with the clock, so frames are stamped when they arrive; or
   they agree again.
@@ -112,6 +113,9 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     """Capture time on the monotonic clock, in nanoseconds."""
     name: str | None = None
     """File name of the image, if the source is a folder."""
+    time_ns: int | None = None
+    """Time from the start of a video file to this frame, in nanoseconds, from the file's presentation times. None if
+    the source is not a video file."""
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]

@@ -6,11 +6,13 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
+import av
 import cv2
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
+from orilla.runtime.sources.av_frames import reason_of
 from orilla.runtime.sources.capture import CorruptFrames, decoding_threads, quiet_capture, rate_of, retrieve
 from orilla.runtime.sources.http_source import open_http
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
@@ -150,8 +152,18 @@ def _open(url: str, name: str, limits: TimeLimits, rate_hz: float | None) -> Sou
         raise ConfigError(msg)
     capture = _connect(url, name, limits)
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        return VideoFile(name, capture)
+        capture.release()
+        return _file(url, name, limits)
     return NetworkStream(name, capture, limits.read_s)
+
+
+def _file(url: str, name: str, limits: TimeLimits) -> VideoFile:
+    """Open a video file on a server."""
+    try:
+        return VideoFile(av.open(url, timeout=(limits.open_s, limits.read_s), metadata_errors="ignore"), name)
+    except av.FFmpegError as error:
+        msg = f"no video at {name}: {reason_of(error)}"
+        raise SourceError(msg) from error
 
 
 def _connect(url: str, name: str, limits: TimeLimits) -> cv2.VideoCapture:

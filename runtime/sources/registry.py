@@ -10,10 +10,10 @@ from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
 from orilla.devices.plugins import ModuleRegistry, Modules
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
-from orilla.runtime.sources.source import Source
+from orilla.runtime.sources.source import Source, is_numbered
 
-ANIMATED = ".gif"
-"""Suffix of an image file that is played as a video, unless it is in a folder of images."""
+HEAD_BYTES = 1 << 16
+"""Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
 
 
 class SourceKind(NamedTuple):
@@ -41,7 +41,22 @@ def is_named(*names: str) -> Callable[[str], bool]:
 
 def _is_image(text: str) -> bool:
     path = Path(text)
-    return path.is_dir() or (path.is_file() and path.suffix.lower() in set(IMAGE_SUFFIXES) - {ANIMATED})
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not _is_animated(path))
+
+
+def _is_animated(path: Path) -> bool:
+    """Return True for an image file that is played as a video: a GIF, or an animated PNG or AVIF file.
+
+    Source: The PNG specification, third edition (chunk `acTL`), and the AVIF specification (brand `avis`).
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    png = head.startswith(b"\x89PNG") and b"acTL" in head.partition(b"IDAT")[0]
+    return png or head.startswith(b"GIF8") or head[4:12] == b"ftypavis"
+
+
+def _is_video(text: str) -> bool:
+    return Path(text).is_file() or is_numbered(text)
 
 
 BUILT_IN = {
@@ -51,7 +66,7 @@ BUILT_IN = {
     "picamera2": SourceKind("picamera2", is_named("picamera2"), "picamera"),
     "scenes": SourceKind("scenes", is_named("scenes", "scenes+clock"), "scenes"),
     "images": SourceKind("an image or a folder of images", _is_image, "images"),
-    "video": SourceKind("a video file", lambda text: Path(text).is_file(), "video"),
+    "video": SourceKind("a video file", _is_video, "video"),
 }
 """Kinds of sources that are part of Orilla. The first kind that recognises a specification opens it."""
 

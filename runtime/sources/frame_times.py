@@ -1,0 +1,57 @@
+"""Convert the presentation times of a file's frames to times from its start."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+MAX_BACK_NS = 1_000_000_000
+"""Largest step back in nanoseconds that counts as jitter. After a larger step back, the file's clock has restarted."""
+
+MAX_GAP_NS, MAX_STREAM_GAP_NS = 3600 * 10**9, 10 * 10**9
+"""Longest time between two frames in nanoseconds. After a longer gap, the file's clock has restarted. The second value
+holds for transport and program streams, whose clocks restart when recordings are joined. Source: FFmpeg's `ffplay`."""
+
+MIN_STEP_NS = 1000
+"""Time from one frame to the next in nanoseconds if the file states the same time for both."""
+
+
+class FrameTimes:
+    """Computes the time from the first frame to each frame of a stream.
+
+    The time follows the presentation times, so it is right for variable frame rates. If the clock of the file restarts,
+    the time continues one period after the previous frame. A frame without presentation time is one period later than
+    the previous frame.
+
+    Args:
+        time_base: Unit of the presentation times in seconds.
+        period_ns: Expected time from one frame to the next in nanoseconds.
+        restarts: True if the container's clock may restart within a file.
+    """
+
+    def __init__(self, time_base: Fraction, period_ns: int, *, restarts: bool) -> None:
+        self._numerator, self._denominator = time_base.numerator * 10**9, time_base.denominator
+        self._period_ns = period_ns
+        self._max_gap_ns = MAX_STREAM_GAP_NS if restarts else MAX_GAP_NS
+        self._last_ns: int | None = None
+        self._offset_ns: int | None = None
+
+    def of(self, pts: int | None) -> int:
+        """Return the time of the next frame in nanoseconds. Times increase from frame to frame, and begin with 0.
+
+        Args:
+            pts: Presentation time of the frame in units of the time base, or None if the file states none.
+        """
+        expected_ns = 0 if self._last_ns is None else self._last_ns + self._period_ns
+        time_ns = expected_ns
+        if pts is not None:
+            presented_ns = pts * self._numerator // self._denominator
+            if self._offset_ns is None:
+                self._offset_ns = presented_ns - expected_ns
+            time_ns = presented_ns - self._offset_ns
+            if self._last_ns is not None and not -MAX_BACK_NS <= time_ns - self._last_ns <= self._max_gap_ns:
+                self._offset_ns = presented_ns - expected_ns
+                time_ns = expected_ns
+        if self._last_ns is not None:
+            time_ns = max(time_ns, self._last_ns + MIN_STEP_NS)
+        self._last_ns = time_ns
+        return time_ns

@@ -1,0 +1,201 @@
+"""Open a video file with PyAV, choose its video stream, and explain why a file cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from orilla.devices.cores import available_cores, loop_threads
+from orilla.devices.errors import SourceError
+from orilla.devices.names import readable
+from orilla.runtime.sources.av_frames import reason_of
+from orilla.runtime.sources.source import is_numbered
+
+PROTOCOLS = "file,crypto,data"
+"""Protocols by which a file may refer to other files, as a playlist does. Files never open network connections."""
+
+TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
+"""FFmpeg's formats that draw the characters of a text file."""
+
+PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Marks of a video stream that holds a cover or thumbnails."""
+
+ENCRYPTED = ("encv", "drmi")
+"""Sample entries of encrypted video in MP4. Source: ISO/IEC 14496-12, 8.12, and Apple's FairPlay."""
+
+KNOWN_HEADS = (
+    (b"<!doctype html", "an HTML page, not a video: download the video itself"),
+    (b"<html", "an HTML page, not a video: download the video itself"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not a video: run git lfs pull"),
+    (b"#extm3u", "a playlist, not a video: give the address of the stream"),
+    (b"%pdf", "a PDF document, not a video"),
+    (b"pk\x03\x04", "a ZIP archive, not a video: unpack it"),
+    (b"\x1f\x8b", "a gzip archive, not a video: unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, not a video: unpack it"),
+    (b"rar!", "a RAR archive, not a video: unpack it"),
+)
+"""Beginnings of files in lower case that are often taken for videos, with what they are."""
+
+RAW_SUFFIXES = (".yuv", ".rgb", ".raw", ".nv12", ".i420")
+
+MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+"""Types of the first box of an MP4 or MOV file."""
+
+MAX_BOXES = 1000
+"""Largest number of boxes of an MP4 file that are searched for its index."""
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a video file. A name with `%d`, such as `frame%04d.png`, opens numbered images.
+
+    Raises:
+        SourceError: The file cannot be read, or is not a video.
+    """
+    name = readable(str(path))
+    numbered = is_numbered(str(path))
+    if not numbered:
+        _check_content(path, name)
+    try:
+        container = av.open(
+            f"{'' if numbered else 'file:'}{path}",
+            format="image2" if numbered else None,
+            options={"protocol_whitelist": PROTOCOLS},
+            metadata_errors="ignore",
+        )
+    except (av.FFmpegError, ValueError) as error:
+        if numbered:
+            msg = f"no images with the name {name}, numbered from 0 to 4 on"
+            raise SourceError(msg) from error
+        _refuse(path, name, error)
+    if container.format.name in TEXT_FORMATS:
+        container.close()
+        msg = f"{name} is a text file, not a video"
+        raise SourceError(msg)
+    return container
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """Return the video stream of a container, ready to be decoded on the cores that the loop leaves free.
+
+    If there are several, the result is the one that FFmpeg prefers: the default one, or the largest.
+
+    Args:
+        container: An opened file or stream.
+        name: Name of the file in messages.
+
+    Raises:
+        SourceError: There is no video, or it cannot be decoded.
+    """
+    best = container.streams.best("video")
+    streams = [stream for stream in container.streams.video if not stream.disposition & PICTURES]
+    if not streams:
+        msg = f"{name} has no video: {_contents(container)}"
+        raise SourceError(msg)
+    stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    codec = stream.codec_context
+    if codec is not None and codec.codec_tag in ENCRYPTED:
+        msg = f"{name} is encrypted (DRM), so it cannot be decoded: use a file without copy protection"
+        raise SourceError(msg)
+    if codec is None:
+        msg = f"{name} is coded as {_codec_name(container, stream)}, which PyAV cannot decode: {converted(name)}"
+        raise SourceError(msg)
+    # Without a limit, FFmpeg decodes on all cores, which would slow inference down. If several frames are decoded at
+    # once, PyAV may lose frames after a damaged one. Streams without dependent frames are therefore decoded in order.
+    codec.thread_count = max(1, available_cores() - loop_threads())
+    codec.thread_type = "SLICE" if codec.codec.intra_only else "AUTO"
+    return stream
+
+
+def converted(name: str) -> str:
+    """Return advice to convert a file, with the command."""
+    return f"convert it, for example with ffmpeg -i {name} -c:v libx264 -pix_fmt yuv420p {Path(name).stem}-h264.mp4"
+
+
+def _check_content(path: Path, name: str) -> None:
+    """Raise `SourceError` if the file cannot be read, is empty, or is known not to be a video."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError as error:
+        msg = f"cannot read {name}: {error.strerror or error}"
+        raise SourceError(msg) from error
+    if not head:
+        msg = f"{name} is empty"
+        raise SourceError(msg)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for known, what in KNOWN_HEADS:
+        if start.startswith(known):
+            msg = f"{name} is {what}"
+            raise SourceError(msg)
+
+
+def _refuse(path: Path, name: str, error: Exception) -> NoReturn:
+    """Raise `SourceError` with the reason why FFmpeg did not open a file."""
+    with path.open("rb") as file:
+        boxes = _boxes(file)
+        size = file.seek(0, 2)
+    if boxes and b"moov" not in boxes:
+        cut = max(boxes.values()) > size
+        msg = (
+            f"{name} has no index (`moov`): "
+            + ("the end of the file is missing, so copy or download it again" if cut else "the recording was not finished")
+            + ", or repair it with a tool such as untrunc"
+        )
+    elif path.suffix.lower() in RAW_SUFFIXES:
+        example = "ffmpeg -f rawvideo -pix_fmt yuv420p -video_size 640x480 -framerate 30"
+        msg = f"{name} is raw video without a header: convert it, for example with {example} -i {name} out.mp4"
+    elif isinstance(error, av.DecoderNotFoundError | av.DemuxerNotFoundError | av.PatchWelcomeError):
+        msg = f"{name} cannot be read ({reason_of(error)}): {converted(name)}"
+    else:
+        msg = f"{name} is not a video, or is damaged: {reason_of(error)}"
+    raise SourceError(msg) from error
+
+
+def _boxes(file: BinaryIO) -> dict[bytes, int]:
+    """Return the end of each box of an MP4 file by its type. The result is empty for other files.
+
+    Source: ISO/IEC 14496-12, 4.2.
+    """
+    boxes: dict[bytes, int] = {}
+    place = 0
+    while len(boxes) < MAX_BOXES:
+        file.seek(place)
+        head = file.read(16)
+        if len(head) < 8 or (not boxes and head[4:8] not in MP4_BOXES):
+            break
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:16], "big") if size == 1 else size
+        if size < 8:  # 0 means that the box ends with the file.
+            boxes[head[4:8]] = place
+            break
+        place += size
+        boxes[head[4:8]] = place
+    return boxes
+
+
+def _contents(container: InputContainer) -> str:
+    """Describe the streams of a container without video."""
+    codecs = [stream.codec_context.name for stream in container.streams.audio if stream.codec_context is not None]
+    cover = " and a cover picture" if container.streams.video else ""
+    if codecs:
+        return f"it contains only audio ({', '.join(dict.fromkeys(codecs))}){cover}"
+    kinds = dict.fromkeys(stream.type for stream in container.streams if stream.type != "video")
+    return f"it contains {', '.join(kinds) or 'no streams'}{cover}"
+
+
+def _codec_name(container: InputContainer, stream: VideoStream) -> str:
+    """Return FFmpeg's name of the codec of a stream that has no decoder."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        lines = container.dumps_format().splitlines()
+    finally:
+        av.logging.set_level(level)
+    marks = [line.partition("Video: ")[2] for line in lines if f"Stream #0:{stream.index}" in line]
+    return (marks[0].partition(",")[0] if marks else "") or "an unknown codec"
