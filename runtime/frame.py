@@ -160,6 +160,18 @@ class Record(msgspec.Struct, frozen=True, eq=False):
         return self.arrays
 
 
+def media_time_ns(frame: Frame | Line | Record, rate_hz: float | None) -> int | None:
+    """Return the time from the start of a recorded source to a frame, in nanoseconds, or None if it is unknown.
+
+    Args:
+        frame: A frame of the source.
+        rate_hz: Frame rate of the source, for frames without a time of their own. None if the source has none.
+    """
+    if isinstance(frame, Frame) and frame.time_ns is not None:
+        return frame.time_ns
+    return int(1e9 * frame.index / rate_hz) if rate_hz else None
+
+
 class Tick(msgspec.Struct, frozen=True, eq=False):
     """The answer to one frame, with the frame and the time of every stage."""
 
@@ -217,10 +229,12 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
         named: dict[str, object] = {"name": self.frame.name} if self.frame.name else {}
         if isinstance(self.frame, Line):
             named["text"] = self.frame.text
+        time_ns = self.frame.time_ns if isinstance(self.frame, Frame) else None
         return {
             "index": self.index,
             **named,
             "captured_ns": self.captured_ns,
+            **({"time_ns": time_ns} if time_ns is not None else {}),
             "age_ms": round(self.age_ms, 3),
             "stages_ms": {name: round(value, 3) for name, value in self.stages_ms.items()},
             "dropped": self.dropped,

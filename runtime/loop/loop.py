@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
-from orilla.runtime.frame import Event, Frame, Line, Record, Tick
+from orilla.runtime.frame import Event, Frame, Line, Record, Tick, media_time_ns
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.shared_scheduler import LoopItem, Recorder, SharedScheduler
 from orilla.runtime.loop.stages import Stages, StageTimer
@@ -157,11 +157,9 @@ class CameraLoop:
             raise SourceError(msg)
 
     def _prepare(self, frame: Frame | Line | Record, timer: StageTimer) -> None:
-        time_ns = frame.captured_ns
-        if not self.source.live and self.source.rate_hz:
-            time_ns = int(1e9 * frame.index / self.source.rate_hz)
-        timer.frame_ns = time_ns if self.source.live or self.source.rate_hz else None
-        if not self._scheduler.admit(frame.index, time_ns):
+        time_ns = frame.captured_ns if self.source.live else media_time_ns(frame, self.source.rate_hz)
+        timer.frame_ns = time_ns
+        if not self._scheduler.admit(frame.index, frame.captured_ns if time_ns is None else time_ns):
             return
         timer.lap("capture")
         try:

@@ -97,13 +97,16 @@ class Replay:
         return simulate(frames, policy, live=live)
 
     def _played(self, frames: list[SimulatedFrame]) -> list[SimulatedFrame]:
-        """Return the frames of a file with the times at which a camera with the same frame rate would deliver them."""
-        rate_hz = self.header.rate_hz
-        if not rate_hz:
+        """Return the frames of a file with the times at which a camera would deliver them."""
+        if not self.header.rate_hz:
             msg = "the source of the recording had no frame rate: use policy=every"
             raise ConfigError(msg)
-        due = ((frame, int(1e9 * frame.index / rate_hz)) for frame in frames)
-        return [replace(frame, captured_ns=due_ns, read_ns=max(due_ns, frame.read_ns)) for frame, due_ns in due]
+        played, due_ns = [], 0
+        for frame in frames:
+            # A frame that could not be decoded has no time, but it causes no work either.
+            due_ns = due_ns if frame.corrupt else frame.captured_ns
+            played.append(replace(frame, captured_ns=due_ns, read_ns=max(due_ns, frame.read_ns)))
+        return played
 
     def _recorded(self) -> Iterator[Decision]:
         frames: dict[int, _Frame] = {}

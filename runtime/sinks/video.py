@@ -9,7 +9,7 @@ import cv2
 
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.files import close_files, replacing
-from orilla.runtime.frame import Tick
+from orilla.runtime.frame import Tick, media_time_ns
 from orilla.runtime.sources.capture import quiet_capture
 from orilla.runtime.stdio import hidden_stderr
 
@@ -61,12 +61,14 @@ class Video:
     def _repeats(self, tick: Tick) -> int:
         """Return the number of times that an image must be written so that the video catches up with the source.
 
-        For a live source, this depends on the capture times, and for a recorded source, on the frame numbers. If a
-        source has no frame rate, each image is written once.
+        For a live source, this depends on the capture times, and for a recorded source, on the times of the frames in
+        it. If a recorded source has no frame rate, each image is written once. With a variable frame rate, an image
+        whose place in the video is taken is written late, so that no answer is lost.
         """
         if not self._live and not self._has_rate:
             return 1
-        slot = round(tick.captured_ns * self._rate_hz / 1e9) if self._live else tick.index
+        time_ns = tick.captured_ns if self._live else media_time_ns(tick.frame, self._rate_hz) or 0
+        slot = round(time_ns * self._rate_hz / 1e9)
         if not self._written:
             self._first_slot = slot
         repeats = slot - self._first_slot + 1 - self._written
@@ -74,7 +76,7 @@ class Video:
         if repeats > max_repeats:
             self._first_slot += repeats - max_repeats
             repeats = max_repeats
-        return max(0, repeats)
+        return max(0 if self._live else 1, repeats)
 
     def _open(self, width: int, height: int) -> None:
         # The codecs store colour with half the resolution, so width and height must be even.

@@ -1,4 +1,4 @@
-"""Source that plays a recorded source at its frame rate, as a camera would deliver it."""
+"""Source that plays a recorded source at its own speed, as a camera would deliver it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Event, Frame, Line, Record
+from orilla.runtime.frame import Event, Frame, Line, Record, media_time_ns
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:
     """Delivers each frame of a recorded source when the frame is due. The capture time is the time of delivery.
 
-    If decoding takes longer than a period, the source plays slower than its rate.
+    The frames of a video file are due at their own times, so a variable frame rate is kept. If decoding takes longer
+    than the time between two frames, the source plays more slowly.
 
     Args:
         source: A recorded source with a frame rate.
@@ -36,7 +37,6 @@ class Paced:
             raise ConfigError(msg)
         self._source, self._clock, self._wait = source, clock, wait
         self.rate_hz: float | None = source.rate_hz
-        self._period_ns = 1e9 / source.rate_hz
         self._start_ns: int | None = None
         self._next: Frame | Line | Record | Event | None = None
 
@@ -47,7 +47,7 @@ class Paced:
             return frame
         if self._start_ns is None:
             self._start_ns = self._clock()
-        due_ns = self._start_ns + int(frame.index * self._period_ns)
+        due_ns = self._start_ns + (media_time_ns(frame, self.rate_hz) or 0)
         left_s = (due_ns - self._clock()) / 1e9
         if left_s > SLICE_S:
             self._next = frame

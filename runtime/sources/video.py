@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.format import Flags
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from orilla.devices.errors import DataError, SourceError
@@ -22,22 +21,23 @@ from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.sources.av_frames import FrameConverter, reason_of
 from orilla.runtime.sources.capture import MAX_CORRUPT
 from orilla.runtime.sources.frame_times import FrameTimes
+from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
-from orilla.runtime.sources.video_container import converted, open_container, video_stream
-
-MISSING_SHARE = 0.05
-"""Share of the declared duration that may be missing at the end. If more is missing, the file counts as truncated. Some
-containers only estimate their duration."""
+from orilla.runtime.sources.video_container import (
+    CLOCK_RESTARTS,
+    NO_TIMES,
+    converted,
+    encrypted,
+    open_container,
+    video_stream,
+)
 
 MAX_UNREADABLE = 20
 """Number of consecutive packets that cannot be read after which the file counts as truncated."""
 
-DEFAULT_RATE_HZ = 25.0
-"""Frame rate by which frames without presentation time are timed if the file states no frame rate either."""
-
-
-MAX_RATE_HZ = 1000.0
-"""Largest plausible frame rate."""
+DEFAULT_RATE_HZ, MAX_RATE_HZ = 25.0, 1000.0
+"""Frame rate by which frames without presentation time are timed if the file states no plausible rate, and the largest
+plausible rate."""
 
 
 class VideoFile:
@@ -59,18 +59,20 @@ class VideoFile:
     def __init__(self, container: InputContainer, name: str) -> None:
         self._container, self._name = container, name
         self._stream = video_stream(container, name)
-        self.rate_hz = _rate_of(self._stream)
-        period_ns = round(1e9 / (self.rate_hz or DEFAULT_RATE_HZ))
-        restarts = bool(container.format.flags & Flags.ts_discont.value)
+        self.rate_hz = _rate_of(self._stream, container)
+        period_s = 1 / (self.rate_hz or DEFAULT_RATE_HZ)
+        self._restarts = bool(container.format.flags & CLOCK_RESTARTS)
         time_base = self._stream.time_base or Fraction(1, 1000)
-        self._times = FrameTimes(time_base, period_ns, restarts=restarts)
-        self._end = _End(self._stream, container)
+        self._times = FrameTimes(time_base, round(1e9 * period_s), restarts=self._restarts)
+        self._timed = not container.format.flags & NO_TIMES
+        self._missing = MissingFrames(self._stream, container)
+        self._end = StatedEnd(self._stream, container, period_s)
         self._packets: Iterator[Packet[VideoStream]] | None = container.demux(self._stream)
         self._converter: FrameConverter[tuple[int, int]] = FrameConverter(BufferPool(READY_BUFFERS))
         self._ready: deque[Frame | Event] = deque()
         self._damaged: set[int] = set()
-        self._index = self._corrupt = self._unreadable = 0
-        self._reason = ""
+        self._index = self._skipped = self._unreadable = 0
+        self._reason = "it is damaged"
 
     @classmethod
     def open(cls, path: Path) -> VideoFile:
@@ -103,7 +105,7 @@ class VideoFile:
             packet = next(packets, None)
         except av.FFmpegError as error:
             # The file may be readable again behind a damaged part.
-            self._reason, self._unreadable = reason_of(error), self._unreadable + 1
+            self._reason, self._unreadable = f"it cannot be read ({reason_of(error)})", self._unreadable + 1
             packet = None
             if self._unreadable < MAX_UNREADABLE:
                 self._packets = self._container.demux(self._stream)
@@ -113,7 +115,11 @@ class VideoFile:
         elif packet.size:  # FFmpeg would take an empty packet for the end of the stream.
             self._unreadable = 0
             self._end.passed(packet)
-            if packet.is_corrupt and packet.pts is not None:
+            self._missing.sent(packet)
+            if not self._index and packet.has_sidedata("encryption_info"):
+                raise encrypted(self._name)
+            # Transport streams also mark frames that are whole, where two recordings are joined.
+            if packet.is_corrupt and packet.pts is not None and not self._restarts:
                 self._damaged.add(packet.pts)
             self._decode(packet)
 
@@ -124,39 +130,49 @@ class VideoFile:
         except av.EOFError:
             return
         except av.FFmpegError as error:
-            self._skip(f"it cannot be decoded ({reason_of(error)})")
+            self._reason = f"it cannot be decoded ({reason_of(error)})"
+            if not self._missing.active:
+                if packet is not None and (self._stream.codec.intra_only or not self._index):
+                    self._time_of(packet.pts)
+                self._skip(self._reason)
             return
         for frame in frames:
-            pts = frame.dts if frame.pts is None else frame.pts
-            times = self._times.of(pts), now_ns()
-            if frame.is_corrupt or pts in self._damaged:
-                self._damaged.discard(pts if pts is not None else 0)
-                self._skip("it is damaged")
-                continue
-            try:
-                self._deliver(self._converter.push(frame, times, self._stream.sample_aspect_ratio))
-            except DataError as error:
-                self._skip(str(error))
+            self._skip_missing(self._missing.before(frame))
+            self._take(frame)
 
-    def _finish(self) -> None:
-        """Deliver the last frames. Report if the file ended early."""
-        self._packets = None
-        self._decode(None)
-        self._deliver(self._converter.flush())
-        if not self._index:
-            reason = f" ({self._reason})" if self._reason else ""
-            msg = f"no frames in {self._name}: it is empty, or damaged{reason}"
-            raise SourceError(msg)
-        missing = self._end.missing()
-        if missing or self._unreadable >= MAX_UNREADABLE:
-            detail = f"after frame {self._index - 1}{missing or f' ({self._reason})'}"
-            text = f"{self._name} ends early, {detail}: the rest is missing, so copy or download it again"
-            self._ready.append(Event("truncated", self._index, now_ns(), text))
+    def _take(self, frame: VideoFrame) -> None:
+        """Convert a frame, or skip it if it is damaged."""
+        pts = frame.dts if frame.pts is None else frame.pts
+        times = self._time_of(pts), now_ns()
+        if frame.is_corrupt or pts in self._damaged:
+            self._skip("it is damaged")
+            return
+        try:
+            self._deliver(self._converter.push(frame, times, self._stream.sample_aspect_ratio))
+        except DataError as error:
+            self._skip(str(error))
 
-    def _deliver(self, images: list[tuple[Image, tuple[int, int]]]) -> None:
+    def _time_of(self, pts: int | None) -> int:
+        return self._times.of(pts if self._timed else None)
+
+    def _deliver(self, images: Sequence[tuple[Image, tuple[int, int]]]) -> None:
         for image, (time_ns, captured_ns) in images:
             self._ready.append(Frame(self._index, image, captured_ns, time_ns=time_ns))
             self._index += 1
+
+    def _skip_missing(self, missing: Sequence[int]) -> None:
+        """Report frames that the decoder dropped. A file that was cut begins with frames that it cannot decode."""
+        first = self._index == 0
+        for pts in missing:
+            self._time_of(pts)
+            if first and len(missing) > 1:
+                self._index += 1
+            else:
+                self._skip(self._reason)
+        if first and len(missing) > 1:
+            detail = f"the first {len(missing)} frames of {self._name} are skipped: they cannot be decoded"
+            self._ready.append(Event("corrupt", 0, now_ns(), detail))
+            self._skipped += len(missing)
 
     def _skip(self, reason: str) -> None:
         """Report a damaged frame."""
@@ -164,57 +180,38 @@ class VideoFile:
         detail = f"frame {self._index} of {self._name} is skipped: {reason}"
         self._ready.append(Event("corrupt", self._index, now_ns(), detail))
         self._index += 1
-        self._corrupt += 1
-        if self._index == self._corrupt == MAX_CORRUPT:
-            msg = f"none of the first {MAX_CORRUPT} frames of {self._name} can be used: {reason}; {converted(self._name)}"
+        self._skipped += 1
+        if self._index == self._skipped == MAX_CORRUPT:
+            msg = (
+                f"none of the first {MAX_CORRUPT} frames of {self._name} can be used: {reason}; {converted(self._name)}"
+            )
             raise SourceError(msg)
 
+    def _finish(self) -> None:
+        """Deliver the last frames. Report if the file ended early."""
+        self._packets = None
+        self._decode(None)
+        self._skip_missing(self._missing.rest())
+        self._deliver(self._converter.flush())
+        if not self._index:
+            reason = f": {self._reason}" if self._unreadable else ""
+            msg = f"no frames in {self._name}: it is empty, or damaged{reason}"
+            raise SourceError(msg)
+        missing = self._end.missing()
+        if missing or self._unreadable >= MAX_UNREADABLE:
+            detail = f"{self._name} ends early, after frame {self._index - 1}"
+            detail += f" ({missing or self._reason}): the rest is missing, so copy or download it again"
+            self._ready.append(Event("truncated", self._index, now_ns(), detail))
 
-class _End:
-    """Compares the end of a file with the end that its header states.
 
-    Args:
-        stream: The video stream.
-        container: The opened file.
+def _rate_of(stream: VideoStream, container: InputContainer) -> float | None:
+    """Return the frame rate of a stream in frames per second, or None if the file states no plausible rate.
+
+    For a stream without a container, this is the rate that the coded video itself states, or 25.
     """
-
-    def __init__(self, stream: VideoStream, container: InputContainer) -> None:
-        self._time_base = stream.time_base or Fraction(1, 1000)
-        self._period_s = float(1 / (stream.average_rate or Fraction(DEFAULT_RATE_HZ)))
-        self._start_s = float((stream.start_time or 0) * self._time_base)
-        self._declared_s = _declared_s(stream, container)
-        self._end_s = 0.0
-
-    def passed(self, packet: Packet[VideoStream]) -> None:
-        """Record that a packet was read."""
-        if packet.pts is not None:
-            end_s = float((packet.pts + (packet.duration or 0)) * self._time_base) - self._start_s
-            self._end_s = max(self._end_s, end_s)
-
-    def missing(self) -> str:
-        """Describe where the file ended if it ended early. The result is empty if it did not."""
-        if self._declared_s - self._end_s <= max(2 * self._period_s, MISSING_SHARE * self._declared_s):
-            return ""
-        return f", at {self._end_s:.2f} s of {self._declared_s:.2f} s"
-
-
-def _declared_s(stream: VideoStream, container: InputContainer) -> float:
-    """Return the duration in seconds that the header states, or 0 if it states none."""
-    if container.format.flags & Flags.ts_discont.value:  # FFmpeg estimates the duration from the last packets.
-        return 0.0
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    stated = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
-    with suppress(ValueError):
-        hours, minutes, seconds = (float(part) for part in stated.split(":"))
-        return 3600 * hours + 60 * minutes + seconds
-    only = len(container.streams) == 1 and container.format.name in ("matroska,webm", "flv")
-    return (container.duration or 0) / av.time_base if only else 0.0
-
-
-def _rate_of(stream: VideoStream) -> float | None:
-    """Return the frame rate of a stream in frames per second, or None if the file states no plausible rate."""
-    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if container.format.flags & NO_TIMES:
+        rates.insert(0, stream.guessed_rate)
     return next((float(rate) for rate in rates if rate and 0 < rate <= MAX_RATE_HZ), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import av
 import av.logging
@@ -46,6 +46,10 @@ RAW_SUFFIXES = (".yuv", ".rgb", ".raw", ".nv12", ".i420")
 
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 """Types of the first box of an MP4 or MOV file."""
+
+NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
+"""Flags of a container: It contains no times. Its clock may restart within a file. Source: FFmpeg,
+`AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT`."""
 
 MAX_BOXES = 1000
 """Largest number of boxes of an MP4 file that are searched for its index."""
@@ -99,17 +103,22 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         raise SourceError(msg)
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
     codec = stream.codec_context
-    if codec is not None and codec.codec_tag in ENCRYPTED:
-        msg = f"{name} is encrypted (DRM), so it cannot be decoded: use a file without copy protection"
-        raise SourceError(msg)
+    described = codec.codec_tag if codec is not None else _codec_name(container, stream)
+    if any(mark in described for mark in ENCRYPTED):
+        raise encrypted(name)
     if codec is None:
-        msg = f"{name} is coded as {_codec_name(container, stream)}, which PyAV cannot decode: {converted(name)}"
+        msg = f"{name} is coded as {described}, which PyAV cannot decode: {converted(name)}"
         raise SourceError(msg)
     # Without a limit, FFmpeg decodes on all cores, which would slow inference down. If several frames are decoded at
     # once, PyAV may lose frames after a damaged one. Streams without dependent frames are therefore decoded in order.
     codec.thread_count = max(1, available_cores() - loop_threads())
     codec.thread_type = "SLICE" if codec.codec.intra_only else "AUTO"
     return stream
+
+
+def encrypted(name: str) -> SourceError:
+    """Return the error for a file with copy protection."""
+    return SourceError(f"{name} is encrypted (DRM), so it cannot be decoded: use a file without copy protection")
 
 
 def converted(name: str) -> str:
@@ -144,9 +153,15 @@ def _refuse(path: Path, name: str, error: Exception) -> NoReturn:
         cut = max(boxes.values()) > size
         msg = (
             f"{name} has no index (`moov`): "
-            + ("the end of the file is missing, so copy or download it again" if cut else "the recording was not finished")
+            + (
+                "the end of the file is missing, so copy or download it again"
+                if cut
+                else "the recording was not finished"
+            )
             + ", or repair it with a tool such as untrunc"
         )
+    elif isinstance(error, av.EOFError):
+        msg = f"{name} contains no frames: the file was cut off, or the recording was not finished"
     elif path.suffix.lower() in RAW_SUFFIXES:
         example = "ffmpeg -f rawvideo -pix_fmt yuv420p -video_size 640x480 -framerate 30"
         msg = f"{name} is raw video without a header: convert it, for example with {example} -i {name} out.mp4"
@@ -191,10 +206,11 @@ def _contents(container: InputContainer) -> str:
 
 def _codec_name(container: InputContainer, stream: VideoStream) -> str:
     """Return FFmpeg's name of the codec of a stream that has no decoder."""
+    described: Any = container
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)
     try:
-        lines = container.dumps_format().splitlines()
+        lines = described.dumps_format().splitlines()
     finally:
         av.logging.set_level(level)
     marks = [line.partition("Video: ")[2] for line in lines if f"Stream #0:{stream.index}" in line]

@@ -110,14 +110,6 @@ def test_a_video_without_frames(tmp_path):
     refuse(path, "is not a video|no frames")
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6])
-def test_a_video_that_breaks_off(tmp_path, share):
-    whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
-    data = whole.read_bytes()
-    (tmp_path / "cut.avi").write_bytes(data[: int(len(data) * share)])
-    refuse(tmp_path / "cut.avi", "ends early, at frame|is not a video")
-
-
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
@@ -135,12 +127,3 @@ def test_an_image_that_cannot_be_read_is_reported_and_skipped(tmp_path, name, da
     assert (first.name, last.name, last.index) == ("a.png", "c.png", 2)
     assert (event.kind, event.index) == ("corrupt", 1)
     assert event.detail == f"cannot decode {tmp_path / name}: {why}"
-
-
-@pytest.mark.real_data
-def test_a_real_video_that_breaks_off(tmp_path, data_root, capfd):
-    """Half of the file is missing. The error depends on whether the missing half contains the index of the video."""
-    data = (data_root / "video" / "solidWhiteRight.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    refuse(tmp_path / "cut.mp4", "ends early, at frame|is not a video")
-    assert capfd.readouterr().err == ""

@@ -1,0 +1,124 @@
+"""Find the frames that are missing from a video file: those that the decoder dropped, and those cut off at the end."""
+
+from __future__ import annotations
+
+import heapq
+from contextlib import suppress
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from orilla.runtime.sources.video_container import CLOCK_RESTARTS, NO_TIMES
+
+ONE_TO_ONE = ("h264", "hevc", "av1", "vp9", "vvc")
+"""Codecs of which each packet contains exactly one frame that is shown, and whose decoders drop damaged frames without
+an error. Packets of other codecs may contain no frame, or their decoders report each error."""
+
+MISSING_SHARE = 0.05
+"""Share of the stated duration that may be missing at the end. If more is missing, the file counts as truncated. Some
+containers only estimate their duration."""
+
+MISSING_FRAMES = 2
+"""Number of frames that may be missing at the end in any case."""
+
+
+class MissingFrames:
+    """Compares the presentation times of packets and decoded frames.
+
+    A decoder returns frames in the order of presentation. When it has returned a frame, no frame with an earlier time
+    will follow.
+
+    Args:
+        stream: The video stream.
+        container: The opened file.
+    """
+
+    def __init__(self, stream: VideoStream, container: InputContainer) -> None:
+        self.active = stream.codec.canonical_name in ONE_TO_ONE and not container.format.flags & NO_TIMES
+        """False if frames cannot be assigned to packets. Nothing is found then."""
+        self._expected: list[int] = []
+        self._dts: int | None = None
+
+    def sent(self, packet: Packet[VideoStream]) -> None:
+        """Record that a packet was given to the decoder."""
+        dts = packet.dts
+        if dts is not None and self._dts is not None and dts < self._dts:  # The clock of the file has restarted.
+            self.active = False
+        self._dts = dts
+        if self.active and packet.pts is not None and not packet.is_discard:
+            heapq.heappush(self._expected, packet.pts)
+
+    def before(self, frame: VideoFrame) -> list[int]:
+        """Return the presentation times of the frames that should have been decoded before this one."""
+        # A field of an interlaced frame may have a packet of its own.
+        if frame.pts is None or frame.interlaced_frame or frame.pts not in self._expected:
+            self.active = False
+        if not self.active:
+            self._expected.clear()
+            return []
+        assert frame.pts is not None
+        missing = self._taken(frame.pts)
+        while self._expected and self._expected[0] == frame.pts:
+            heapq.heappop(self._expected)
+        return missing
+
+    def rest(self) -> list[int]:
+        """Return the presentation times of the frames that are missing at the end of the stream."""
+        return self._taken(1 << 63) if self.active else []
+
+    def _taken(self, end: int) -> list[int]:
+        missing = []
+        while self._expected and self._expected[0] < end:
+            missing.append(heapq.heappop(self._expected))
+        return missing
+
+
+class StatedEnd:
+    """Compares the end of a file with the end that its header states.
+
+    Args:
+        stream: The video stream.
+        container: The opened file.
+        period_s: Expected time from one frame to the next in seconds.
+    """
+
+    def __init__(self, stream: VideoStream, container: InputContainer, period_s: float) -> None:
+        self._time_base = stream.time_base or Fraction(1, 1000)
+        self._start_s = float((stream.start_time or 0) * self._time_base)
+        self._period_s = period_s
+        self._stated_s = _stated_s(stream, container, self._start_s, period_s)
+        self._end_s = 0.0
+
+    def passed(self, packet: Packet[VideoStream]) -> None:
+        """Record that a packet was read."""
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            end_s = float((time + (packet.duration or 0)) * self._time_base) - self._start_s
+            self._end_s = max(self._end_s, end_s)
+
+    def missing(self) -> str:
+        """Return where the file ended if it ended early. The result is empty if it did not."""
+        if self._stated_s - self._end_s <= max(MISSING_FRAMES * self._period_s, MISSING_SHARE * self._stated_s):
+            return ""
+        return f"at {self._end_s:.2f} s of {self._stated_s:.2f} s"
+
+
+def _stated_s(stream: VideoStream, container: InputContainer, start_s: float, period_s: float) -> float:
+    """Return the duration of the stream in seconds that the header states, or 0 if it states none."""
+    flags, name = container.format.flags, container.format.name
+    if flags & (CLOCK_RESTARTS | NO_TIMES):  # FFmpeg estimates the duration from the size or the last packets.
+        return 0.0
+    if name == "avi":  # If the file is shorter than its header states, FFmpeg changes the duration.
+        return stream.frames * period_s
+    if stream.duration is not None:
+        return float(stream.duration * (stream.time_base or 0))
+    stated = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
+    with suppress(ValueError):  # Matroska counts from 0.
+        hours, minutes, seconds = (float(part) for part in stated.split(":"))
+        return 3600 * hours + 60 * minutes + seconds - start_s
+    only = len(container.streams) == 1 and name in ("matroska,webm", "flv")
+    return (container.duration or 0) / av.time_base - start_s if only else 0.0
