@@ -131,12 +131,33 @@ def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "cut.orilla", "notes.mp4"]
 
 
-def test_a_truncated_video_leaves_no_output(tiny_bundle, tmp_path):
+def test_a_truncated_video_keeps_its_outputs(tiny_bundle, tmp_path):
     whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
-    cut = tmp_path / "cut.avi"
+    cut, lines = tmp_path / "cut.avi", tmp_path / "out.jsonl"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    refuse("run", tiny_bundle, "--source", cut, "--sink", f"video:{tmp_path}/out.mp4", match="ends early, at frame")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.avi", "whole.avi"]
+    words = ("--source", cut, "--sink", f"video:{tmp_path}/out.mp4", "--sink", f"jsonl:{lines}", "--json")
+    done = orilla("run", tiny_bundle, *words)
+    assert done.returncode == 0, done.stderr
+    assert f"{cut} ends early, after frame " in done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["events"]["truncated"] == 1
+    times = [json.loads(line)["time_ns"] for line in lines.read_text().splitlines()]
+    assert times == [40_000_000 * index for index in range(summary["frames"])]
+    assert 20 < summary["frames"] < 35
+    assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == summary["frames"]
+
+
+def test_a_damaged_frame_is_skipped_and_the_rest_of_the_file_is_answered(tiny_bundle, tmp_path):
+    clip = factories.video(tmp_path / "clip.avi", 60)
+    data = bytearray(clip.read_bytes())
+    place = [at for at in range(len(data)) if data[at : at + 4] == b"00dc"][19]
+    length = int.from_bytes(data[place + 4 : place + 8], "little")
+    data[place + 8 : place + 8 + length] = bytes(length)
+    clip.write_bytes(data)
+    done = orilla("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/out.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["frames"], summary["drops"], summary["events"]) == (59, {"corrupt": 1}, {"corrupt": 1})
 
 
 def test_outputs_never_replace_inputs_or_each_other(tiny_bundle, clip, tmp_path):
