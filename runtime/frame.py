@@ -74,7 +74,7 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
 Result = Answer | Answers | CascadeResult
 """The result for one frame: the answer of one model, of several models, or of a cascade."""
 
-EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine"]
+EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink"]
 """Kind of an event:
 
 - `lost`: The source failed or stalled.
@@ -86,6 +86,7 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "
 - `time`: The times that the source itself states disagree with the clock, so frames are stamped when they arrive; or
   they agree again.
 - `engine`: An accelerator was lost or is back.
+- `sink`: A sink failed, was opened again, or drops ticks because it is too slow.
 """
 
 

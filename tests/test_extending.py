@@ -99,19 +99,23 @@ def open_source(spec):
     ),
     "orilla.sinks": (
         """
+from orilla.runtime.sinks.options import NoOptions
 from orilla.runtime.sinks.registry import SinkKind
+from orilla.runtime.sinks.sink import Sink
 
 ROW = SinkKind("extra", "extra_module")
-NEEDS_ARGUMENT = False
+NEEDS_TARGET = False
+Options = NoOptions
 
-class Null:
+class Null(Sink):
     def write(self, tick): return True
-    def close(self, *, complete): ...
+    def close(self): ...
 
-def open_sink(argument, rate_hz, *, live=False):
+def open_sink(target, options, setup):
     return Null()
 """,
-        "from orilla.runtime.sinks.registry import sink_opener; used = sink_opener('extra')(None).write(None)",
+        "from orilla.runtime.sinks.registry import sink_opener; from orilla.runtime.sinks.sink import Setup; "
+        "used = sink_opener('extra').open(Setup()).write(None)",
     ),
     "orilla.importers": (
         """
@@ -277,7 +281,7 @@ def test_the_commands_list_the_names_of_the_installed_wheel(installed, tmp_path)
         return " ".join((done.stdout + done.stderr).split())
 
     of = "of orilla-count 0.1.0"
-    assert f"window, tally:FILE.csv ({of})" in output("run", "--help")
+    assert f"none, tally:FILE.csv ({of})" in output("run", "--help")
     assert f"count ({of})" in output("export", "--help")
     assert f"litert-reference plug-in {of} yes" in output("devices")
     assert "unknown sink 'taly': did you mean tally? Choose from jsonl, tally, video, window" in output(

@@ -18,6 +18,7 @@ import orilla.runtime
 from orilla.devices.budget import LIMITS, budget_of, read_budgets
 from orilla.export.recipe import Recipe
 from orilla.runtime.cli import COMMANDS
+from orilla.runtime.sinks.sink import Setup
 from orilla.runtime.sources.source import Source
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +56,7 @@ def test_every_example_of_the_camera_loop_runs(tmp_path, capsys):
     clip, picture = factories.video(tmp_path / "clip.avi", 5, (240, 320)), tmp_path / "picture.png"
     factories.write_picture(picture, factories.picture(240, 320))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
-    assert len(examples) == 7
+    assert len(examples) == 8
     detector = detector_bundle(tmp_path / "colors.orilla")
     names = {"SOURCE": str(clip), "IMAGE": str(picture), "DETECTOR": str(detector)}
     for example in examples:
@@ -132,14 +133,13 @@ def test_the_source_of_the_contributors_page_works(tmp_path):
 
 
 def test_the_sink_of_the_contributors_page_works(tmp_path):
-    path = tmp_path / "out.csv"
-    sink = contributed("CsvFile")["open_sink"](str(path), 25.0)
+    path = tmp_path / "ages.txt"
+    module = contributed("Ages")
+    sink = module["open_sink"](str(path), module["Options"](decimals=3), Setup(25.0))
     with orilla.runtime.open("road") as model:
         assert sink.write(model(factories.picture())) is True
-    assert not path.exists()
-    sink.close(complete=True)
-    assert path.read_text().splitlines()[0] == "index,age_ms,infer_ms"
-    assert len(path.read_text().splitlines()) == 2
+    sink.close()
+    assert re.fullmatch(r"0 \d+\.\d{3}\n", path.read_text())
 
 
 def test_the_recipe_of_the_contributors_page_is_one():

@@ -82,8 +82,10 @@ def execute(arguments: argparse.Namespace) -> DemoResult:
     verified = _orilla(VerifyDocument, "verify", files.bundle)
     _announce("4/5 run the camera loop on a generated clip")
     write_clip(files.clip)
-    loop = _orilla(LoopDocument, "run", files.bundle, "--source", files.clip, "--sink", f"jsonl:{files.ticks}")
-    _orilla(LoopDocument, "run", files.bundle, "--source", files.clip, "--sink", f"video:{files.video}")
+    loop = _orilla(
+        LoopDocument, "run", files.bundle, "--source", files.clip, "--sink", f"jsonl:{files.ticks}?overwrite"
+    )
+    _orilla(LoopDocument, "run", files.bundle, "--source", files.clip, "--sink", f"video:{files.video}?overwrite")
     _announce("5/5 draw the contact sheet and the page")
     write_contact_sheet(files.video, files.sheet)
     plot_loop(files.ticks, files.plot)

@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 # OpenCV searches its own folder first while it imports NumPy, so it is faster to import NumPy before OpenCV.
 import numpy as np  # noqa: F401
 
-from orilla.devices.errors import ConfigError, SourceError
+from orilla.devices.errors import ConfigError
 from orilla.runtime.commands import track_options
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
@@ -25,8 +25,10 @@ from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
-from orilla.runtime.sinks.registry import SINKS, sink_opener
-from orilla.runtime.sinks.sink import Opener, Sink
+from orilla.runtime.sinks.group import Sinks
+from orilla.runtime.sinks.registry import SINKS, SinkOpener, sink_opener
+from orilla.runtime.sinks.sink import Setup
+from orilla.runtime.sinks.sink_thread import SinkCounts
 from orilla.runtime.sources.registry import SOURCES
 
 if TYPE_CHECKING:
@@ -101,6 +103,13 @@ class RunResult(CommandResult):
     """Statistics of the whole run."""
     counts: dict[str, object]
     """Counts of lines and zones at the end of the run. Empty if there are none."""
+    sinks: dict[str, SinkCounts]
+    """Number of written and dropped ticks of each sink, by its specification."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 2 if a sink failed, so that answers are missing in its output, else 0."""
+        return 2 if any(sink.failed for sink in self.sinks.values()) else 0
 
     @property
     def variant(self) -> str:
@@ -127,6 +136,7 @@ class RunResult(CommandResult):
             **self.figures.to_dict(),
             "fps": self.fps,
             **({"counts": self.counts} if self.counts else {}),
+            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
         }
 
     def render(self, console: ResultConsole) -> None:
@@ -140,6 +150,10 @@ class RunResult(CommandResult):
         )
         for line in track_options.count_lines(self.counts):
             console.print_line(line)
+        for name, sink in self.sinks.items():
+            if sink.dropped or sink.failed:
+                failure = f"; it ended: {sink.failed}" if sink.failed else ""
+                console.print_line(f"sink {name}: {sink.written} written, {sink.dropped} dropped{failure}")
         header = "".join(f"{column:>9}" for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"))
         console.print_line(f"{'stage':<10}{header}")
         for name, stage in self.figures.stages.items():
@@ -156,8 +170,8 @@ def execute(arguments: argparse.Namespace) -> RunResult:
     track = track_options.track_of(arguments)
     specs = _sink_specs(arguments)
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
-    _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
+    _check_files(inputs, openers, arguments.record)
     with _opened(arguments) as runner:
         for note in runner.notes():
             print(f"orilla: {note}", file=sys.stderr)
@@ -167,7 +181,7 @@ def execute(arguments: argparse.Namespace) -> RunResult:
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
     """Return the values of `--sink`, or the default."""
     specs: list[str] = arguments.sink or ([] if arguments.json else ["jsonl"])
-    if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
+    if arguments.json and any(spec.partition("?")[0].rstrip(":") == "jsonl" for spec in specs):
         msg = "--json and --sink jsonl both need standard output: use --sink jsonl:FILE"
         raise ConfigError(msg)
     return specs
@@ -207,38 +221,43 @@ class _Run:
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
         self._track = track
         self._events: dict[str, int] = {}
+        self._sinks: Sinks | None = None
         self._tracked: Result | None = None
 
-    def run(self, policy: Policy | None, openers: Sequence[Opener]) -> RunResult:
+    def run(self, policy: Policy | None, openers: Sequence[SinkOpener]) -> RunResult:
         """Open the source and the sinks, process all answers, and close the sinks."""
         source, record = self._arguments.source, self._arguments.record
-        sinks: list[Sink] = []
-        complete = live = False
-        try:
-            with self._runner.stream(
-                source, policy=policy, on_event=self._on_event, record=record, track=self._track or False
-            ) as stream:
-                live = stream.live
-                sinks.extend(opener(stream.rate_hz, live=live) for opener in openers)
-                result = self._loop(stream, sinks)
-            complete = True
-        except SourceError:
-            # The outputs are complete if a camera is lost, but incomplete if a file is truncated.
-            complete = live
-            raise
-        finally:
-            _close(sinks, complete=complete)
-        return result
+        with self._runner.stream(
+            source, policy=policy, on_event=self._on_event, record=record, track=self._track or False
+        ) as stream:
+            setup = Setup(stream.rate_hz, stream.live, self._labels(), self._print)
+            self._sinks = Sinks(openers, setup, self._on_sink_event)
+            return self._loop(stream, self._sinks)
+
+    def _labels(self) -> tuple[str, ...]:
+        return self._runner.bundle.manifest.labels if isinstance(self._runner, Model) else ()
 
     def _on_event(self, event: Event) -> None:
-        """Count an event of the source, and report it on standard error."""
-        self._events[event.kind] = self._events.get(event.kind, 0) + 1
-        print(f"orilla: {event.detail}", file=sys.stderr)
+        """Count an event of the source, report it on standard error, and pass it to the sinks."""
+        self._on_sink_event(event)
+        if self._sinks is not None:
+            self._sinks.event(event)
 
-    def _loop(self, stream: Stream, sinks: list[Sink]) -> RunResult:
+    def _on_sink_event(self, event: Event) -> None:
+        self._events[event.kind] = self._events.get(event.kind, 0) + 1
+        self._print(event.detail)
+
+    @staticmethod
+    def _print(detail: str) -> None:
+        print(f"orilla: {detail}", file=sys.stderr)
+
+    def _loop(self, stream: Stream, sinks: Sinks) -> RunResult:
         started = time.perf_counter()
-        with _live(stream) if self._arguments.stats else nullcontext():
-            count = self._process(stream, sinks)
+        try:
+            with _live(stream) if self._arguments.stats else nullcontext():
+                count = self._process(stream, sinks)
+        finally:
+            sink_counts = sinks.close()
         seconds = time.perf_counter() - started
         figures = stream.stats(recent=False)
         if self._arguments.clock and "clock" not in figures.stages:
@@ -251,9 +270,10 @@ class _Run:
             fps=round(count / seconds, 1) if seconds else 0.0,
             figures=figures,
             counts=track_options.counts_of(self._tracked) if self._tracked is not None else {},
+            sinks=sink_counts,
         )
 
-    def _process(self, stream: Stream, sinks: list[Sink]) -> int:
+    def _process(self, stream: Stream, sinks: Sinks) -> int:
         """Pass each answer to the sinks. Return the number of answers."""
         count = 0
         try:
@@ -263,11 +283,10 @@ class _Run:
                     self._tracked = tick.result
                 if self._arguments.clock:
                     self._read_clock(stream, tick)
-                open_sinks = [sink.write(tick) for sink in sinks]
-                if not all(open_sinks) or count == self._arguments.frames:
+                if not sinks.write(tick) or count == self._arguments.frames:
                     break
         except KeyboardInterrupt:
-            # An interrupt is the normal end of a camera loop, so the recording is kept.
+            # An interrupt is the normal end of a camera loop.
             pass
         finally:
             stream.close()  # Closing the stream also marks the last answer as done.
@@ -287,13 +306,13 @@ def _live(stream: Stream) -> AbstractContextManager[object]:
     return Live(stream)
 
 
-def _check_files(inputs: list[str], specs: list[str], record: str | None) -> None:
+def _check_files(inputs: list[str], openers: Sequence[SinkOpener], record: str | None) -> None:
     """Raise an error for an output that would replace an input, a file in an input folder, or another output."""
-    if len(set(specs)) < len(specs):
+    if len({opener.spec for opener in openers}) < len(openers):
         msg = "the same --sink is given twice"
         raise ConfigError(msg)
     taken = {Path(name).resolve() for name in inputs}
-    outputs = [("--sink", Path(spec.partition(":")[2]).resolve()) for spec in specs if ":" in spec]
+    outputs = [("--sink", Path(opener.target).resolve()) for opener in openers if opener.target]
     outputs += [("--record", Path(record).resolve())] if record else []
     for option, path in outputs:
         if path in taken:
@@ -303,15 +322,3 @@ def _check_files(inputs: list[str], specs: list[str], record: str | None) -> Non
             msg = f"{option} {path.name} is a file of the source or the bundle: give another name"
             raise ConfigError(msg)
         taken.add(path)
-
-
-def _close(sinks: list[Sink], *, complete: bool) -> None:
-    """Close every sink, even after one fails. The first failure is raised at the end."""
-    failure: BaseException | None = None
-    for sink in sinks:
-        try:
-            sink.close(complete=complete)
-        except OSError as error:
-            failure = failure or error
-    if failure is not None and complete:
-        raise failure

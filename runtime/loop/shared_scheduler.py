@@ -14,6 +14,10 @@ from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
 from orilla.runtime.loop.stages import StageTimer
 
+SIGNAL_S = 0.5
+"""Longest wait for an answer, in seconds. A signal that arrives just before the main thread begins to wait is only
+handled when the wait ends."""
+
 
 class Recorder(Protocol):
     """Receives everything that happens in the loop, in order. The loop calls each method with its lock held."""
@@ -144,7 +148,7 @@ class SharedScheduler:
         """
         with self._lock:
             while (tick := self._deliver()) is None and not self._over():
-                self._may_deliver.wait()
+                self._may_deliver.wait(SIGNAL_S)
             return tick
 
     def poll(self) -> tuple[Tick | None, bool]:

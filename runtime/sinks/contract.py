@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from orilla.runtime.frame import Frame, Result, Tick
+from orilla.devices.errors import OutputError
+from orilla.runtime.frame import Event, Frame, Result, Tick
 from orilla.runtime.sinks.registry import sink_opener
-from orilla.runtime.sinks.sink import Sink
+from orilla.runtime.sinks.sink import Setup, Sink
+from orilla.runtime.sinks.sink_thread import SinkThread
 
 SIZES_HW = ((48, 64), (30, 50), (480, 640))
 """Heights and widths in pixels of successive frames. The size changes so that the checks cover this case."""
@@ -29,7 +31,7 @@ class SinkCase:
 
     def open(self) -> Sink:
         """Open the sink for a source with 25 frames per second."""
-        return sink_opener(self.spec)(25.0)
+        return sink_opener(self.spec).open(Setup(25.0))
 
     def ticks(self) -> list[Tick]:
         """Return ticks whose frames have different sizes."""
@@ -41,26 +43,59 @@ class SinkCase:
         return ticks
 
 
-def writes_one_whole_file(case: SinkCase) -> None:
-    """Check that the sink accepts frames of different sizes, and that its file appears only when the loop has ended."""
+def writes_frames_of_every_size(case: SinkCase) -> None:
+    """Check that the sink accepts frames of different sizes and events, and that its file is the only one."""
     sink = case.open()
     for tick in case.ticks():
         assert sink.write(tick) is True, "`write` ended the loop"
-        assert case.file is None or not case.file.exists(), f"{case.file} exists before the loop has ended"
-    sink.close(complete=True)
+        sink.event(Event("corrupt", tick.index, tick.delivered_ns, "frame 1 cannot be used"))
+    sink.close()
     if case.file is not None:
         assert [path.name for path in case.file.parent.iterdir()] == [case.file.name]
         assert case.file.stat().st_size > 0, f"{case.file} is empty"
 
 
-def discards_an_incomplete_file(case: SinkCase) -> None:
-    """Check that the sink leaves no file if the loop ended with an error."""
+def keeps_what_was_written(case: SinkCase) -> None:
+    """Check that a loop that ends after its first frame leaves a file with content."""
     sink = case.open()
     sink.write(case.ticks()[0])
-    sink.close(complete=False)
+    sink.close()
     if case.file is not None:
-        assert not list(case.file.parent.iterdir()), "the sink left a file after an error"
+        assert case.file.stat().st_size > 0, f"{case.file} is empty"
 
 
-CHECKS: tuple[Callable[[SinkCase], None], ...] = (writes_one_whole_file, discards_an_incomplete_file)
+def replaces_no_file(case: SinkCase) -> None:
+    """Check that the sink does not replace a file that already exists."""
+    if case.file is None:
+        return
+    case.file.write_bytes(b"content")
+    message = ""
+    try:
+        case.open().close()
+    except OutputError as error:
+        message = str(error)
+    assert str(case.file) in message, f"no error names {case.file}, which already exists"
+    assert case.file.read_bytes() == b"content"
+
+
+def ends_in_a_thread(case: SinkCase) -> None:
+    """Check that a sink in a thread of its own writes every tick of a recorded source."""
+    events: list[Event] = []
+    opener = sink_opener(case.spec)
+    if opener.main_thread:
+        return
+    sink = SinkThread(opener, Setup(25.0), events.append)
+    ticks = case.ticks()
+    for tick in ticks:
+        assert sink.write(tick)
+    counts = sink.close()
+    assert (counts.written, counts.dropped, counts.failed) == (len(ticks), 0, None), (counts, events)
+
+
+CHECKS: tuple[Callable[[SinkCase], None], ...] = (
+    writes_frames_of_every_size,
+    keeps_what_was_written,
+    replaces_no_file,
+    ends_in_a_thread,
+)
 """The checks that every sink must pass."""

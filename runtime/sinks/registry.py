@@ -1,12 +1,15 @@
-"""The table of sinks, and the function that finds a sink by `NAME` or `NAME:ARGUMENT`."""
+"""The table of sinks, and the function that finds a sink by its specification."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from orilla.devices.errors import ConfigError
 from orilla.devices.plugins import ModuleRegistry, Modules
-from orilla.runtime.sinks.sink import Opener, Sink
+from orilla.runtime.sinks.options import convert_options, parse_spec
+from orilla.runtime.sinks.sink import Setup, Sink
 
 
 class SinkKind(NamedTuple):
@@ -15,36 +18,68 @@ class SinkKind(NamedTuple):
     usage: str
     """Specification that the user types, for help and messages. The part in `[...]` is optional."""
     module: str
-    """Module whose `open_sink(argument, rate_hz, live)` opens the sink: its name in the folder `sinks`, or its full
-    name for a plug-in. The module's `NEEDS_ARGUMENT` is True if the sink needs the part after the colon."""
+    """Name of the sink's module in the folder `sinks`, or full name of a plug-in's module. The module defines
+
+    - `open_sink(target, options, setup)`, which returns a `Sink`
+    - `Options`, the `msgspec.Struct` with the options that follow the `?`; `NoOptions` if there are none
+    - `NEEDS_TARGET`, True if the sink needs the part after the colon
+
+    and may define
+
+    - `REOPENS = True`, if the sink is opened again after it failed, as for a server
+    - `MAIN_THREAD = True`, if its methods must be called in the main thread, as for a window
+    """
 
 
 BUILT_IN = {
     "jsonl": SinkKind("jsonl[:FILE]", "jsonl"),
-    "video": SinkKind("video:OUT.mp4 (or .avi, .webm)", "video"),
+    "csv": SinkKind("csv:FILE", "csv_file"),
+    "video": SinkKind("video:OUT.mp4 (or .mkv, .avi, .webm)", "video"),
+    "frames": SinkKind("frames:FOLDER", "frames"),
+    "exec": SinkKind("exec:COMMAND", "exec"),
     "window": SinkKind("window", "window"),
+    "none": SinkKind("none", "none"),
 }
 """Kinds of sinks that are part of Orilla."""
 
 SINKS = ModuleRegistry(
-    "sink", "orilla.sinks", BUILT_IN, Modules(("open_sink", "NEEDS_ARGUMENT"), "orilla.runtime.sinks")
+    "sink", "orilla.sinks", BUILT_IN, Modules(("open_sink", "Options", "NEEDS_TARGET"), "orilla.runtime.sinks")
 )
 """Kinds of sinks by name. Packages add sinks in the group `orilla.sinks`."""
 
 
-def sink_opener(spec: str) -> Opener:
-    """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink.
+@dataclass(frozen=True, slots=True)
+class SinkOpener:
+    """A sink whose specification is valid, and which has not been opened yet."""
 
-    Raise `ConfigError` if the sink is unknown or lacks its argument.
+    spec: str
+    """Specification that the user gave."""
+    target: str
+    """Part after the colon, without the options."""
+    open: Callable[[Setup], Sink]
+    """Function that opens the sink. It raises `ConfigError` or `OutputError`."""
+    reopens: bool = False
+    """True if the sink is opened again after it failed."""
+    main_thread: bool = False
+    """True if the sink's methods must be called in the main thread."""
+
+
+def sink_opener(spec: str) -> SinkOpener:
+    """Parse a specification and find its sink.
+
+    Raises:
+        ConfigError: The sink or an option is unknown, or the target is missing.
     """
-    name, _, argument = spec.partition(":")
-    module = SINKS.module(name)
-    if module.NEEDS_ARGUMENT and not argument:
-        msg = f"the sink `{name}` needs an argument: give {SINKS[name].usage}"
+    parts = parse_spec(spec)
+    module = SINKS.module(parts.name)
+    options = convert_options(parts, module.Options)
+    if module.NEEDS_TARGET and not parts.target:
+        msg = f"the sink `{parts.name}` needs a target: give {SINKS[parts.name].usage}"
         raise ConfigError(msg)
-
-    def opener(rate_hz: float | None, *, live: bool = False) -> Sink:
-        sink: Sink = module.open_sink(argument, rate_hz, live=live)
-        return sink
-
-    return opener
+    return SinkOpener(
+        spec,
+        parts.target,
+        lambda setup: module.open_sink(parts.target, options, setup),
+        reopens=getattr(module, "REOPENS", False),
+        main_thread=getattr(module, "MAIN_THREAD", False),
+    )

@@ -1,28 +1,50 @@
-"""The protocol of a sink."""
+"""The interface of a sink, and what a sink knows about the loop."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from orilla.runtime.frame import Tick
-
-
-class Opener(Protocol):
-    """Function that opens a sink, given the frame rate of the source and whether the source is live."""
-
-    def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink:
-        """Open the sink."""
+from orilla.runtime.frame import Event, Tick
 
 
-class Sink(Protocol):
-    """Receives the ticks of one loop, in order."""
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The loop that a sink receives its ticks from."""
 
+    rate_hz: float | None = None
+    """Frame rate of the source in frames per second. None if it has no frame rate."""
+    live: bool = False
+    """True for a live source, such as a camera."""
+    labels: tuple[str, ...] = ()
+    """Names of the model's classes, in the order of their numbers. Empty if there are several models."""
+    report: Callable[[str], None] = print
+    """Function that reports one line of text to the user, such as a file that was repaired."""
+
+
+class Sink(ABC):
+    """Receives the ticks of one loop, in order.
+
+    `open_sink` of the sink's module opens it. All other methods are called by one thread, which belongs to this sink.
+    A method may therefore take its time: the loop continues, and `SinkThread` counts the ticks that it drops.
+    """
+
+    @abstractmethod
     def write(self, tick: Tick) -> bool:
-        """Write one tick. Return False to end the loop."""
+        """Write one tick. Return False to end the loop.
 
-    def close(self, *, complete: bool) -> None:
-        """Finish the output.
+        Raises:
+            OSError: The output failed. A sink with `REOPENS` is then opened again, and other sinks end.
+        """
 
-        Args:
-            complete: False if the loop ended with an error. The sink then discards its file.
+    def event(self, event: Event) -> None:  # noqa: B027 - most sinks have nothing to do
+        """Receive an event of the loop, such as a lost camera."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the output. Everything that was written before stays readable.
+
+        Raises:
+            OSError: The output is incomplete.
         """

@@ -1,118 +1,239 @@
-"""Sink that draws the results on the frames and writes them to a video file with OpenCV's FFmpeg."""
+"""Sink that draws the results on the frames and writes them to video files with PyAV."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import cv2
 
 from orilla.devices.errors import ConfigError, OutputError
-from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Tick, media_time_ns
-from orilla.runtime.sources.capture import quiet_capture
-from orilla.runtime.stdio import hidden_stderr
+from orilla.runtime.sinks.segments import FileOptions, Segments
+from orilla.runtime.sinks.sink import Setup, Sink
 
-NEEDS_ARGUMENT = True
+if TYPE_CHECKING:
+    import av
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
 
-CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
-"""Codec for each file suffix. OpenCV's wheels can write these. Browsers play `.webm`."""
+NEEDS_TARGET = True
 
 DEFAULT_RATE_HZ = 25.0
 """Frame rate of the video if the source has none."""
 
 MAX_STILL_S = 5.0
-"""Longest time in seconds for which an image is repeated. A longer gap between two answers is shortened to this
-time."""
+"""Longest time in seconds for which an image is shown. A longer gap between two answers is shortened to this time."""
+
+KEY_FRAME_S = 1.0
+"""Time in seconds between two key frames. After a power failure, the video is playable up to the last key frame."""
+
+LOSSLESS_CRF, WORST_CRF = 0, 51
+"""Range of x264's constant rate factor."""
 
 
-class Video:
-    """Writes a video file. The first image sets the size, and later images are scaled to it.
+class Format(NamedTuple):
+    """A container, the codec that is written into it, and their options."""
 
-    The video plays at the speed of the source. In place of a frame without an answer, it shows the next answered
-    frame.
+    name: str
+    """Name of the container in FFmpeg."""
+    codec: str
+    pixels: str
+    time_base: Fraction | None
+    """Unit of the times in the file, in seconds. None if all frames have the same duration."""
+    container_options: dict[str, str]
+    codec_options: dict[str, str]
+
+
+X264 = {"preset": "ultrafast", "tune": "zerolatency"}
+VP8 = {"deadline": "realtime", "cpu-used": "8", "b": "2M"}
+
+FORMATS = {
+    # Each fragment is complete, so the file has no index at its end that a power failure could prevent.
+    ".mp4": Format(
+        "mp4",
+        "libx264",
+        "yuv420p",
+        Fraction(1, 90_000),
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+        X264,
+    ),
+    ".mkv": Format("matroska", "libx264", "yuv420p", Fraction(1, 1000), {"cluster_time_limit": "1000"}, X264),
+    ".webm": Format("webm", "libvpx", "yuv420p", Fraction(1, 1000), {"cluster_time_limit": "1000"}, VP8),
+    ".avi": Format("avi", "mjpeg", "yuvj420p", None, {}, {"q:v": "4"}),
+}
+"""Formats by the suffix of the file. Browsers play `.mp4` and `.webm`."""
+
+
+class Options(FileOptions, frozen=True, kw_only=True):
+    """The options of the sink."""
+
+    crf: int = 23
+    """Constant rate factor of H.264: 0 is lossless, and larger numbers give smaller files. The usual range is 18 to
+    28."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.append:
+            msg = "a video cannot be continued: use overwrite, or a name with a date"
+            raise ValueError(msg)
+        if not LOSSLESS_CRF <= self.crf <= WORST_CRF:
+            msg = f"crf={self.crf}: expected a number from {LOSSLESS_CRF} to {WORST_CRF}"
+            raise ValueError(msg)
+
+
+class Video(Sink):
+    """Writes video files. The first image of a file sets the size, and later images are scaled to it.
+
+    The video plays at the speed of the source. An image is shown until the next answer, but not longer than
+    `MAX_STILL_S`.
     """
 
-    def __init__(self, path: Path, rate_hz: float | None, *, live: bool) -> None:
-        self._path = path
-        self._rate_hz = rate_hz or DEFAULT_RATE_HZ
-        self._has_rate, self._live = rate_hz is not None, live
-        self._written = self._first_slot = 0
-        self._files = ExitStack()
-        self._temporary = self._files.enter_context(replacing(path))
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
+    def __init__(self, target: str, options: Options, setup: Setup) -> None:
+        self._target, self._options, self._setup = target, options, setup
+        self._format = FORMATS[Path(target).suffix.lower()]
+        self._rate_hz = setup.rate_hz or DEFAULT_RATE_HZ
+        self._segments = Segments(target, options)
+        self._count = 0
+        self._shown_s = self._previous_s = 0.0
+        self._file: _VideoFile | None = self._next_file()
 
     def write(self, tick: Tick) -> bool:
         """Write the annotated frame of one tick."""
-        repeats = self._repeats(tick)
-        if not repeats:
-            return True
         image = tick.draw()
-        if self._writer is None:
-            self._open(image.shape[1], image.shape[0])
-        if (image.shape[1], image.shape[0]) != self._size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
-        for _ in range(repeats):
-            self._writer.write(image)  # type: ignore[union-attr]
-        self._written += repeats
+        if self._file is not None and self._segments.is_full(self._file.size):
+            self.close()
+        if self._file is None:
+            self._file = self._next_file()
+        self._file.write(image, self._advance(tick))
         return True
 
-    def _repeats(self, tick: Tick) -> int:
-        """Return the number of times that an image must be written so that the video catches up with the source.
+    def close(self) -> None:
+        """Finish the file."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
-        For a live source, this depends on the capture times, and for a recorded source, on the times of the frames in
-        it. If a recorded source has no frame rate, each image is written once. With a variable frame rate, an image
-        whose place in the video is taken is written late, so that no answer is lost.
+    def _next_file(self) -> _VideoFile:
+        path, file = self._segments.next()
+        if not path.is_file():
+            file.close()
+            msg = f"cannot write {path}: a video needs a file"
+            raise OutputError(msg)
+        return _VideoFile(path, file, self._format, self._rate_hz, self._options.crf)
+
+    def _advance(self, tick: Tick) -> float:
+        """Return the time of the tick in the video, in seconds."""
+        if self._setup.live:
+            source_s = tick.captured_ns / 1e9
+        elif self._setup.rate_hz is not None:
+            source_s = (media_time_ns(tick.frame, self._rate_hz) or 0) / 1e9
+        else:
+            source_s = self._count / self._rate_hz
+        if self._count:
+            self._shown_s += min(max(0.0, source_s - self._previous_s), MAX_STILL_S)
+        self._previous_s = source_s
+        self._count += 1
+        return self._shown_s
+
+
+class _VideoFile:
+    """One video file. The encoder is opened with the first image."""
+
+    def __init__(self, path: Path, file: BinaryIO, kind: Format, rate_hz: float, crf: int) -> None:
+        self._path, self._file, self._format = path, file, kind
+        self._rate = Fraction(rate_hz).limit_denominator(1001)
+        self._time_base = kind.time_base or 1 / self._rate
+        self._codec_options = kind.codec_options | ({"crf": str(crf)} if kind.codec == "libx264" else {})
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._began_s: float | None = None
+        self._last_pts = -1
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes written so far."""
+        return self._file.tell()
+
+    def write(self, image: Any, time_s: float) -> None:
+        """Encode one image `[H,W,3]` uint8 BGR, at a time in seconds.
+
+        Raises:
+            OutputError: The disk is full, or the image cannot be encoded.
         """
-        if not self._live and not self._has_rate:
-            return 1
-        time_ns = tick.captured_ns if self._live else media_time_ns(tick.frame, self._rate_hz) or 0
-        slot = round(time_ns * self._rate_hz / 1e9)
-        if not self._written:
-            self._first_slot = slot
-        repeats = slot - self._first_slot + 1 - self._written
-        max_repeats = int(MAX_STILL_S * self._rate_hz)
-        if repeats > max_repeats:
-            self._first_slot += repeats - max_repeats
-            repeats = max_repeats
-        return max(0 if self._live else 1, repeats)
+        import av
+
+        if self._stream is None:
+            self._open(image.shape[1], image.shape[0])
+        assert self._stream is not None
+        if self._began_s is None:
+            self._began_s = time_s
+        size_wh = (self._stream.width, self._stream.height)
+        if (image.shape[1], image.shape[0]) != size_wh:
+            image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+        frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+        # Two images cannot have the same time.
+        self._last_pts = max(self._last_pts + 1, round((time_s - self._began_s) / self._time_base))
+        frame.pts, frame.time_base = self._last_pts, self._time_base
+        self._mux(frame)
+
+    def close(self) -> None:
+        """Finish the file. A file without an image is deleted.
+
+        Raises:
+            OutputError: The end of the file cannot be written.
+        """
+        import av
+
+        try:
+            if self._container is None:
+                self._path.unlink(missing_ok=True)
+                return
+            self._mux(None)
+            self._container.close()
+        except (OSError, av.FFmpegError) as error:
+            raise self._output_error(error) from error
+        finally:
+            self._file.close()
 
     def _open(self, width: int, height: int) -> None:
-        # The codecs store colour with half the resolution, so width and height must be even.
-        self._size = (max(2, width - width % 2), max(2, height - height % 2))
-        codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        with hidden_stderr():  # FFmpeg prints a warning about VP8 in WebM, but writes the file correctly.
-            self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
-        if not self._writer.isOpened():
-            self.close(complete=False)
-            msg = f"cannot write {self._path}: OpenCV cannot open a {self._size[0]}x{self._size[1]} video there"
-            raise OutputError(msg)
+        import av
 
-    def close(self, *, complete: bool) -> None:
-        """Finish the output, or discard it if `complete` is False."""
-        if self._writer is not None:
-            self._writer.release()
-        keep = complete and self._writer is not None and self._readable()
-        close_files(self._files, complete=keep)
-        if complete and self._written and not keep:
-            msg = f"cannot write {self._path}: the file is incomplete, perhaps because the disk is full"
-            raise OutputError(msg)
-
-    def _readable(self) -> bool:
-        """Return True if the written file can be read. OpenCV's writer never reports a full disk."""
-        capture = quiet_capture(str(self._temporary), cv2.CAP_FFMPEG)
         try:
-            missing = self._written - capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            return bool(capture.isOpened() and capture.grab() and missing <= max(2, 0.05 * self._written))
-        finally:
-            capture.release()
+            options = {**self._format.container_options, "flush_packets": "1"}
+            self._container = av.open(self._file, "w", format=self._format.name, options=options)
+            stream = self._container.add_stream(self._format.codec, rate=self._rate, options=self._codec_options)
+            assert isinstance(stream, av.VideoStream)
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._output_error(error) from error
+        # The codecs store colour with half the resolution, so width and height must be even.
+        stream.width, stream.height = max(2, width - width % 2), max(2, height - height % 2)
+        stream.pix_fmt = self._format.pixels
+        stream.codec_context.time_base = self._time_base
+        stream.codec_context.gop_size = max(1, round(KEY_FRAME_S * self._rate))
+        stream.codec_context.thread_count = 1  # The other cores are for inference.
+        self._stream = stream
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """Encode a frame, or the end of the video if it is None, and write the packets."""
+        import av
+
+        assert self._container is not None
+        assert self._stream is not None
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._output_error(error) from error
+
+    def _output_error(self, error: Exception) -> OutputError:
+        reason = getattr(error, "strerror", None) or str(error)
+        return OutputError(f"cannot write {self._path}: {reason}")
 
 
-def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Video:
-    """Open the sink on the video file `argument`. The file gets its final name at the end of the loop."""
-    path = Path(argument)
-    if path.suffix.lower() not in CODECS:
-        msg = f"sink `video:{argument}`: the name of the file must end in {', '.join(CODECS)}"
+def open_sink(target: str, options: Options, setup: Setup) -> Video:
+    """Open the sink on the video files that `target` names."""
+    if Path(target).suffix.lower() not in FORMATS:
+        msg = f"sink `video:{target}`: the name of the file must end in {', '.join(FORMATS)}"
         raise ConfigError(msg)
-    return Video(path, rate_hz, live=live)
+    return Video(target, options, setup)

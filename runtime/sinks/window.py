@@ -11,14 +11,19 @@ from orilla.devices.checks.packages import opencv
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.packages import OPENCV_WHEELS, installed
 from orilla.runtime.frame import Tick
+from orilla.runtime.sinks.options import NoOptions
+from orilla.runtime.sinks.sink import Setup, Sink
 
-NEEDS_ARGUMENT = False
+NEEDS_TARGET = False
+MAIN_THREAD = True
+Options = NoOptions
+
 TITLE = "Orilla"
 QUIT_KEYS = (ord("q"), 27)
 """Codes of the keys that end the loop: `q` and Escape."""
 
 
-class Window:
+class Window(Sink):
     """Shows each tick when it arrives."""
 
     def write(self, tick: Tick) -> bool:
@@ -26,19 +31,19 @@ class Window:
         cv2.imshow(TITLE, tick.draw())
         return (cv2.waitKey(1) & 0xFF) not in QUIT_KEYS
 
-    def close(self, *, complete: bool) -> None:
-        """Finish the output, or discard it if `complete` is False."""
+    def close(self) -> None:
+        """Close the window."""
         cv2.destroyAllWindows()
 
 
-def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Window:
+def open_sink(target: str, options: NoOptions, setup: Setup) -> Window:
     """Open the window.
 
     Raises:
         MissingExtraError: The installed OpenCV cannot open windows.
         ConfigError: The installation of OpenCV is broken, or there is no display.
     """
-    del argument, rate_hz, live
+    del target, options, setup
     finding = opencv(installed(OPENCV_WHEELS))
     if not finding.passed:
         msg = f"sink `window`: {finding.detail}; run {finding.fix}"

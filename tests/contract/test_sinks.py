@@ -1,5 +1,7 @@
 """Contract tests that every sink must pass. The checks are in `orilla.runtime.sinks.contract`."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,16 +16,31 @@ def result(size_hw):
     return decode(np.full((4, 4, 1), 0.7, np.float32), size_hw, "road")
 
 
+TARGETS = {
+    "jsonl": ":{}/out.jsonl",
+    "csv": ":{}/out.csv",
+    "video": ":{}/out.mp4",
+    "frames": ":{}",
+    "exec": ":cat",
+    "window": "",
+    "none": "",
+}
+"""Target of each sink, with the name of an empty folder."""
+
+FILES = ("jsonl", "csv", "video")
+"""Sinks that write a single file."""
+
+
 @pytest.fixture(params=SINKS.built_in)
 def case(request, tmp_path):
-    """A sink that writes to a file. The sink `window` writes none, and is skipped if it cannot be opened here."""
-    if request.param != "window":
-        return SinkCase(f"{request.param}:{tmp_path / 'out.avi'}", result, tmp_path / "out.avi")
-    case = SinkCase("window", result)
-    try:
-        case.open().close(complete=True)
-    except (ConfigError, MissingExtraError) as error:
-        pytest.skip(str(error))
+    """Each sink. The sink `window` is skipped if it cannot be opened here."""
+    target = TARGETS[request.param].format(tmp_path)
+    case = SinkCase(request.param + target, result, Path(target[1:]) if request.param in FILES else None)
+    if request.param == "window":
+        try:
+            case.open().close()
+        except (ConfigError, MissingExtraError) as error:
+            pytest.skip(str(error))
     return case
 
 

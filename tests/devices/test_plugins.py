@@ -125,15 +125,13 @@ def test_an_unknown_group_is_a_finding(site):
 
 
 def test_the_module_of_a_row_is_checked(site):
-    sinks = ModuleRegistry(
-        "sink", "orilla.sinks", {"x": SinkKind("x", "json")}, Modules(("open_sink", "NEEDS_ARGUMENT"))
-    )
+    sinks = ModuleRegistry("sink", "orilla.sinks", {"x": SinkKind("x", "json")}, Modules(("open_sink", "NEEDS_TARGET")))
     row = "from orilla.runtime.sinks.registry import SinkKind\nSINK = SinkKind('csv:FILE', 'rows_{0}')\n"
     files = {f"row_{name}.py": row.format(name) for name in ("good", "bare", "broken")}
-    files |= {"rows_good.py": "NEEDS_ARGUMENT = False\ndef open_sink(): ...\n", "rows_bare.py": "open_sink = 1\n"}
+    files |= {"rows_good.py": "NEEDS_TARGET = False\ndef open_sink(): ...\n", "rows_bare.py": "open_sink = 1\n"}
     files |= {"rows_broken.py": "import absent_package\n"}
     site("rows", {"orilla.sinks": {name: f"row_{name}:SINK" for name in ("good", "bare", "broken")}}, files)
-    assert sinks.module("good").NEEDS_ARGUMENT is False
+    assert sinks.module("good").NEEDS_TARGET is False
     assert sinks.module("x").__name__ == "json"
     with pytest.raises(ConfigError, match=r"the sink `bare` of rows 1.0 is not used: rows_bare does not define NEEDS_"):
         sinks.module("bare")

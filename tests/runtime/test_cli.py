@@ -171,8 +171,11 @@ def test_outputs_never_replace_inputs_or_each_other(tiny_bundle, clip, tmp_path)
     twice = ("--sink", f"jsonl:{tmp_path}/a", "--sink", f"jsonl:{tmp_path}/../{tmp_path.name}/a")
     refuse("run", tiny_bundle, "--source", clip, *twice, match="another sink's file")
     os.mkfifo(tmp_path / "pipe")
-    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/pipe", match="device or pipe")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/pipe", match="start the reader first")
     refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}", match="folder")
+    (tmp_path / "old.jsonl").write_text("old")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/old.jsonl", match="exists: add ?append")
+    assert (tmp_path / "old.jsonl").read_text() == "old"
     (tmp_path / "link").symlink_to(tmp_path / "target")
     assert orilla("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/link").returncode == 0
     assert (tmp_path / "link").is_symlink()
@@ -213,7 +216,8 @@ def test_a_full_disk_is_an_error(tiny_bundle, clip, tmp_path):
         for sink in (f"video:{small}/out.mp4", f"jsonl:{small}/out.jsonl"):
             words = ("run", tiny_bundle, "--source", "scenes", "--frames", 40, "--sink", sink)
             refuse(*words, match=f"cannot write {small}")
-        assert list(small.iterdir()) == []
+            assert (small / sink.rpartition("/")[2]).exists()
+            (small / sink.rpartition("/")[2]).unlink()
     finally:
         subprocess.run(["umount", small], check=True)
 

@@ -94,12 +94,14 @@ def test_options_that_do_not_go_together_are_rejected(tiny_bundle, second, clip,
     refused("replay", clip, "--infer-ms", "-1", match="must be 0 to")
 
 
-def test_existing_outputs_are_replaced(tiny_bundle, clip, tmp_path, monkeypatch):
+def test_existing_outputs_are_replaced_on_request(tiny_bundle, clip, tmp_path, monkeypatch):
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
     for _ in range(2):
-        done = orilla("run", tiny_bundle, "--source", clip, "--sink", "video:out.avi", "--record", "drive.rec")
+        done = orilla(
+            "run", tiny_bundle, "--source", clip, "--sink", "video:out.avi?overwrite", "--record", "drive.rec"
+        )
         assert done.returncode == 0, done.stderr
 
 

@@ -1,0 +1,87 @@
+"""Sink that writes frames as image files, with the results drawn on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import ConfigError, OutputError
+from orilla.runtime.files import make_folder
+from orilla.runtime.frame import Frame, Tick
+from orilla.runtime.sinks.sink import Setup, Sink
+
+NEEDS_TARGET = True
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of the sink."""
+
+    on: Literal["each", "change"] = "each"
+    """`each` writes every frame, and `change` only the frames whose labels differ from those of the last one."""
+    draw: Literal["result", "nothing"] = "result"
+    """`result` draws the result on the image, and `nothing` leaves it unchanged."""
+    format: Literal["jpg", "png", "webp"] = "jpg"
+
+
+class Frames(Sink):
+    """Writes one file per tick, with the time and the number of the frame in its name.
+
+    A file gets its name when it is complete. The file name of an image from a folder of images is kept.
+    """
+
+    def __init__(self, folder: Path, options: Options, setup: Setup) -> None:
+        make_folder(folder)
+        self._folder, self._options = folder, options
+        self._began = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        self._last: object = None
+        del setup
+
+    def write(self, tick: Tick) -> bool:
+        """Write the frame of one tick."""
+        if not isinstance(tick.frame, Frame):
+            msg = "there is no image to write: use the sink `jsonl`"
+            raise ConfigError(msg)
+        if self._options.on == "change":
+            seen = _labels(tick)
+            if seen == self._last:
+                return True
+            self._last = seen
+        image = tick.draw() if self._options.draw == "result" else tick.frame.image
+        stem = Path(tick.frame.name).stem if tick.frame.name else f"{self._began}-{tick.index:08d}"
+        self._write(self._folder / f"{stem}.{self._options.format}", image)
+        return True
+
+    def close(self) -> None:
+        """Do nothing, because every file is complete."""
+
+    def _write(self, path: Path, image: NDArray[np.uint8]) -> None:
+        ok, data = cv2.imencode(path.suffix, image)
+        assert ok, path.suffix
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            temporary.write_bytes(data.tobytes())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            msg = f"cannot write {path}: {error.strerror or error}"
+            raise OutputError(msg) from error
+
+
+def _labels(tick: Tick) -> object:
+    """Return what must change so that a frame is written: the labels of the result, or the whole result."""
+    document = tick.result.to_dict()
+    boxes = document.get("boxes")
+    if isinstance(boxes, list):
+        return sorted(str(box.get("label")) for box in boxes)
+    return document.get("label", document)
+
+
+def open_sink(target: str, options: Options, setup: Setup) -> Frames:
+    """Open the sink on the folder `target`, which is created if it is missing."""
+    return Frames(Path(target), options, setup)

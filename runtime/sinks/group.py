@@ -1,0 +1,73 @@
+"""The sinks of one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from orilla.devices.errors import OutputError
+from orilla.runtime.frame import Event, Tick
+from orilla.runtime.sinks.registry import SinkOpener
+from orilla.runtime.sinks.sink import Setup, Sink
+from orilla.runtime.sinks.sink_thread import Report, SinkCounts, SinkThread
+
+
+class Sinks:
+    """Passes each tick to all sinks of a loop. Sinks in threads of their own do not delay the loop.
+
+    Args:
+        openers: The sinks, which are opened here. If one cannot be opened, the others are closed again.
+        setup: Description of the loop.
+        report: Function that receives the events of the sinks. Several threads call it.
+
+    Raises:
+        ConfigError: A target cannot be used.
+        OutputError: A sink cannot be opened.
+    """
+
+    def __init__(self, openers: Sequence[SinkOpener], setup: Setup, report: Report) -> None:
+        self._direct: list[Sink] = []
+        """Sinks whose methods must be called in the main thread."""
+        self._threads: list[SinkThread] = []
+        try:
+            alone = len(openers) == 1
+            for opener in openers:
+                if opener.main_thread:
+                    self._direct.append(opener.open(setup))
+                else:
+                    self._threads.append(SinkThread(opener, setup, report, alone=alone))
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, tick: Tick) -> bool:
+        """Pass one tick to every sink. Return False if a sink asks to end the loop.
+
+        Raises:
+            OutputError: Every sink has failed, so the answers are lost.
+        """
+        if self._threads and not self._direct and all(sink.failed for sink in self._threads):
+            reasons = [f"{sink.name}: {sink.counts.failed}" for sink in self._threads]
+            msg = f"no sink is left: {'; '.join(reasons)}" if len(reasons) > 1 else str(self._threads[0].counts.failed)
+            raise OutputError(msg)
+        answers = [sink.write(tick) for sink in self._direct] + [sink.write(tick) for sink in self._threads]
+        return all(answers)
+
+    def event(self, event: Event) -> None:
+        """Pass an event of the loop to every sink in a thread of its own."""
+        for sink in self._threads:
+            sink.event(event)
+
+    def close(self) -> dict[str, SinkCounts]:
+        """Close all sinks, and return the number of ticks of each sink in a thread, by its specification."""
+        for sink in self._direct:
+            sink.close()
+        return {sink.name: sink.close() for sink in self._threads}
+
+    def __enter__(self) -> Sinks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,81 @@
+"""Write lines of text to files, one per tick. The sinks `jsonl` and `csv` use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from orilla.devices.errors import OutputError
+from orilla.runtime.sinks.segments import FileOptions, Segments
+from orilla.runtime.sinks.sink import Setup
+
+TAIL = 1 << 20
+"""Number of bytes at the end of an existing file in which the last line is searched."""
+
+
+class LineFiles:
+    """Writes whole lines. If the process is killed, every line except perhaps the last is complete.
+
+    Args:
+        target: Name of the files.
+        options: Options of the sink.
+        setup: Description of the loop.
+        header: Function that returns the first line of a new file, with its line break.
+    """
+
+    def __init__(
+        self, target: str, options: FileOptions, setup: Setup, header: Callable[[], bytes] = lambda: b""
+    ) -> None:
+        self._segments, self._setup, self._header = Segments(target, options), setup, header
+        self._open_next()
+
+    def write(self, line: bytes) -> None:
+        """Write one line, which includes its line break.
+
+        Raises:
+            OutputError: The disk is full, or the file cannot be written. The part of the line is removed.
+        """
+        if self._size and self._segments.is_full(self._size):
+            self._file.close()
+            self._open_next()
+        if not self._size:
+            line = self._header() + line
+        try:
+            written = self._file.write(line)
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError as error:
+            self._cut(self._size)
+            msg = f"cannot write {self._path}: {error.strerror or error}"
+            raise OutputError(msg) from error
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _open_next(self) -> None:
+        self._path: Path
+        self._file: BinaryIO
+        self._path, self._file = self._segments.next()
+        self._regular = self._path.is_file()
+        self._size = self._file.tell() if self._regular else 0
+        if self._size:
+            self._repair()
+
+    def _repair(self) -> None:
+        """Remove an incomplete last line, which a killed process left in an existing file."""
+        with self._path.open("rb") as existing:
+            existing.seek(max(0, self._size - TAIL))
+            partial = len(existing.read().rpartition(b"\n")[2])
+        if partial:
+            self._cut(self._size - partial)
+            self._setup.report(f"removed an incomplete last line of {partial} bytes from {self._path}")
+
+    def _cut(self, size: int) -> None:
+        if self._regular:
+            os.ftruncate(self._file.fileno(), size)
+            self._file.seek(size)
+            self._size = size

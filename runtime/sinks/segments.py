@@ -1,0 +1,204 @@
+"""The files of a sink: their names, when the next one begins, and which old ones are deleted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from orilla.devices.errors import ConfigError, OutputError
+from orilla.runtime.sinks.options import ByteCount, Duration
+
+DIGITS = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "j": 3, "y": 2, "f": 6, "s": 10, "U": 2, "W": 2}
+"""Number of digits of each directive of `strftime` that a file name may contain."""
+
+TRIES = 100
+"""Number of file names that are tried, because other programs may create files at the same time."""
+
+
+class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of every sink that writes files."""
+
+    append: bool = False
+    """True to continue an existing file."""
+    overwrite: bool = False
+    """True to replace an existing file."""
+    every: Duration | None = None
+    """Time in seconds after which a new file begins."""
+    size: ByteCount | None = None
+    """Number of bytes after which a new file begins."""
+    max: ByteCount | None = None
+    """Total number of bytes of all files. The oldest files are deleted."""
+
+    def __post_init__(self) -> None:
+        if self.append and self.overwrite:
+            msg = "append and overwrite exclude each other"
+            raise ValueError(msg)
+        if self.max is not None and self.every is None and self.size is None:
+            msg = "max needs every or size, because only whole files are deleted"
+            raise ValueError(msg)
+
+
+class Segments:
+    """Opens the files of a sink one after another.
+
+    The target is the name of a file. It may contain directives of `strftime`, as in `%Y-%m-%d/%H%M%S.mp4`, which are
+    replaced with the local time at which a file begins. If there is already a file with that name, a number is added
+    to the name of a new segment. The first file of a loop must be new, unless `append` or `overwrite` is set.
+
+    Args:
+        target: Name of the files.
+        options: Options of the sink.
+        wall_s: Function that returns the time in seconds since 1970.
+
+    Raises:
+        ConfigError: The name contains an unknown directive.
+    """
+
+    def __init__(self, target: str, options: FileOptions, wall_s: Callable[[], float] = time.time) -> None:
+        self._target, self._options, self._wall_s = target, options, wall_s
+        self._pattern = _pattern(target)
+        self._dated = "%" in target.replace("%%", "")
+        self._rotates = options.every is not None or options.size is not None
+        self._opened = 0
+        self._began_s = 0.0
+
+    def next(self) -> tuple[Path, BinaryIO]:
+        """Create the next file, delete old ones, and return the path and the open file.
+
+        Raises:
+            OutputError: The file exists, or cannot be created. The message says what to do.
+        """
+        self._began_s = self._wall_s()
+        path = Path(datetime.fromtimestamp(self._began_s).astimezone().strftime(self._target))
+        try:
+            if self._dated:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            opened = self._create(path)
+            self._opened += 1
+            self._delete_old(opened[0])
+        except OutputError:
+            raise
+        except OSError as error:
+            msg = f"cannot write {path}: {error.strerror or error}"
+            raise OutputError(msg) from error
+        return opened
+
+    def is_full(self, size: int) -> bool:
+        """Return True if the next file must begin. `size` is the number of bytes in the current file."""
+        options = self._options
+        if options.size is not None and size >= options.size:
+            return True
+        return options.every is not None and self._wall_s() - self._began_s >= options.every
+
+    def _create(self, path: Path) -> tuple[Path, BinaryIO]:
+        if path.is_symlink():
+            path = path.resolve()
+        exists = path.exists()
+        if exists and not path.is_file():
+            return path, _open_special(path)
+        if exists and not self._opened and (self._options.append or self._options.overwrite):
+            return path, _open_locked(path, "r+b", empty=self._options.overwrite)
+        may_number = self._dated or (self._rotates and self._opened > 0)
+        first = _first_free(path) if may_number else 0
+        for number in range(first, first + (TRIES if may_number else 1)):
+            numbered = path.with_name(f"{path.stem}-{number}{path.suffix}") if number else path
+            try:
+                return numbered, _open_locked(numbered, "xb")
+            except FileExistsError:
+                continue
+        dated = f"{path.stem}-%Y%m%d-%H%M%S{path.suffix}"
+        msg = f"{path} exists: add ?append or ?overwrite to the sink, or a date to the name, as in {dated}"
+        raise OutputError(msg)
+
+    def _delete_old(self, current: Path) -> None:
+        """Delete the oldest files of this sink, also of earlier loops, until all files together have at most `max`."""
+        limit = self._options.max
+        if limit is None:
+            return
+        base = Path(*self._fixed_parents())
+        files = [path for path in base.rglob("*") if self._pattern.fullmatch(str(path)) and path.is_file()]
+        sizes = {path: path.stat().st_size for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)}
+        total = sum(sizes.values())
+        for path, size in sizes.items():
+            if total <= limit:
+                return
+            if path != current:
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def _fixed_parents(self) -> list[str]:
+        """Return the parts of the target before the first part with a directive. The file name is not included."""
+        parents = list(Path(self._target).parts[:-1])
+        dated = next((place for place, part in enumerate(parents) if "%" in part), len(parents))
+        return parents[:dated] or ["."]
+
+
+def _pattern(target: str) -> re.Pattern[str]:
+    """Return the pattern of the names that a target can have."""
+    parts = []
+    for part in re.split(r"(%.)", str(Path(target))):
+        if part == "%%":
+            parts.append("%")
+        elif part.startswith("%"):
+            if part[1:] not in DIGITS:
+                msg = f"the name {target} contains {part}: use {', '.join(f'%{name}' for name in DIGITS)}, or %% for %"
+                raise ConfigError(msg)
+            parts.append(rf"\d{{{DIGITS[part[1:]]}}}")
+        else:
+            parts.append(re.escape(part))
+    text, dot, suffix = "".join(parts).rpartition(r"\.")
+    return re.compile(rf"{text}(-\d+)?{dot}{suffix}" if dot else rf"{suffix}(-\d+)?")
+
+
+def _first_free(path: Path) -> int:
+    """Return the number of the next file: one above the largest number, or 0 if the name itself is free.
+
+    Numbers of deleted files are not used again, so that the numbers increase with time.
+    """
+    pattern = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
+    matches = (pattern.fullmatch(other.name) for other in path.parent.iterdir())
+    numbers = [int(found[1]) for found in matches if found]
+    if path.exists():
+        numbers.append(0)
+    return max(numbers, default=-1) + 1
+
+
+def _open_locked(path: Path, mode: str, *, empty: bool = False) -> BinaryIO:
+    """Open a file that no other process may write at the same time."""
+    file = path.open(mode, buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise OSError(error.errno, "another program is writing this file") from error
+    except OSError:  # Some network file systems have no locks.
+        pass
+    if empty:
+        file.truncate(0)
+    else:
+        file.seek(0, os.SEEK_END)
+    return file  # type: ignore[return-value]
+
+
+def _open_special(path: Path) -> BinaryIO:
+    """Open a pipe or a device. It is an error if no program reads the pipe, because opening it would then block."""
+    if path.is_dir():
+        msg = f"cannot write {path}: it is a folder"
+        raise OutputError(msg)
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if path.is_fifo():
+            msg = f"cannot write {path}: no program reads this pipe; start the reader first"
+            raise OutputError(msg) from error
+        raise
+    os.set_blocking(number, True)
+    return os.fdopen(number, "wb", buffering=0)

@@ -1,0 +1,191 @@
+"""Run a sink in a thread of its own, so that a slow, blocked or failed sink never delays inference."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from orilla.devices.errors import OrillaError
+from orilla.runtime.frame import Event, Tick
+from orilla.runtime.sinks.registry import SinkOpener
+from orilla.runtime.sinks.sink import Setup, Sink
+from orilla.runtime.sources.source import SLICE_S, now_ns
+
+DEPTH = 4
+"""Maximum number of ticks that wait for a sink."""
+
+STALL_S = 10.0
+"""Time in seconds after which ticks of a recorded source are dropped, because the sink accepts none. Until then, the
+loop waits for the sink."""
+
+CLOSE_S = 10.0
+"""Time in seconds that a sink has to write the waiting ticks and to close its output at the end of the loop."""
+
+FIRST_WAIT_S, MAX_WAIT_S = 0.25, 30.0
+"""First and longest waiting time between two attempts to open a sink again, in seconds. The time doubles after each
+failure."""
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkCounts:
+    """Number of ticks of one sink."""
+
+    written: int
+    dropped: int
+    failed: str | None = None
+    """Reason why the sink ended before the loop. None if it did not."""
+
+
+class SinkThread:
+    """Passes ticks to a sink through a bounded queue.
+
+    If the queue is full, the tick of a live source is dropped and counted, and the loop waits for a recorded source. An
+    event of the kind `sink` reports the first drop, and the number of drops when the sink accepts ticks again.
+
+    Args:
+        opener: The sink, which is opened here.
+        setup: Description of the loop.
+        report: Function that receives events. The thread of the sink or the thread of the loop calls it.
+        alone: True if the loop has no other sink. The end of the sink is then not reported, because the loop ends too.
+
+    Raises:
+        ConfigError: The target cannot be used.
+        OutputError: The sink cannot be opened.
+    """
+
+    def __init__(self, opener: SinkOpener, setup: Setup, report: Report, *, alone: bool = False) -> None:
+        self.name = opener.spec
+        self._opener, self._report, self._alone = opener, report, alone
+        self._setup = replace(setup, report=lambda detail: self._tell(f"sink {self.name}: {detail}"))
+        self._queue: queue.Queue[Tick | Event | None] = queue.Queue(DEPTH)
+        self._written = self._dropped = self._reported = self._index = 0
+        self._failed: str | None = None
+        self._ends_loop = False
+        self._closing = threading.Event()
+        self._sink: Sink | None = opener.open(self._setup)
+        self._thread = threading.Thread(target=self._run, name=f"orilla-sink-{opener.spec[:40]}", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> SinkCounts:
+        """Return the number of written and dropped ticks so far."""
+        return SinkCounts(self._written, self._dropped, self._failed)
+
+    @property
+    def failed(self) -> bool:
+        """Return True if the sink failed and will not be opened again."""
+        return self._failed is not None
+
+    def write(self, tick: Tick) -> bool:
+        """Queue one tick. Return False if the sink asks to end the loop."""
+        self._index = tick.index
+        if self._failed is None and not self._put(tick, 0.0 if self._setup.live else STALL_S):
+            self._dropped += 1
+            if self._dropped - self._reported == 1:
+                self._tell(f"sink {self.name} is too slow: its ticks are dropped until it accepts new ones")
+        elif self._dropped > self._reported:
+            self._tell(f"sink {self.name} accepts ticks again; {self._dropped - self._reported} were dropped")
+            self._reported = self._dropped
+        return not self._ends_loop
+
+    def event(self, event: Event) -> None:
+        """Queue an event of the loop. It is discarded if the queue is full."""
+        if self._failed is None:
+            self._put(event, 0.0)
+
+    def close(self) -> SinkCounts:
+        """Wait until the waiting ticks are written and the output is closed, but not longer than `CLOSE_S`."""
+        self._closing.set()
+        if self._put(None, CLOSE_S):
+            self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            self._failed = self._failed or f"it did not finish within {CLOSE_S:g} s"
+            self._tell(f"sink {self.name}: {self._failed}")
+        return self.counts
+
+    def _put(self, item: Tick | Event | None, wait_s: float) -> bool:
+        """Queue an item. Return False if the queue remained full for `wait_s` seconds and the sink is still open."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            left_s = deadline - time.monotonic()
+            try:
+                self._queue.put(item, block=left_s > 0, timeout=min(SLICE_S, max(left_s, 1e-3)))
+            except queue.Full:
+                if not self._thread.is_alive():
+                    return True
+                if left_s <= 0:
+                    return False
+            else:
+                return True
+
+    def _run(self) -> None:
+        """Pass the queued items to the sink until it ends."""
+        item: Tick | Event | None
+        while (item := self._queue.get()) is not None:
+            if not self._pass(item):
+                return
+        self._close()
+
+    def _pass(self, item: Tick | Event) -> bool:
+        """Pass one item to the sink. Return False if the sink has ended."""
+        assert self._sink is not None
+        try:
+            if isinstance(item, Event):
+                self._sink.event(item)
+            else:
+                self._ends_loop = not self._sink.write(item)
+                self._written += 1
+        except Exception as error:  # noqa: BLE001 - the code of a plug-in may raise anything
+            if isinstance(item, Tick):
+                self._dropped += 1
+                self._reported += 1
+            return self._recover(_reason(error))
+        return True
+
+    def _recover(self, reason: str) -> bool:
+        """Close the failed sink, and open it again if it allows that. Return False if the sink has ended."""
+        assert self._sink is not None
+        try:
+            self._sink.close()
+        except Exception as error:  # noqa: BLE001 - see `_pass`
+            del error  # The first reason is the cause.
+        self._sink = None
+        if not self._opener.reopens:
+            self._failed = reason
+            if not self._alone:
+                self._tell(f"sink {self.name} ended: {reason}; the loop continues without it")
+            return False
+        self._tell(f"sink {self.name} failed: {reason}; retrying")
+        wait_s = FIRST_WAIT_S
+        while not self._closing.wait(wait_s):
+            try:
+                self._sink = self._opener.open(self._setup)
+            except Exception:  # noqa: BLE001 - see `_pass`
+                wait_s = min(2 * wait_s, MAX_WAIT_S)
+            else:
+                self._tell(f"sink {self.name} is open again")
+                return True
+        self._failed = reason
+        return False
+
+    def _close(self) -> None:
+        assert self._sink is not None
+        try:
+            self._sink.close()
+        except Exception as error:  # noqa: BLE001 - see `_pass`
+            self._failed = _reason(error)
+            self._tell(f"sink {self.name} failed at its end: {self._failed}")
+
+    def _tell(self, detail: str) -> None:
+        self._report(Event("sink", self._index, now_ns(), detail))
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a failure in one line. Unexpected errors are shown with their type."""
+    text = " ".join(str(error).split())[:300]
+    return text if text and isinstance(error, OrillaError) else f"{type(error).__name__}: {text}"
