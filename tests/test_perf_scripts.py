@@ -27,6 +27,13 @@ def test_loop(tiny_bundle, tmp_path):
     assert 0 < result["spread"][0] <= result["bound_ratio"] <= result["spread"][1]
 
 
+def test_video(tiny_bundle, tmp_path):
+    clip = factories.video(tmp_path / "clip.avi", 30, (90, 120))
+    result = document("video.py", clip, "--bundle", tiny_bundle, "--rounds", 2)
+    assert result["pixels"]["max"] <= 2
+    assert all(result[f"{kind}_{unit}_ratio"] > 0 for kind in ("reader", "loop") for unit in ("fps", "cpu_ms"))
+
+
 def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["ratio"] > 0
 

@@ -33,11 +33,14 @@ HDR_TO_SDR = ":out_primaries=bt709:out_transfer=bt709"
 """Options of FFmpeg's filter `scale` that convert colours to BT.709. White is at 203 cd/m², and brighter parts are
 compressed. Source: ITU-R BT.2408."""
 
-DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
+DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced:threads=1"
 """Options of FFmpeg's filter `bwdif`: one frame out for one frame in, and only marked frames are changed."""
 
 MIN_DEINTERLACED = 4
 """Smallest height and width that `bwdif` accepts, in pixels."""
+
+SQUARE = Fraction(1)
+"""Width of a square pixel divided by its height."""
 
 MAX_ASPECT = 8
 """Largest ratio between the sides of a pixel that is corrected. A larger ratio is an error in the file."""
@@ -62,13 +65,14 @@ class FrameConverter(Generic[T]):
     matrix is converted by BT.601, as OpenCV and the program `ffmpeg` do. Transparency is ignored.
 
     Args:
-        pool: Buffers for the images.
+        pool: Buffers for images that must be copied.
     """
 
     def __init__(self, pool: BufferPool) -> None:
         self._pool = pool
         self._layout: _Layout | None = None
         self._graph = av.filter.Graph()
+        self._owns = False
         self._pushed: deque[tuple[int, T]] = deque()
 
     def push(self, frame: av.VideoFrame, tag: T, aspect: Fraction | None = None) -> list[tuple[Image, T]]:
@@ -91,7 +95,8 @@ class FrameConverter(Generic[T]):
             if layout != self._layout:
                 done = self.flush()
                 self._graph, self._layout = _graph(layout), layout
-            frame.pts, frame.time_base = None, Fraction(1, 1000)
+                self._owns = layout.format != "bgr24"
+            frame.pts = None
             if layout.matrix == UNSPECIFIED:
                 frame.colorspace = UNSPECIFIED
             self._pushed.append((_orientation_of(frame), tag))
@@ -116,16 +121,17 @@ class FrameConverter(Generic[T]):
             self._pushed.clear()
 
     def _layout_of(self, frame: av.VideoFrame, aspect: Fraction | None) -> _Layout:
-        known = aspect is not None and 1 / MAX_ASPECT <= aspect <= MAX_ASPECT
-        size_wh = frame.width, frame.height
+        if aspect is None or not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+            aspect = SQUARE
+        size_wh, matrix = (frame.width, frame.height), frame.colorspace
         interlaced = frame.interlaced_frame and min(size_wh) >= MIN_DEINTERLACED
         # Once a stream was interlaced, its progressive frames take the same way, so that all frames are equally late.
         interlaced = interlaced or (self._layout is not None and self._layout.interlaced)
         return _Layout(
             frame.format.name,
             size_wh,
-            aspect if aspect is not None and known else Fraction(1),
-            frame.colorspace if frame.colorspace in MATRICES else UNSPECIFIED,
+            aspect,
+            matrix if matrix in MATRICES and (matrix or frame.format.is_rgb) else UNSPECIFIED,
             frame.color_range,
             frame.color_trc in HDR_TRANSFERS,
             interlaced and min(size_wh) >= MIN_DEINTERLACED,
@@ -139,15 +145,17 @@ class FrameConverter(Generic[T]):
             except (av.BlockingIOError, av.EOFError):
                 break
             orientation, tag = self._pushed.popleft()
-            done.append((_image(converted, orientation, self._pool), tag))
+            done.append((_image(converted, orientation, self._pool, owned=self._owns), tag))
         return done
 
 
 def _graph(layout: _Layout) -> av.filter.Graph:
-    """Return a chain of FFmpeg's filters that deinterlaces, scales and converts frames to BGR."""
+    """Return a chain of FFmpeg's filters that deinterlaces, scales and converts frames to BGR.
+
+    Each filter works in the calling thread, because the loop needs the other cores.
+    """
     width, height = layout.size_wh
     graph = av.filter.Graph()
-    graph.threads = 1  # The loop needs the other cores.
     source = graph.add(
         "buffer",
         f"video_size={width}x{height}:pix_fmt={layout.format}:time_base=1/1000:pixel_aspect=1/1"
@@ -160,7 +168,7 @@ def _graph(layout: _Layout) -> av.filter.Graph:
         width = round(width * layout.aspect)
     else:
         height = round(height / layout.aspect)
-    chain.append(graph.add("scale", f"w={width}:h={height}:flags=bicubic" + HDR_TO_SDR * layout.hdr))
+    chain.append(graph.add("scale", f"w={width}:h={height}:flags=bicubic:threads=1" + HDR_TO_SDR * layout.hdr))
     chain += [graph.add("format", "pix_fmts=bgr24"), graph.add("buffersink")]
     graph.link_nodes(*chain).configure()
     return graph
@@ -172,12 +180,12 @@ def _orientation_of(frame: av.VideoFrame) -> int:
     Source: ISO/IEC 14496-12, 6.2.2. A point (x, y) is shown at (a·x + c·y, b·x + d·y).
     """
     try:
-        data: Any = frame.side_data.get("DISPLAYMATRIX")
-    except (KeyError, ValueError):  # This PyAV does not know the type of other side data.
-        data = None
-    if data is None:
+        matrices: list[Any] = [data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    except ValueError:  # This PyAV does not know the type of other side data.
         return 1
-    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+    if not matrices:
+        return 1
+    a, b, _, c, d, *_ = np.frombuffer(matrices[0], np.int32).tolist()
     flips = ((False, False), (True, False), (True, True), (False, True))
     return 1 + flips.index((a < 0, d < 0)) if abs(a) >= abs(b) else 5 + flips.index((c < 0, b < 0))
 
@@ -195,12 +203,23 @@ _UPRIGHT: tuple[Callable[[NDArray[Any], NDArray[Any]], object], ...] = (
 """Function that copies an image into a buffer, for each orientation from 1."""
 
 
-def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool) -> Image:
-    """Copy a BGR frame into a buffer of the pool."""
+def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool, *, owned: bool) -> Image:
+    """Return the image of a BGR frame, upright and with contiguous rows.
+
+    If the frame has this form already, the image shares its memory. FFmpeg reuses the memory when no reference is left.
+
+    Args:
+        frame: Frame in the pixel format `bgr24`.
+        orientation: How the frame must be turned, 1–8 as in EXIF.
+        pool: Buffers for images that must be copied.
+        owned: False if the memory may belong to the decoder, so that it must be copied.
+    """
     plane = frame.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
     height, width = frame.height, frame.width
-    image = rows[:height, : 3 * width].reshape(height, width, 3)
+    image: Image = rows[:height, : 3 * width].reshape(height, width, 3)
+    if owned and orientation == 1 and plane.line_size == 3 * width:
+        return image
     buffer = pool.take((height, width, 3) if orientation <= 4 else (width, height, 3))
     _UPRIGHT[orientation - 1](image, buffer)
     return buffer

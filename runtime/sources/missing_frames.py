@@ -88,23 +88,23 @@ class StatedEnd:
 
     def __init__(self, stream: VideoStream, container: InputContainer, period_s: float) -> None:
         self._time_base = stream.time_base or Fraction(1, 1000)
-        self._start_s = float((stream.start_time or 0) * self._time_base)
+        self._start = stream.start_time or 0
         self._period_s = period_s
-        self._stated_s = _stated_s(stream, container, self._start_s, period_s)
-        self._end_s = 0.0
+        self._stated_s = _stated_s(stream, container, float(self._start * self._time_base), period_s)
+        self._end = self._start
 
     def passed(self, packet: Packet[VideoStream]) -> None:
         """Record that a packet was read."""
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
-            end_s = float((time + (packet.duration or 0)) * self._time_base) - self._start_s
-            self._end_s = max(self._end_s, end_s)
+            self._end = max(self._end, time + (packet.duration or 0))
 
     def missing(self) -> str:
         """Return where the file ended if it ended early. The result is empty if it did not."""
-        if self._stated_s - self._end_s <= max(MISSING_FRAMES * self._period_s, MISSING_SHARE * self._stated_s):
+        end_s = float((self._end - self._start) * self._time_base)
+        if self._stated_s - end_s <= max(MISSING_FRAMES * self._period_s, MISSING_SHARE * self._stated_s):
             return ""
-        return f"at {self._end_s:.2f} s of {self._stated_s:.2f} s"
+        return f"at {end_s:.2f} s of {self._stated_s:.2f} s"
 
 
 def _stated_s(stream: VideoStream, container: InputContainer, start_s: float, period_s: float) -> float:

@@ -18,7 +18,7 @@ from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Image
-from orilla.runtime.sources.av_frames import FrameConverter, reason_of
+from orilla.runtime.sources.av_frames import SQUARE, FrameConverter, reason_of
 from orilla.runtime.sources.capture import MAX_CORRUPT
 from orilla.runtime.sources.frame_times import FrameTimes
 from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
@@ -70,6 +70,7 @@ class VideoFile:
         self._packets: Iterator[Packet[VideoStream]] | None = container.demux(self._stream)
         self._converter: FrameConverter[tuple[int, int]] = FrameConverter(BufferPool(READY_BUFFERS))
         self._ready: deque[Frame | Event] = deque()
+        self._aspect: Fraction | None = None
         self._damaged: set[int] = set()
         self._index = self._skipped = self._unreadable = 0
         self._reason = "it is damaged"
@@ -148,7 +149,9 @@ class VideoFile:
             self._skip("it is damaged")
             return
         try:
-            self._deliver(self._converter.push(frame, times, self._stream.sample_aspect_ratio))
+            if frame.key_frame or self._aspect is None:
+                self._aspect = self._stream.sample_aspect_ratio or SQUARE
+            self._deliver(self._converter.push(frame, times, self._aspect))
         except DataError as error:
             self._skip(str(error))
 

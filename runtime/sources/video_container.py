@@ -69,7 +69,7 @@ def open_container(path: Path) -> InputContainer:
         container = av.open(
             f"{'' if numbered else 'file:'}{path}",
             format="image2" if numbered else None,
-            options={"protocol_whitelist": PROTOCOLS},
+            container_options={"protocol_whitelist": PROTOCOLS},
             metadata_errors="ignore",
         )
     except (av.FFmpegError, ValueError) as error:

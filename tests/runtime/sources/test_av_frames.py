@@ -143,7 +143,9 @@ def turned(matrix):
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
         stream.width, stream.height, stream.pix_fmt = 112, 32, "yuv444p"
-        container.mux(stream.encode(frame_of(bars(), "yuv444p")))
+        frame = frame_of(bars(), "yuv444p")
+        frame.pts = 0
+        container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     data = bytearray(file.getvalue())
     place = data.index(b"tkhd") + 4 + 40

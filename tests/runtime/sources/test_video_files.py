@@ -484,7 +484,7 @@ def test_of_several_videos_the_default_one_is_read_and_a_cover_is_not_a_video(tm
     with av.open(str(path), "w") as file:
         cover = file.add_stream("png", rate=1)
         cover.width, cover.height, cover.pix_fmt = 300, 300, "rgb24"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         stream = file.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         image = av.VideoFrame.from_ndarray(np.zeros((300, 300, 3), np.uint8), format="rgb24")
@@ -614,7 +614,7 @@ def test_a_file_with_only_audio(tmp_path, cover):
         if cover:
             picture_stream = file.add_stream("png", rate=1)
             picture_stream.width, picture_stream.height, picture_stream.pix_fmt = 64, 64, "rgb24"
-            picture_stream.disposition = av.stream.Disposition.attached_pic
+            picture_stream.disposition = av.stream.Disposition.attached_pic.value
             image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
             image.pts = 0
             file.mux(picture_stream.encode(image) + picture_stream.encode(None))
