@@ -179,8 +179,9 @@ def _orientation_of(frame: av.VideoFrame) -> int:
 
     Source: ISO/IEC 14496-12, 6.2.2. A point (x, y) is shown at (a·x + c·y, b·x + d·y).
     """
+    entries: Any = frame.side_data
     try:
-        matrices: list[Any] = [data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+        matrices = [data for data in entries if data.type.name == "DISPLAYMATRIX"]
     except ValueError:  # This PyAV does not know the type of other side data.
         return 1
     if not matrices:
