@@ -1,6 +1,6 @@
 """Masks whose colours represent classes.
 
-Each line of `classes.txt` states a class and its colour: `road 128 64 128`.
+Each line of the list of classes states a class and its colour: `road 128 64 128`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from orilla.devices.errors import DataError
 LINE = re.compile(r"(.*\S)[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
 """Pattern of a line with a class name and its colour: red, green and blue, 0-255."""
 
-IGNORED = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
+IGNORED = ("void", "_void_", "__ignore__", "ignore", "ignored", "unlabelled", "unlabeled")
 """Names of classes whose pixels are ignored, in lower case."""
 
 
@@ -31,6 +31,15 @@ class Palette:
     """Colours as `red * 65536 + green * 256 + blue`, in ascending order."""
     numbers: NDArray[np.int64]
     """Index of the class of each colour, or -1 if its pixels are ignored."""
+    file: str
+    """Name of the file that lists the colours, for messages."""
+
+    def is_index(self, mask: NDArray[np.uint8]) -> bool:
+        """Return True if a grey mask has values that are not colours of the list, but line numbers."""
+        if mask.ndim != 2:
+            return False
+        greys = self.codes[self.codes % 0x10101 == 0] // 0x10101
+        return not np.isin(mask, greys).all() and int(mask.max()) < len(self.codes)
 
     def labels(self, mask: NDArray[np.uint8], name: str, ignore: int) -> NDArray[np.uint8]:
         """Return the class of each pixel of a mask, `[H,W]`.
@@ -41,7 +50,7 @@ class Palette:
             ignore: The label of pixels that are ignored.
 
         Raises:
-            DataError: A colour is not in `classes.txt`.
+            DataError: A colour is not in the list.
         """
         colours = (np.repeat(mask[..., None], 3, axis=2) if mask.ndim == 2 else mask[..., :3]).astype(np.int64)
         codes = colours @ np.array([1, 256, 65536])
@@ -50,14 +59,14 @@ class Palette:
         if unknown.any():
             blue, green, red = colours[unknown][0]
             lossy = "; JPEG changes colours, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
-            msg = f"colour {red} {green} {blue} (R G B) in mask {name} is not in classes.txt: add it{lossy}"
+            msg = f"colour {red} {green} {blue} (R G B) in mask {name} is not in {self.file}: add it{lossy}"
             raise DataError(msg)
         found = self.numbers[places]
         return np.where(found < 0, ignore, found).astype(np.uint8)
 
 
-def palette(lines: Sequence[str]) -> Palette | None:
-    """Return the colours that the lines of `classes.txt` state, or None if no line states a colour.
+def palette(lines: Sequence[str], file: str) -> Palette | None:
+    """Return the colours that the lines of a list of classes state, or None if no line states a colour.
 
     Several colours may belong to one class.
 
@@ -70,18 +79,18 @@ def palette(lines: Sequence[str]) -> Palette | None:
         return None
     if len(rows) < len(lines):
         line = next(line for line, match in zip(lines, found, strict=True) if match is None)
-        msg = f"classes.txt: the line {line!r} states no colour, but others do: add red, green and blue"
+        msg = f"{file}: the line {line!r} states no colour, but others do: add red, green and blue"
         raise DataError(msg)
     for name, colour in rows:
         if max(colour) > 255 or sum(other == colour for _, other in rows) > 1:
             problem = "is above 255" if max(colour) > 255 else "occurs twice"
-            msg = f"classes.txt: the colour {' '.join(map(str, colour))} of {name} {problem}: correct it"
+            msg = f"{file}: the colour {' '.join(map(str, colour))} of {name} {problem}: correct it"
             raise DataError(msg)
     classes = tuple(dict.fromkeys(name for name, _ in rows if name.lower() not in IGNORED))
     if not classes:
-        msg = "classes.txt names only ignored classes: add the classes that a model should find"
+        msg = f"{file} names only ignored classes: add the classes that a model should find"
         raise DataError(msg)
     numbers = [classes.index(name) if name in classes else -1 for name, _ in rows]
     codes = np.array([colour for _, colour in rows], np.int64) @ np.array([65536, 256, 1])
     order = np.argsort(codes)
-    return Palette(classes, codes[order], np.array(numbers, np.int64)[order])
+    return Palette(classes, codes[order], np.array(numbers, np.int64)[order], file)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
-from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets import mask_colours, tree
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.class_list import LOSSY, ClassList, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 from orilla.runtime.preprocessing.image_orientation import orientation_of, turned
@@ -31,21 +31,63 @@ COLOUR_TYPE, PALETTE = 25, 3
 BINARY = ("background", "road")
 
 
-class Masks(Pairs):
+class MaskImages(Pairs):
+    """Base class of data sets with a mask for each image.
+
+    Args:
+        name: Name of the data set.
+        title: Description of the data set.
+        listed: The classes, or None if masks mark one class.
+    """
+
+    def __init__(self, name: str, title: str, listed: ClassList | None) -> None:
+        self.source = Source(name, title, "not stated")
+        self._listed = listed
+        self.classes = BINARY if listed is None else listed.classes
+
+    def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
+        """Return the values `[H,W]` of a mask, or the classes if the list of classes states their colours."""
+        mask = super().read_labels(path)
+        listed = self._listed
+        if listed is None or listed.palette is None:
+            return self._flat(mask, path) if mask.ndim == 3 else mask
+        if listed.palette.is_index(mask):
+            return listed.labels(mask, path.name, self.ignore)
+        return listed.palette.labels(mask, path.name, self.ignore)
+
+    def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
+        """Return one value for each pixel of a colour mask.
+
+        If the mask has a palette, as in Pascal VOC, the palette indices are the classes. A black and white mask of one
+        class is read by its colours, because programs order the palette differently.
+        """
+        grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
+        if grey and self._listed is None:
+            return colours[..., 0]
+        flat = _indices(path, colours)
+        return flat[..., 0] if grey and flat.ndim == 3 else flat
+
+    def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Convert the values of a label image into classes."""
+        if self._listed is not None:
+            return labels if self._listed.palette is not None else self._listed.labels(labels, name, self.ignore)
+        values = set(np.unique(labels).tolist())
+        if not (values <= {0, 255} or values <= {0, 1}):
+            value = sorted(values - {0, 255})[0]
+            lossy = LOSSY if name.lower().endswith((".jpg", ".jpeg")) else ""
+            msg = f"value {value} in mask {name}: without classes.txt, masks have 0 and 255, or 0 and 1{lossy}"
+            raise DataError(msg)
+        return (labels > 0).astype(np.uint8)
+
+
+class Masks(MaskImages):
     """Pairs of an image and a mask of the same stem."""
 
     def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
-        name = tree.name_of(top, path)
-        self.source = Source(name, f"images and masks in {name}/", "not stated")
-        names = top / "classes.txt"
-        self._binary = not names.is_file()
-        lines = () if self._binary else _lines(tree.read(names))
-        self._palette = mask_colours.palette(lines)
-        if self._palette is not None:
-            self.classes = self._palette.classes
-        else:
-            self.classes = BINARY if self._binary else lines
+        name, names = tree.name_of(top, path), top / "classes.txt"
+        listed = read_class_list(names) if names.is_file() else None
+        super().__init__(name, f"images and masks in {name}/", listed)
 
     @cached_property
     def pairs(self) -> PairsBySplit:
@@ -62,50 +104,6 @@ class Masks(Pairs):
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
         return {split: pairs[split] for split in SPLITS if split in pairs}
-
-    def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
-        """Return the values `[H,W]` of a label image."""
-        mask = super().read_labels(path)
-        if self._palette is not None:
-            return self._palette.labels(mask, path.name, self.ignore)
-        return self._flat(mask, path) if mask.ndim == 3 else mask
-
-    def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
-        """Return one value for each pixel of a colour mask.
-
-        If the mask has a palette, as in Pascal VOC, the palette indices are the classes. A black and white mask of one
-        class is read by its colours, because programs order the palette differently.
-        """
-        grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
-        if grey and self._binary:
-            return colours[..., 0]
-        flat = _indices(path, colours)
-        return flat[..., 0] if grey and flat.ndim == 3 else flat
-
-    def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        """Convert the values of a label image into classes."""
-        values = set(np.unique(labels).tolist())
-        if self._binary:
-            if not (values <= {0, 255} or values <= {0, 1}):
-                value = sorted(values - {0, 255})[0]
-                msg = (
-                    f"value {value} in mask {name}: without classes.txt, masks have 0 and 255, or 0 and 1{_lossy(name)}"
-                )
-                raise DataError(msg)
-            return (labels > 0).astype(np.uint8)
-        odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
-        if odd_values:
-            msg = (
-                f"value {odd_values[0]} in mask {name}: classes.txt names classes 0 to {len(self.classes) - 1}, "
-                f"and 255 is ignored{_lossy(name)}"
-            )
-            raise DataError(msg)
-        return labels.astype(np.uint8)
-
-
-def _lossy(name: str) -> str:
-    """Return an explanation of a wrong value if the mask is a JPEG, else an empty string."""
-    return "; JPEG changes values, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
 
 
 def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -125,17 +123,13 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
         return np.asarray(turned(np.asarray(image, np.uint8), orientation_of(data)))
 
 
-def _lines(data: bytes) -> tuple[str, ...]:
-    names = tuple(lines_of(tree.decode_text(data, "classes.txt")))
-    if not names or not all(names):
-        msg = "classes.txt has an empty line or no lines: give one class name per line; the first line names class 0"
-        raise DataError(msg)
-    return names
-
-
-def recognise(path: Path) -> bool:
-    """Return True for a folder or zip with `images/` and `masks/`, with or without splits."""
-    return _top(path) is not None
+def recognise(path: Path) -> str | None:
+    """Return why a folder or zip contains `images/` and `masks/`, with or without splits."""
+    top = _top(path)
+    if top is None:
+        return None
+    listed = "classes.txt names the classes" if (top / "classes.txt").is_file() else "without classes.txt"
+    return f"there are folders images/ and masks/, {listed}"
 
 
 def open_dataset(path: Path) -> Masks:

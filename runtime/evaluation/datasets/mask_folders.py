@@ -1,0 +1,101 @@
+"""Data set of images with masks in folders of any usual names, as in fastai's and Kaggle's CamVid.
+
+The classes are stated by a list such as `codes.txt`, `class_dict.csv` or `label_colors.txt`. Without a list, a mask
+marks one class, the road: 0 is the background, and 255 (or 1) is the road. A file `valid.txt` lists the images that
+belong to `val`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from orilla.devices.errors import DataError
+from orilla.devices.text_files import lines_of
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.class_list import FILES, ClassList, read_class_list
+from orilla.runtime.evaluation.datasets.dataset import SPLITS
+from orilla.runtime.evaluation.datasets.mask_pairs import MaskLayout, find_masks
+from orilla.runtime.evaluation.datasets.masks import MaskImages
+from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
+
+VALID = "valid.txt"
+"""Name of the file with the names of the images that belong to `val`."""
+
+WANTED = (
+    "add class_dict.csv with the columns name,r,g,b for masks of colours, or classes.txt with one class name per line "
+    "for masks of values, whose first line names value 0"
+)
+
+
+class MaskFolders(MaskImages):
+    """Images with masks in folders of usual names."""
+
+    def __init__(self, layout: MaskLayout, path: Path) -> None:
+        self._layout = layout
+        name = tree.name_of(layout.top, path)
+        file = _list_file(layout)
+        super().__init__(name, f"images and masks in {name}/", None if file is None else read_class_list(file))
+        _check_first(layout, self._listed)
+
+    @cached_property
+    def pairs(self) -> PairsBySplit:
+        """Return the image and the mask of each sample, by split."""
+        found = self._layout.pairs
+        if "" not in found:
+            return {split: found[split] for split in SPLITS if split in found}
+        valid = self._layout.top / VALID
+        if valid.is_file():
+            lines = lines_of(tree.decode_text(tree.read(valid), VALID))
+            names = {Path(line).name for line in lines} | {Path(line).stem for line in lines}
+            own = {True: "val", False: "train"}
+            splits = [own[file.name in names or Path(file.name).stem in names] for file, _ in found[""]]
+        else:
+            splits = [tree.split_of(tree.read(file)) for file, _ in found[""]]
+        pairs = {split: [*found.get(split, ())] for split in SPLITS}
+        for pair, split in zip(found[""], splits, strict=True):
+            pairs[split].append(pair)
+        return {split: pairs[split] for split in SPLITS if pairs[split]}
+
+    def notes(self) -> list[str]:
+        """Return notes about images without masks, and about folders that are not used."""
+        return [*self._layout.notes]
+
+
+def _list_file(layout: MaskLayout) -> tree.Folder | None:
+    """Return the file with the list of classes: in the top folder, or in a folder inside it."""
+    places = [layout.top, *tree.folders(layout.top)]
+    return next((file for place in places for name in FILES if (file := place / name).is_file()), None)
+
+
+def _check_first(layout: MaskLayout, listed: ClassList | None) -> None:
+    """Raise `DataError` if the masks need a list of classes, or one with colours, that is missing."""
+    _, file = next(iter(layout.pairs.values()))[0]
+    mask = tree.decoded(file, cv2.IMREAD_UNCHANGED)
+    is_colour = mask.ndim == 3 and not all(np.array_equal(mask[..., 0], mask[..., channel]) for channel in (1, 2))
+    values = set(np.unique(mask).tolist())
+    if listed is None and (is_colour or not (values <= {0, 255} or values <= {0, 1})):
+        kind = "colours" if is_colour else f"the value {max(values)}"
+        msg = f"the mask {file.name} has {kind}, but there is no list of classes: {WANTED}"
+        raise DataError(msg)
+
+
+def recognise(path: Path) -> str | None:
+    """Return why a folder or zip contains images with masks."""
+    layout = find_masks(path)
+    if layout is None:
+        return None
+    file = _list_file(layout)
+    return f"{layout.reason}; {'there is no list of classes' if file is None else f'{file.name} lists the classes'}"
+
+
+def open_dataset(path: Path) -> MaskFolders:
+    """Open the images and masks in a folder or zip."""
+    layout = find_masks(path)
+    if layout is None:
+        msg = f"not a data set: {path} has no images and masks of the same names in folders such as images/ and masks/"
+        raise DataError(msg)
+    return MaskFolders(layout, path)

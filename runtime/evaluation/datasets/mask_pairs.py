@@ -1,0 +1,203 @@
+"""Find images and their masks in folders with any of the usual names.
+
+Folders of images and of masks lie next to each other or in each other: `images/` and `labels/`, `train/` and
+`train_labels/`, `images/train/` and `masks/train/`, `train/img/` and `train/gt/`. Or the masks lie beside the images:
+`1.jpg` and `1_mask.png`. The name of a mask is that of its image, possibly with an ending such as `_mask` or `_L`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from orilla.devices.errors import DataError
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.folder_words import words_of
+from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+
+ENDING = re.compile(
+    r"[_.\- ]?(?:masks?|labels?|label_?ids|gt|ground_?truth|seg|segmentation|annotations?|matte|trimap|target|"
+    r"(?<=[_.\-])[PLlm])$",
+    re.IGNORECASE,
+)
+"""Pattern of the ending of a mask's name, compared without the suffix."""
+
+IMAGE_ENDING = re.compile(r"[_.\- ](?:sat|image|img|rgb|photo|frame|leftimg8bit|original)$", re.IGNORECASE)
+"""Pattern of the ending of an image's name."""
+
+_MASK_WORDS = """
+mask masks label labels labeled labelled annot annots annotation annotations anno ann gt truth groundtruth semantic
+semantics seg segmentation segmentations segmentationclass trimap trimaps target targets matte
+"""
+
+MASK_WORDS = frozenset(_MASK_WORDS.split())
+"""Words in the names of folders of masks."""
+
+LESS_LIKELY = frozenset(
+    {"instance", "instances", "inst", "panoptic", "color", "colour", "rgb", "depth", "preview", "edge"}
+)
+"""Words in the names of folders that are used only if there is no other folder of masks."""
+
+MAX_FOLDERS = 40
+"""Maximum number of folders with images. A data set with more has class folders or one folder per scene."""
+
+MAX_DEPTH = 4
+"""Maximum depth of folders that are searched."""
+
+MIN_MATCHED = 0.9
+"""Minimum share of masks that must have an image."""
+
+MAX_COLOURS = 256
+"""Maximum number of different colours in a mask. Photographs have more."""
+
+COMPARED = 3
+"""Number of pairs whose pixels are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskLayout:
+    """Images with masks that were found in folders."""
+
+    top: tree.Folder
+    """Folder that contains the folders of images and masks, in which a list of classes is expected."""
+    pairs: PairsBySplit
+    """Image and mask of each sample. The split is empty if the folders do not state it."""
+    reason: str
+    """Which folders contain the images and the masks."""
+    notes: tuple[str, ...]
+    """Images without masks, and masks without images."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder with images."""
+
+    folder: tree.Folder
+    name: str
+    """Path relative to the top folder."""
+    split: str
+    is_masks: bool
+    files: dict[str, tree.Folder]
+    """Files by the stem that images and masks have in common."""
+
+
+def find_masks(path: Path) -> MaskLayout | None:
+    """Return the images with masks in a folder or zip, or None if there are none."""
+    for top in tree.candidates(path):
+        found = _between_folders(top) or _beside(top)
+        if found is not None:
+            return found
+    return None
+
+
+def _image_folders(top: tree.Folder) -> list[_Folder]:
+    """Return the folders below `top` that contain images. The list is empty if there are too many."""
+    found: list[_Folder] = []
+    for folder, parts in _walk(top, ()):
+        files = tree.files(folder, IMAGE_SUFFIXES)
+        if not files:
+            continue
+        words = [words_of(part) for part in parts]
+        flat = [word for part in words for word in part]
+        split = next((tree.SPLITS[word] for word in flat if word in tree.SPLITS), "")
+        is_masks = bool(MASK_WORDS & set(flat))
+        ending = ENDING if is_masks else IMAGE_ENDING
+        stems = {ending.sub("", Path(file.name).stem): file for file in files}
+        if len(stems) < len(files):
+            stems = {Path(file.name).stem: file for file in files}
+        found.append(_Folder(folder, "/".join(parts), split, is_masks, stems))
+        if len(found) > MAX_FOLDERS:
+            return []
+    return found
+
+
+def _walk(folder: tree.Folder, parts: tuple[str, ...]) -> Iterator[tuple[tree.Folder, tuple[str, ...]]]:
+    if parts:
+        yield folder, parts
+    if len(parts) < MAX_DEPTH:
+        for child in tree.folders(folder):
+            yield from _walk(child, (*parts, child.name))
+
+
+def _between_folders(top: tree.Folder) -> MaskLayout | None:
+    """Return images and masks in different folders below `top`, or None."""
+    folders = _image_folders(top)
+    masks = [folder for folder in folders if folder.is_masks]
+    if not masks:
+        return None
+    pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
+    used: list[tuple[_Folder, _Folder]] = []
+    for images in (folder for folder in folders if not folder.is_masks):
+        partner = _partner(images, masks)
+        if partner is not None:
+            used.append((images, partner))
+            common = sorted(images.files.keys() & partner.files.keys())
+            pairs.setdefault(images.split, []).extend((images.files[stem], partner.files[stem]) for stem in common)
+    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found]):
+        return None
+    reason = ", ".join(f"{images.name}/ with {partner.name}/" for images, partner in used)
+    return MaskLayout(top, {**pairs}, f"images have masks: {reason}", tuple(_unmatched(folders, used)))
+
+
+def _partner(images: _Folder, masks: list[_Folder]) -> _Folder | None:
+    """Return the folder of masks for a folder of images, or None."""
+    fitting = [
+        (bool(LESS_LIKELY & set(words_of(folder.name))), -len(images.files.keys() & folder.files.keys()), index)
+        for index, folder in enumerate(masks)
+        if folder.split == images.split
+        and len(images.files.keys() & folder.files.keys()) >= MIN_MATCHED * min(len(folder.files), len(images.files))
+    ]
+    return masks[min(fitting)[2]] if fitting else None
+
+
+def _unmatched(folders: list[_Folder], used: list[tuple[_Folder, _Folder]]) -> Iterator[str]:
+    """Yield a note about each folder with images that are not used."""
+    for images, partner in used:
+        without_mask = len(images.files.keys() - partner.files.keys())
+        without_image = len(partner.files.keys() - images.files.keys())
+        if without_mask:
+            yield f"{images.name}/ has {without_mask} images without a mask, which are not used"
+        if without_image:
+            yield f"{partner.name}/ has {without_image} masks without an image, which are not used"
+    names = {folder.name for pair in used for folder in pair}
+    for folder in folders:
+        if folder.name not in names:
+            yield f"{folder.name}/ has {len(folder.files)} images, which are not used"
+
+
+def _beside(top: tree.Folder) -> MaskLayout | None:
+    """Return images and masks in the same folder, `top` or its split folders, or None."""
+    pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
+    for split, folder in tree.split_folders(top).items() or [("", top)]:
+        files = tree.files(folder, IMAGE_SUFFIXES)
+        stems = {Path(file.name).stem: file for file in files}
+        masks = {stem: short for stem in stems if (short := ENDING.sub("", stem)) and short != stem}
+        images = {IMAGE_ENDING.sub("", stem): file for stem, file in stems.items() if stem not in masks}
+        found = [(images[short], stems[stem]) for stem, short in masks.items() if short in images]
+        if masks and len(found) >= MIN_MATCHED * len(masks) and len(found) >= MIN_MATCHED * len(images):
+            pairs[split] = found
+    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found]):
+        return None
+    first = next(iter(pairs.values()))[0]
+    return MaskLayout(top, {**pairs}, f"images have masks beside them: {first[0].name} and {first[1].name}", ())
+
+
+def _are_masks(pairs: list[tuple[tree.Folder, tree.Folder]]) -> bool:
+    """Return True if some masks have the size of their images, and few colours."""
+    for image_file, mask_file in pairs[:: max(1, len(pairs) // COMPARED)][:COMPARED]:
+        try:
+            image, mask = tree.decoded(image_file), tree.decoded(mask_file, cv2.IMREAD_UNCHANGED)
+        except DataError:
+            return False
+        if image.shape[:2] != mask.shape[:2]:
+            return False
+        colours = len(np.unique(mask.reshape(-1, mask.shape[2] if mask.ndim == 3 else 1), axis=0))
+        if colours > MAX_COLOURS:
+            return False
+    return bool(pairs)
