@@ -89,7 +89,7 @@ LISTS[:] = [[1, 2]] * 9 + [[0]]
         (
             "mnist",
             {"x_train": np.zeros((19, 28, 28), np.uint8)},
-            r"labels of shape \[20\]: expected \[N,H,W\] uint8 and \[N\]",
+            r"labels of shape \[20\] and type uint8 for 19 images",
         ),
         ("mnist", {"y_test": np.full(10, 10, np.uint8)}, "test has a label other than 0 to 9"),
         ("imdb", {"x_test": None}, "it has no array x_test"),

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from helpers import factories
+from helpers import factories, layouts
 
 Change = Literal["input", "label"] | None
 """The part of the first training sample that a builder changes. If None, the builder changes nothing."""
@@ -407,6 +407,20 @@ EXAMPLES = {
     "image_table": Example("image_table", image_table),
     "donkeycar": Example("donkeycar", tub_v2),
     "donkeycar of version 1": Example("donkeycar", tub_v1),
+    "mask_folders": Example("mask_folders", layouts.kaggle_camvid),
+    "masks beside the images": Example("mask_folders", layouts.beside),
+    "kitti_semantics": Example("kitti_semantics", layouts.kitti_semantics),
+    "cityscapes": Example("cityscapes", layouts.cityscapes),
+    "ade20k": Example("ade20k", layouts.ade20k),
+    "voc_masks": Example("voc_masks", layouts.voc_masks),
+    "box_table": Example("box_table", layouts.box_table),
+    "image_labels": Example("image_labels", layouts.image_labels),
+    "flat_files": Example("flat_files", layouts.flat_splits),
+    "image_arrays": Example("image_arrays", layouts.image_arrays),
+    "emnist": Example("emnist", layouts.emnist),
+    "cifar": Example("cifar", layouts.cifar),
+    "yolo beside the images": Example("yolo", layouts.darknet),
+    "voc beside the images": Example("voc", layouts.voc_beside),
 }
 """Examples by name. There is at least one example for every reader."""
 

@@ -87,7 +87,9 @@ def open_dataset(path: Path) -> ArrayFile:
         DataError: The file is damaged or not a `.npz`, it contains no arrays or arrays of different lengths, or a value
             is NaN or infinite.
     """
-    inputs = npz.read_arrays(path)
+    arrays = npz.read_arrays(path)
+    # Arrays of strings, such as the names of the classes, are no inputs.
+    inputs = {name: array for name, array in arrays.items() if array.dtype.kind not in "US" or name in ("x", "y")}
     y = _truths(path, inputs.pop("y", None))
     _check_lengths(path, inputs, y)
     if y is not None and _are_images(inputs) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):

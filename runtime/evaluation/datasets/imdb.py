@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from orilla.devices.errors import DataError
 from orilla.devices.text_files import json_bytes
-from orilla.runtime.evaluation.datasets import npz, tree
+from orilla.runtime.evaluation.datasets import npz, pickles, tree
 from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, NumberedDataset, require_split
 from orilla.runtime.evaluation.datasets.texts import IMDB
 
@@ -105,49 +104,8 @@ def _read(file: Path, name: str) -> Any:
     shape, dtype = npz.read_header(stream)
     if dtype != np.dtype(object):
         return np.frombuffer(stream.read(), dtype).reshape(shape)
-    array = _ListUnpickler(stream).load()
-    if not (isinstance(array, _PickledArray) and isinstance(array.items, list)):
+    array = pickles.load(stream)
+    if not (isinstance(array, pickles.PickledArray) and isinstance(array.items, list)):
         msg = f"{name} is not an array of lists"
         raise DataError(msg)
     return array.items
-
-
-class _PickledArray:
-    """Replaces `numpy.ndarray` while unpickling, because an invalid state could make NumPy crash the process."""
-
-    items: object = None
-
-    @classmethod
-    def reconstruct(cls, *_: object) -> _PickledArray:
-        """Create an empty array, as `numpy.core.multiarray._reconstruct` does."""
-        return cls()
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        *_, self.items = state  # The state is a tuple of version, shape, type, order and the list of elements.
-
-
-class _PickledType:
-    """Replaces `numpy.dtype` while unpickling. The type is read from the header of the `.npy` file instead."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-STAND_INS = {
-    ("numpy.core.multiarray", "_reconstruct"): _PickledArray.reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _PickledArray.reconstruct,
-    ("numpy", "ndarray"): _PickledArray,
-    ("numpy", "dtype"): _PickledType,
-}
-"""Replacements for the names in a pickled object array. Other names are rejected, because a pickle can run code."""
-
-
-class _ListUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in STAND_INS:
-            msg = f"the file refers to {module}.{name}, which a list of word ranks does not need"
-            raise pickle.UnpicklingError(msg)
-        return STAND_INS[module, name]

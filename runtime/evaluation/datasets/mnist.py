@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import npz, tree
-from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage, NumberedDataset, require_split
+from orilla.runtime.evaluation.datasets.image_arrays import MemoryImages, Split
+from orilla.runtime.evaluation.datasets.image_values import to_images, to_labels
 
 DIGITS = tuple("0123456789")
 GARMENTS = (
@@ -38,43 +39,29 @@ IDX = {"train": "train", "test": "t10k"}
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 """Magic numbers of the idx files."""
 
-Arrays = dict[str, tuple[NDArray[Any], NDArray[Any]]]
-"""Images `[N,28,28]` and labels `[N]` of each split, uint8."""
+SHAPES = ((28, 28), (28, 28, 1), (784,))
+"""Shapes of an image in a `.npz`."""
+
+Arrays = dict[str, Split]
+"""Images `[N,28,28]` uint8 and labels `[N]` of each split."""
 
 
-class Mnist(NumberedDataset):
+class Mnist(MemoryImages):
     """Images of MNIST or Fashion-MNIST. They stay in memory (55 MB). Grey images become BGR with equal channels."""
 
-    task = "classify"
-
     def __init__(self, arrays: Arrays, *, fashion: bool) -> None:
-        super().__init__({split: labels.tolist() for split, (_, labels) in arrays.items()})
-        self._arrays = arrays
         name, title = ("fashion_mnist", "Fashion-MNIST") if fashion else ("mnist", "MNIST")
-        self.source = Source(name, f"{title}, 28x28 grey", "MIT" if fashion else "CC BY-SA 3.0")
-        self.classes = GARMENTS if fashion else DIGITS
-
-    def load(self, split: str, index: int) -> ClassifiedImage:
-        """Load one sample."""
-        require_split(self, split)
-        images, labels = self._arrays[split]
-        return ClassifiedImage(str(index), np.repeat(images[index][..., None], 3, axis=2), int(labels[index]))
-
-    def content(self, split: str, index: int) -> bytes:
-        """Return the pixels of an image."""
-        return bytes(self._arrays[split][0][index].tobytes())
-
-    def is_file(self, split: str, index: int) -> bool:
-        """Return False, because the samples are in memory."""
-        return False
+        source = Source(name, f"{title}, 28x28 grey", "MIT" if fashion else "CC BY-SA 3.0")
+        super().__init__(source, GARMENTS if fashion else DIGITS, arrays)
 
 
-def recognise(path: Path) -> bool:
-    """Return True for a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files."""
+def recognise(path: Path) -> str | None:
+    """Return why a path is a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files."""
     if path.is_dir():
-        return _idx_file(_idx_folder(path), "train-images-idx3-ubyte") is not None
+        found = _idx_file(_idx_folder(path), "train-images-idx3-ubyte") is not None
+        return "there are idx files of MNIST" if found else None
     header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
-    return header is not None and header[0][1:] == (28, 28)
+    return "the array x_train has 28x28 images" if header is not None and header[0][1:] in SHAPES else None
 
 
 def open_dataset(path: Path) -> Mnist:
@@ -85,21 +72,17 @@ def open_dataset(path: Path) -> Mnist:
     """
     with tree.errors_of(path):
         arrays = _read_idx(_idx_folder(path)) if path.is_dir() else _read_npz(path)
-    for split, (images, labels) in arrays.items():
-        _check(f"{path}: {split}", images, labels)
-    return Mnist(arrays, fashion="fashion" in _name(path).lower())
+    converted = {split: _checked(f"{path}: {split}", *pair) for split, pair in arrays.items()}
+    return Mnist(converted, fashion="fashion" in _name(path).lower())
 
 
-def _check(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
-    if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != (len(images),) or not len(images):
-        msg = (
-            f"{name} has images of shape {list(images.shape)} and type {images.dtype}, and labels of shape "
-            f"{list(labels.shape)}: expected [N,H,W] uint8 and [N]"
-        )
+def _checked(name: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
+    converted = to_images(images, name)
+    numbers = to_labels(labels, len(converted), name)
+    if not set(np.unique(numbers).tolist()) <= set(range(10)):
+        msg = f"{name} has a label other than 0 to 9: if it is not MNIST, read it as image_arrays:{name.split(': ')[0]}"
         raise DataError(msg)
-    if not set(np.unique(labels).tolist()) <= set(range(10)):
-        msg = f"{name} has a label other than 0 to 9"
-        raise DataError(msg)
+    return converted, numbers
 
 
 def _idx_folder(folder: Path) -> Path:
@@ -113,7 +96,7 @@ def _name(path: Path) -> str:
     return path.parent.name if path.name == RAW else path.name
 
 
-def _read_npz(path: Path) -> Arrays:
+def _read_npz(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     arrays = npz.read_arrays(path)
     missing = [key for key in KEYS if key not in arrays]
     if missing:
@@ -123,16 +106,16 @@ def _read_npz(path: Path) -> Arrays:
     return {"train": (x_train, y_train), "test": (x_test, y_test)}
 
 
-def _read_idx(folder: Path) -> Arrays:
+def _read_idx(folder: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     return {split: _read_pair(folder, prefix) for split, prefix in IDX.items()}
 
 
 def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    images = _read_array(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC)
-    return images, _read_array(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC)
+    images = read_idx_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC)
+    return images, read_idx_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC)
 
 
-def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
+def read_idx_file(folder: tree.Folder, name: str, magic: int) -> NDArray[np.uint8]:
     """Read an idx file. It consists of the magic number, the length of each axis, and the values.
 
     The last byte of the magic number is the number of axes. Numbers are big-endian.
@@ -141,7 +124,7 @@ def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
     if path is None:
         msg = f"{folder} has no {name}, with or without .gz"
         raise DataError(msg)
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    data = gzip.decompress(tree.read(path)) if path.name.endswith(".gz") else tree.read(path)
     axes = magic & 0xFF
     if len(data) < 4 * (1 + axes) or int.from_bytes(data[:4], "big") != magic:
         msg = f"{path} is not an idx file of this kind: its first bytes are {data[:4].hex()}"
@@ -150,7 +133,7 @@ def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=4 * (1 + axes)).reshape(shape)
 
 
-def _idx_file(folder: Path, name: str) -> Path | None:
+def _idx_file(folder: tree.Folder, name: str) -> tree.Folder | None:
     for spelling in (name, f"{name}.gz", name.replace("-idx", ".idx")):
         if (folder / spelling).is_file():
             return folder / spelling

@@ -24,6 +24,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
         return {member.removesuffix(SUFFIX): _decode(archive.read(member), member) for member in members}
 
 
+def names_of(path: Path) -> list[str]:
+    """Return the names of the arrays in a file, or an empty list if the file is not a valid `.npz`."""
+    try:
+        with tree.errors_of(path), zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(SUFFIX) for name in archive.namelist() if name.endswith(SUFFIX)]
+    except DataError:
+        return []
+
+
 def read_member(path: Path, name: str) -> bytes:
     """Return the bytes of one array's `.npy` file. Raises `DataError` if they are missing or damaged."""
     with tree.errors_of(path), zipfile.ZipFile(path) as archive:

@@ -40,10 +40,16 @@ DESCRIPTIONS = {
     "voc": "Pascal VOC: JPEGImages/ and Annotations/ with an .xml per image",
     "voc_masks": "Pascal VOC's masks: JPEGImages/ and SegmentationClass/, optionally with labelmap.txt",
     "mask_folders": "images and masks in other folders, as in images/ labels/ codes.txt or train/ train_labels/",
+    "box_table": "a .csv with the columns filename, class, xmin, ymin, xmax, ymax, such as _annotations.csv",
     "donkeycar": "donkeycar tubs: catalog_*.catalog and images/, or record_*.json beside the images",
+    "image_labels": "a .csv with a column of image files and a column of classes, such as label, and the images",
     "image_table": "a .csv with a column of image files and columns of numbers, as in steering [deg], and the images",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
+    "emnist": "EMNIST: emnist-NAME-train-images-idx3-ubyte and its other idx files",
+    "cifar": "CIFAR-10 or CIFAR-100, the Python version or the binary version",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
+    "image_arrays": "an .npz with x_train, y_train, x_test and y_test, or train_images, train_labels, ...",
+    "flat_files": "images in one folder, named by their class, as in cat.0.jpg",
     "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "arrays": "an .npz with an array x, one sample per row, and optionally y (only for export and verify)",
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
@@ -216,14 +222,14 @@ def _recognised(path: Path, options: ReadOptions) -> list[Reading]:
         DataError: No reader recognises the path, or its layout is known but cannot be read.
     """
     found = _readings(path, options)
+    if options.stated and not found and (without := _readings(path, NO_OPTIONS)):
+        names = " and ".join(f"`{name}`" for name in options.stated)
+        msg = f"{names} cannot be used for a data set of kind {without[0].kind}: leave it out"
+        raise ConfigError(msg)
     if all(READERS[reading.kind].general for reading in found):
         refuse_unsupported(path, recognised=bool(found))
     if found:
         return found
-    if options.stated and (without := _readings(path, NO_OPTIONS)):
-        names = " and ".join(f"`{name}`" for name in options.stated)
-        msg = f"{names} cannot be used for a data set of kind {without[0].kind}: leave it out"
-        raise ConfigError(msg)
     msg = f"not a data set: {path}: {contents_of(path)}. Orilla reads {'; '.join(wanted(path))}; see docs/training.md"
     raise DataError(msg)
 

@@ -11,7 +11,6 @@ are counted from 1, and right and bottom edges are inclusive.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -45,26 +44,41 @@ class _Annotation(NamedTuple):
     size_hw: tuple[int, int] | None
 
 
+class _Part(NamedTuple):
+    """A folder of images with a folder of XML files, which may be the same."""
+
+    split: str
+    """Split of the folders, or an empty string."""
+    images: tree.Folder
+    annotations: tree.Folder
+
+
 class Voc(Boxed):
     """Images with one XML file each, which contains the boxes."""
 
-    def __init__(self, top: tree.Folder, images: tree.Folder, annotations: tree.Folder, path: Path) -> None:
-        self._top, self._images = top, images
+    def __init__(self, top: tree.Folder, parts: list[_Part], path: Path) -> None:
+        self._top = top
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and XML files in {name}/", "not stated")
-        files = {Path(file.name).stem: file for file in tree.files(annotations, (".xml",))}
-        self._annotations = {stem: _read(file) for stem, file in files.items()}
+        self._images: dict[str, tree.Folder] = {}
+        self._annotations: dict[str, _Annotation] = {}
+        self._parts: dict[str, str] = {}
+        for split, images, xml in parts:
+            self._images |= {Path(file.name).stem: file for file in tree.files(images, IMAGE_SUFFIXES)}
+            found = {Path(file.name).stem: _read(file) for file in tree.files(xml, (".xml",))}
+            self._annotations |= found
+            self._parts |= dict.fromkeys(found, split)
         names = {one.name for annotation in self._annotations.values() for one in annotation.objects}
         if not names:
-            msg = f"no object in the XML files of {readable(annotations.name)}/: mark some"
+            msg = f"no object in the XML files of {readable(parts[0].annotations.name)}/: mark some"
             raise DataError(msg)
         self.classes = tuple(sorted(names))
 
     @cached_property
     def samples(self) -> dict[str, list[AnnotatedImage]]:
         """Return the samples of each split."""
-        images = {Path(file.name).stem: file for file in tree.files(self._images, IMAGE_SUFFIXES)}
-        listed = self._listed() or dict.fromkeys(self._annotations)
+        images = self._images
+        listed = self._listed() or {stem: split or None for stem, split in self._parts.items()}
         samples = []
         for stem in listed:
             for files, kind in ((images, "image"), (self._annotations, "XML file")):
@@ -138,9 +152,15 @@ def _object(node: ElementTree.Element, where: str) -> _Object:
     return _Object(name, (left - 1, top - 1, right, bottom), node.findtext("difficult", "0").strip() == "1")
 
 
-def recognise(path: Path) -> bool:
-    """Return True for a folder or zip with folders of images and of XML files."""
-    return _found(path) is not None
+def recognise(path: Path) -> str | None:
+    """Return why a folder or zip contains images and XML files."""
+    found = _found(path)
+    if found is None:
+        return None
+    _, images, annotations = found[1][0]
+    beside = images.name == annotations.name
+    where = f"{images.name}/ beside the images" if beside else f"{annotations.name}/ for the images in {images.name}/"
+    return f"there are .xml files in {where}"
 
 
 def open_dataset(path: Path) -> Voc:
@@ -152,14 +172,22 @@ def open_dataset(path: Path) -> Voc:
     return Voc(*found, path)
 
 
-def _found(path: Path) -> tuple[tree.Folder, tree.Folder, tree.Folder] | None:
-    """Return the folder of the data set, of its images and of its XML files."""
-    return next((found for top in tree.candidates(path) if (found := _folders(top))), None)
+def _found(path: Path) -> tuple[tree.Folder, list[_Part]] | None:
+    """Return the folder of the data set, and its folders of images and of XML files."""
+    return next(((top, found) for top in tree.candidates(path) if (found := _folders(top))), None)
 
 
-def _folders(top: tree.Folder) -> tuple[tree.Folder, tree.Folder, tree.Folder] | None:
-    pairs: Sequence[tuple[tree.Folder, tree.Folder]] = [(top / images, top / xml) for images, xml in FOLDERS]
-    for images, files in pairs:
+def _folders(top: tree.Folder) -> list[_Part]:
+    for images, files in ((top / images, top / xml) for images, xml in FOLDERS):
         if images.is_dir() and files.is_dir() and tree.files(files, (".xml",)):
-            return top, images, files
-    return None
+            return [_Part("", images, files)]
+    # Roboflow writes the XML files beside the images of each split.
+    places = list(tree.split_folders(top).items()) or [("", top)]
+    beside = [_Part(split, folder, folder) for split, folder in places if _are_beside(folder)]
+    return beside if len(beside) == len(places) else []
+
+
+def _are_beside(folder: tree.Folder) -> bool:
+    """Return True if a folder contains images, and an XML file for at least one of them."""
+    stems = {Path(file.name).stem for file in tree.files(folder, (".xml",))}
+    return any(Path(file.name).stem in stems for file in tree.files(folder, IMAGE_SUFFIXES))

@@ -22,7 +22,19 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, class_names, unique_names
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
-NAME_FILES = ("classes.txt", "obj.names")
+NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+DARKNET_FOLDERS = ("obj_train_data", "obj", "data/obj", "data")
+"""Names of folders with images and label files of Darknet."""
+
+LISTS = {"train.txt": "train", "valid.txt": "val", "val.txt": "val", "test.txt": "test"}
+"""Split of the images that a file of Darknet lists."""
+
+BOX = re.compile(rb"\d+(?:\s+[-+.\deE]+){4,}")
+"""Pattern of a line of a label file."""
+
+LOOKED_AT = 5
+"""Number of label files that are read to recognise the layout."""
+
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 
 QUOTED = r"""\"[^\"]*\"|'[^']*'"""
@@ -42,6 +54,7 @@ class Yolo(Boxed):
         self.source = Source(name, f"images and labels in {name}/", "not stated")
         self._pairs, self._missing = pairs, 0
         self.classes = _names(top, pairs)
+        self._lists = _listed(top)
 
     @cached_property
     def samples(self) -> dict[str, list[AnnotatedImage]]:
@@ -51,7 +64,7 @@ class Yolo(Boxed):
         for split, images, labels in self._pairs:
             found = self._in_folder(images, labels)
             samples += found
-            splits += [split] * len(found)
+            splits += [split or self._lists.get(Path(sample.name).name) for sample in found]
         if not samples:
             msg = f"{self.source.name} has no images in images/"
             raise DataError(msg)
@@ -71,6 +84,12 @@ class Yolo(Boxed):
             for file in tree.files_below(labels, (".txt",))
             if file.name not in NAME_FILES
         }
+        if labels.name == images.name:  # Other text files may lie beside the images.
+            own = {
+                Path(tree.below(images, file)).with_suffix("").as_posix()
+                for file in tree.files_below(images, IMAGE_SUFFIXES)
+            }
+            files = {stem: file for stem, file in files.items() if stem in own}
         samples, stems = [], set()
         for image in tree.files_below(images, IMAGE_SUFFIXES):
             below = tree.below(images, image)
@@ -113,9 +132,20 @@ class Yolo(Boxed):
         return Row(origin, int(values[0]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
 
 
+def _listed(top: tree.Folder) -> dict[str, str]:
+    """Return the split of each image that a list of Darknet such as `train.txt` names, by the name of its file."""
+    splits: dict[str, str] = {}
+    for place in (top, top / "data"):
+        for name, split in LISTS.items():
+            file = place / name
+            if file.is_file():
+                splits |= {Path(line).name: split for line in lines_of(tree.decode_text(tree.read(file), name)) if line}
+    return splits
+
+
 def _names(top: tree.Folder, pairs: list[Pair]) -> tuple[str, ...]:
     """Return the class names. Raises `DataError` if no file states them."""
-    places = [top, top / "labels", *(labels for _, _, labels in pairs)]
+    places = [top, top / "labels", top / "data", *(labels for _, _, labels in pairs)]
     file = next((file for place in places for name in NAME_FILES if (file := place / name).is_file()), None)
     if file is not None:
         return class_names(tree.read(file), file.name)
@@ -152,9 +182,13 @@ def names_in_yaml(text: str, file: str) -> list[str]:
     return [name for _, name in pairs]
 
 
-def recognise(path: Path) -> bool:
-    """Return True for a folder or zip with `images/` and `labels/` with text files, with or without splits."""
-    return _found(path) is not None
+def recognise(path: Path) -> str | None:
+    """Return why a folder or zip contains images and text files with boxes, with or without splits."""
+    found = _found(path)
+    if found is None:
+        return None
+    _, images, labels = found[1][0]
+    return f"there are images in {images.name or 'the folder'}/ and text files with boxes in {labels.name or 'it'}/"
 
 
 def open_dataset(path: Path) -> Yolo:
@@ -182,4 +216,22 @@ def _found(path: Path) -> tuple[tree.Folder, list[Pair]] | None:
             found = [pair for pair in both if pair[1].is_dir() and pair[2].is_dir()]
         if any(tree.has_files_below(folder, (".txt",)) for _, _, folder in found):
             return top, found
+        beside = [pair for pair in _beside(top) if _has_boxes(pair[2])]
+        if beside:
+            return top, beside
     return None
+
+
+def _beside(top: tree.Folder) -> list[Pair]:
+    """Return the folders that may contain images with their label files beside them, as Darknet expects it."""
+    around: list[Pair] = [(split, folder, folder) for split, folder in tree.split_folders(top).items()]
+    inside: list[Pair] = [(None, top / name, top / name) for name in DARKNET_FOLDERS if (top / name).is_dir()]
+    return around or inside or [(None, top, top)]
+
+
+def _has_boxes(folder: tree.Folder) -> bool:
+    """Return True if a folder contains an image with a label file beside it."""
+    stems = {Path(file.name).stem for file in tree.files(folder, IMAGE_SUFFIXES)}
+    labels = [file for file in tree.files(folder, (".txt",)) if Path(file.name).stem in stems]
+    lines = [line for file in labels[:LOOKED_AT] for line in tree.read(file)[:200].splitlines()[:1]]
+    return bool(labels) and all(BOX.fullmatch(line.strip()) for line in lines)

@@ -1,0 +1,169 @@
+"""Each usual layout of data is read as what it is, or refused with what is wanted, and never taken for another one."""
+
+import numpy as np
+import pytest
+from helpers import factories, layouts
+from helpers.layouts import LAYOUTS
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.cli import main
+from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets.registry import reading_of
+
+
+def counts(dataset):
+    return {split: len(dataset.names(split)) for split in dataset.splits}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_is_recognised_or_refused(name, tmp_path):
+    layout = LAYOUTS[name]
+    path = layout.build(tmp_path / "data", None)
+    if not layout.kind:
+        with pytest.raises(DataError, match=layout.refusal) as caught:
+            open_dataset(path)
+        assert "\n" not in str(caught.value)
+        return
+    dataset, reading = open_dataset(path), reading_of(path)
+    assert reading.kind == layout.kind
+    assert reading.reason
+    assert "\n" not in reading.reason
+    found = counts(dataset)
+    assert ({"": sum(found.values())} if "" in layout.counts else found) == layout.counts
+    if layout.classes:
+        assert dataset.classes == layout.classes
+    for split in dataset.splits:
+        for index in range(len(dataset.names(split))):
+            dataset.load(split, index)
+    assert not {"images", "labels", "masks", "train_labels", "image_2"} & set(dataset.classes)
+
+
+@pytest.mark.parametrize(
+    "name", ["fastai", "kaggle_camvid", "label_colors", "inner_splits", "beside", "voc_masks", "cvat_masks", "ade20k"]
+)
+def test_masks_have_the_classes_of_their_values_or_colours(name, tmp_path):
+    dataset = open_dataset(LAYOUTS[name].build(tmp_path / "data", None))
+    expected = layouts.values()
+    if name == "fastai":  # The third class is void.
+        expected = np.where(expected == 2, dataset.ignore, expected)
+    if name == "ade20k":  # The value 0 is ignored.
+        expected = np.where(expected == 0, dataset.ignore, expected - 1)
+    assert np.array_equal(dataset.load(dataset.splits[0], 0).labels, expected)
+
+
+@pytest.mark.parametrize("name", ["kitti_semantics", "cityscapes"])
+def test_the_ids_of_cityscapes(name, tmp_path):
+    dataset = open_dataset(LAYOUTS[name].build(tmp_path / "data", None))
+    names = np.array(["sky", "road", "car"])[layouts.values()]
+    assert np.array_equal(np.array(dataset.classes)[dataset.load("train", 0).labels], names)
+
+
+def test_images_in_arrays_are_the_same_in_every_form(tmp_path):
+    plain = open_dataset(layouts.mnist_arrays(tmp_path, "plain"))
+    for form in ("one-hot", "float", "signed", "flat", "channel"):
+        dataset = open_dataset(layouts.mnist_arrays(tmp_path, form))
+        assert dataset.digest("train") == plain.digest("train"), form
+
+
+def test_images_of_emnist_and_cifar_are_upright(tmp_path):
+    dataset = open_dataset(layouts.emnist(tmp_path / "emnist"))
+    assert np.array_equal(dataset.load("test", 0).image[..., 0], layouts._digits(3, 3)[0][0])
+    image = open_dataset(layouts.cifar(tmp_path / "cifar")).load("train", 0).image
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3072), np.uint8)[0]
+    assert np.array_equal(image[..., ::-1].transpose(2, 0, 1).ravel(), pixels)
+    file = tmp_path / "emnist" / "emnist-letters-test-labels-idx1-ubyte"
+    assert open_dataset(f"emnist:{file}").classes == ("A", "B", "C")
+
+
+def test_a_pickle_of_cifar_cannot_run_code(tmp_path):
+    path = layouts.cifar(tmp_path / "cifar")
+    (path / "cifar-10-batches-py" / "test_batch").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(DataError, match=r"the file refers to os\.system"):
+        open_dataset(path)
+
+
+def test_the_columns_of_a_table_can_be_stated(tmp_path):
+    rows = "".join(f"{n},a long review {n},{'good' if n % 2 else 'bad'}\n" for n in range(30))
+    path = layouts.table(tmp_path, f"id,review,sentiment\n{rows}")
+    with pytest.raises(DataError, match=r"no column 'text': .* 'id', 'review', 'sentiment'; set `text_column` to"):
+        open_dataset(path)
+    dataset = open_dataset(f"{path}?text-column=review&label-column=Sentiment")
+    assert (dataset.classes, sum(counts(dataset).values())) == (("bad", "good"), 30)
+    with pytest.raises(ConfigError, match=r"label_column=stars: reviews.csv has no such column: its columns are"):
+        open_dataset(f"{path}?text-column=review&label-column=stars")
+    with pytest.raises(ConfigError, match="unknown option of a data set 'colum'"):
+        open_dataset(f"{path}?colum=review")
+
+
+def test_the_encoding_of_a_table_can_be_stated(tmp_path, capsys):
+    rows = "".join(f"caf\u00e9 {n},{'good' if n % 2 else 'bad'}\n" for n in range(30))
+    path = layouts.table(tmp_path, f"text,label\n{rows}", encoding="cp1252")
+    with pytest.raises(DataError, match=r"not UTF-8 \(line 2, byte 4 .*0xE9\): .* state its encoding with `encoding`"):
+        open_dataset(path)
+    assert main(["data", "show", str(path)]) == 2
+    assert "state its encoding with --encoding, such as cp1252" in capsys.readouterr().err
+    assert main(["data", "show", str(path), "--encoding", "cp1252"]) == 0
+    assert "read as texts" in capsys.readouterr().out
+    dataset = open_dataset(f"{path}?encoding=cp1252")
+    assert dataset.load("train", 0).text.startswith("caf\u00e9")
+    with pytest.raises(ConfigError, match="unknown `encoding` 'latin-99'"):
+        open_dataset(f"{path}?encoding=latin-99")
+
+
+def test_an_option_without_effect_is_refused(tmp_path):
+    animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
+    with pytest.raises(ConfigError, match="`text_column` cannot be used for a data set of kind folders"):
+        open_dataset(f"{animals}?text-column=a")
+    with pytest.raises(ConfigError, match="`encoding` cannot be used for a data set of kind folders"):
+        open_dataset(f"folders:{animals}?encoding=latin-1")
+
+
+def test_classes_of_images_in_any_column(tmp_path):
+    for index in range(6):
+        layouts.scene(tmp_path / "pictures", f"{index}.png", index)
+    lines = [f"pictures/{index}.png,{index % 2},{'red' if index < 3 else 'blue'}" for index in range(6)]
+    path = layouts.table(tmp_path, "where,size,paint\n" + "\n".join(lines) + "\n")
+    assert reading_of(path).kind == "image_table"
+    dataset = open_dataset(f"{path}?image-column=where&label-column=paint")
+    assert (dataset.task, dataset.classes) == ("classify", ("blue", "red"))
+    path = layouts.table(tmp_path, "image,label\n" + "\n".join(lines).replace("pictures/", "") + "\n")
+    with pytest.raises(DataError, match="fields, but the first line names 2"):
+        open_dataset(f"image_labels:{path}")
+
+
+def test_what_a_folder_was_taken_for_is_shown(tmp_path, capsys):
+    path = layouts.voc_masks(tmp_path / "voc")
+    (path / "Annotations").mkdir()
+    box = "<xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax>"
+    for index in range(6):
+        content = f"<annotation><object><name>cat</name><bndbox>{box}</bndbox></object></annotation>"
+        (path / "Annotations" / f"{index}.xml").write_text(content)
+    assert main(["data", "show", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "read as voc: there are .xml files in Annotations/ for the images in JPEGImages/" in shown
+    assert "could also be read as voc_masks: --data voc_masks:PATH" in shown
+    assert open_dataset(f"voc_masks:{path}").task == "segment"
+
+
+def test_an_unknown_folder_is_refused_with_what_it_contains(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("a")
+    (tmp_path / "b.bin").write_bytes(b"b")
+    with pytest.raises(DataError, match=r"it contains b\.bin, notes/ \(a\.md\)\. Orilla reads one folder"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("mask", "no_mask"), ("train", "car"), ("left", "right"), ("label", "bottle")])
+def test_class_folders_with_names_of_parts_are_still_classes(names, tmp_path):
+    for start, name in enumerate(names):
+        for index in range(12):
+            layouts.scene(tmp_path / name, f"{index}.png", 100 * start + index)
+    assert open_dataset(tmp_path).classes == tuple(sorted(names))
+
+
+def test_test_images_without_labels_are_left_out(tmp_path):
+    animals = factories.class_folders(tmp_path / "animals", {"train": 8, "val": 2})
+    layouts.scene(animals / "test", "1.png", 900)
+    dataset = open_dataset(animals)
+    assert counts(dataset) == {"train": 16, "val": 4}
+    assert dataset.notes() == ["test/ has 1 files without class folders, which are not used"]
