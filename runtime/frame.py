@@ -100,6 +100,8 @@ class Event(msgspec.Struct, frozen=True):
     """Time on the monotonic clock, in nanoseconds."""
     detail: str
     """One-line description."""
+    source: str | None = None
+    """Name of the source, if the loop has several sources."""
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
@@ -186,6 +188,8 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     drops: Mapping[str, int] = {}
     """Number of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline` or `corrupt`. See
     `orilla.runtime.loop.scheduler.Reason`."""
+    source: str | None = None
+    """Name of the source, if the loop has several sources."""
 
     @property
     def dropped(self) -> int:
@@ -232,6 +236,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
             named["text"] = self.frame.text
         time_ns = self.frame.time_ns if isinstance(self.frame, Frame) else None
         return {
+            **({"source": self.source} if self.source is not None else {}),
             "index": self.index,
             **named,
             "captured_ns": self.captured_ns,

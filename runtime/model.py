@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Frame, Line, Record, Tick
+from orilla.runtime.loop.fair_lock import FairLock
 from orilla.runtime.loop.stages import ModelStages, answer_once
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.image_file import read_image
@@ -57,7 +57,7 @@ class Model(Runner):
         self._task = task_of(bundle.manifest.task)
         self._context = bundle.manifest.context
         self._indices = itertools.count()
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._closed = False
 
     @classmethod

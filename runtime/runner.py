@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 from weakref import WeakMethod
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.engines.session import Recoverable, Session
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.loop import CameraLoop
@@ -22,6 +23,7 @@ from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stages import Stages, answer_once
 from orilla.runtime.loop.stream import Stream, Watcher
+from orilla.runtime.loop.streams import Streams
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import INPUT_SOURCES
 from orilla.runtime.sources.source import Source
@@ -31,6 +33,17 @@ if TYPE_CHECKING:
 
 SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]
 """An opened source, a specification for `open_source`, or images, each `[H,W,3]` uint8 BGR."""
+
+
+class _Options(NamedTuple):
+    """The options of one stream. See `Runner.stream`."""
+
+    policy: str | Policy | None
+    on_event: Callable[[Event], None] | None
+    record: str | Path | None
+    track: Track | bool
+    name: str | None = None
+    """Name of the source among several sources."""
 
 
 @runtime_checkable
@@ -151,8 +164,12 @@ class Runner(ABC):
             ConfigError: The policy needs a frame rate, but the source has none; or `track` is set, but the model is not
                 a detector.
         """
+        return self._stream(source, _Options(policy, on_event, record, track))
+
+    def _stream(self, source: SourceLike, options: _Options) -> Stream:
+        policy, record = options.policy, options.record
         chosen = Policy.parse(policy) if isinstance(policy, str) else policy
-        stages = self.stages(track=_settings(track=track))
+        stages = self.stages(track=_settings(track=options.track))
         opened = self.open_source(source)
         try:
             if chosen is None:
@@ -163,12 +180,58 @@ class Runner(ABC):
 
                 played = Paced(opened)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
-            loop = CameraLoop(played, stages, chosen, on_event=on_event, recorder=recording)
+            loop = CameraLoop(played, stages, chosen, on_event=options.on_event, recorder=recording)
             self.listen(loop.report_engine)
         except BaseException:
             opened.close()
             raise
-        return Stream(loop, recording, source=opened)
+        return Stream(loop, recording, source=opened, name=options.name)
+
+    def streams(
+        self,
+        sources: Mapping[str, SourceLike] | None = None,
+        /,
+        *,
+        policy: str | Policy | Mapping[str, str | Policy] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        record: str | Path | None = None,
+        track: Track | bool = False,
+        **named: SourceLike,
+    ) -> Streams:
+        """Process the frames of several sources with one model. `tick.source` is the name of the source.
+
+        Each source has its own loop, so a camera that is lost or slow does not delay the others. They take turns in
+        using the model.
+
+        Args:
+            sources: Sources by name, as for `stream`.
+            policy: Policy of every source, or of each source by name.
+            on_event: Function that receives events, with `event.source`. Several threads call it. If None, the logger
+                `orilla` logs the events.
+            record: Path of the recordings. The name of the source is added to the file name.
+            track: As for `stream`. Each source has its own track numbers.
+            **named: Further sources by name, as in `streams(front=0, rear="rtsp://HOST/NAME")`.
+
+        Raises:
+            SourceError: A source does not exist.
+            ConfigError: There is no source, a name is given twice, or a policy does not fit.
+        """
+        chosen = _by_name(sources or {}, named)
+        policies = dict(policy) if isinstance(policy, Mapping) else dict.fromkeys(chosen, policy)
+        for name in policies:
+            if name not in chosen:
+                raise unknown_name(name, chosen, kind="source in `policy`")
+        opened: dict[str, Stream] = {}
+        try:
+            for name, source in chosen.items():
+                path = None if record is None else _with_name(Path(record), name)
+                options = _Options(policies.get(name), _named_events(on_event, name), path, track, name)
+                opened[name] = self._stream(source, options)
+        except BaseException:
+            for stream in opened.values():
+                stream.close()
+            raise
+        return Streams(opened)
 
     def watch(self, source: SourceLike, on_tick: Callable[[Tick], object], **options: Any) -> Watcher:
         """Call `on_tick` with each answer, in a new thread. The options are those of `stream`.
@@ -209,6 +272,26 @@ class Runner(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _by_name(sources: Mapping[str, SourceLike], named: Mapping[str, SourceLike]) -> dict[str, SourceLike]:
+    """Return all sources by name. Raise `ConfigError` if there is none, or if a name is given twice."""
+    twice = sorted(sources.keys() & named.keys())
+    if twice or not (sources or named):
+        msg = f"the source {twice[0]} is given twice" if twice else "no source: give one or more, as in front=0"
+        raise ConfigError(msg)
+    return {**sources, **named}
+
+
+def _with_name(path: Path, name: str) -> Path:
+    return path.with_name(f"{path.stem}-{name}{path.suffix}")
+
+
+def _named_events(on_event: Callable[[Event], None] | None, name: str) -> Callable[[Event], None] | None:
+    """Return a function that adds the name of the source to each event, or None if there is no `on_event`."""
+    if on_event is None:
+        return None
+    return lambda event: on_event(replace(event, source=name))
 
 
 def _settings(*, track: Track | bool) -> Track | None:

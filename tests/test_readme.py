@@ -52,13 +52,20 @@ def test_the_examples_of_budgets_are_right(tmp_path):
             budget_of({key: value for key, value in mark.kwargs.items() if key not in ("data", "seconds")})
 
 
-def test_every_example_of_the_camera_loop_runs(tmp_path, capsys):
+def test_every_example_of_the_camera_loop_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     clip, picture = factories.video(tmp_path / "clip.avi", 5, (240, 320)), tmp_path / "picture.png"
     factories.write_picture(picture, factories.picture(240, 320))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
-    assert len(examples) == 8
+    assert len(examples) == 9
     detector = detector_bundle(tmp_path / "colors.orilla")
-    names = {"SOURCE": str(clip), "IMAGE": str(picture), "DETECTOR": str(detector)}
+    names = {
+        "SOURCE": str(clip),
+        "FRONT": str(clip),
+        "REAR": str(clip),
+        "IMAGE": str(picture),
+        "DETECTOR": str(detector),
+    }
     for example in examples:
         exec(compile(example, "camera-loop.md", "exec"), dict(names))
     assert capsys.readouterr().out

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 
+from rich.console import Group
 from rich.live import Live as Screen
 from rich.table import Table
 
@@ -18,10 +20,14 @@ TABLE_S, LINE_S = 0.5, 5.0
 
 
 class Live:
-    """Context manager that shows a stream's statistics while the loop runs."""
+    """Context manager that shows the statistics of the sources while the loop runs.
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    Args:
+        streams: The stream of each source, by name. The name is empty if there is only one source.
+    """
+
+    def __init__(self, streams: Mapping[str, Stream]) -> None:
+        self._streams = streams
         self._over = threading.Event()
         self._console = TableConsole(stderr=True)
         self._thread = threading.Thread(target=self._show, name="orilla-stats", daemon=True)
@@ -39,11 +45,13 @@ class Live:
     def _show(self) -> None:
         if not self._console.is_terminal:
             while not self._over.wait(LINE_S):
-                print(line(self._stream.stats()), file=sys.stderr, flush=True)
+                for name, stream in self._streams.items():
+                    print((f"{name}: " if name else "") + line(stream.stats()), file=sys.stderr, flush=True)
             return
         with Screen(console=self._console, auto_refresh=False, transient=True) as screen:
             while not self._over.wait(TABLE_S):
-                screen.update(table(self._stream.stats()), refresh=True)
+                tables = [table(stream.stats(), name) for name, stream in self._streams.items()]
+                screen.update(Group(*tables), refresh=True)
 
 
 def line(figures: Figures) -> str:
@@ -56,10 +64,11 @@ def line(figures: Figures) -> str:
     return f"{summary}, newest answer {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
 
 
-def table(figures: Figures) -> Table:
-    """Format the statistics as a table with one row per stage."""
+def table(figures: Figures, source: str = "") -> Table:
+    """Format the statistics of a source as a table with one row per stage."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
-    title = f"{figures.frames} frames   {figures.fps:.1f} per second   newest answer {figures.age_ms:.0f} ms old"
+    name = f"{source}   " if source else ""
+    title = f"{name}{figures.frames} frames   {figures.fps:.1f} per second   newest answer {figures.age_ms:.0f} ms old"
     caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
     stages = Table(title=title, caption=caption, title_justify="left")
     stages.add_column("last minute")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +16,21 @@ import numpy as np  # noqa: F401
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands import track_options
 from orilla.runtime.commands.lazy_help import lazy_help
-from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.commands.run_result import RunResult
+from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Result, Tick
 from orilla.runtime.loop.policy import Policy
-from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
+from orilla.runtime.loop.streams import Streams
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 from orilla.runtime.sinks.group import Sinks
-from orilla.runtime.sinks.registry import SINKS, SinkOpener, sink_opener
+from orilla.runtime.sinks.registry import SINKS, SinkOpener
 from orilla.runtime.sinks.sink import Setup
-from orilla.runtime.sinks.sink_thread import SinkCounts
 from orilla.runtime.sources.registry import SOURCES
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal.console import ResultConsole
     from orilla.runtime.tracking.track import Track
 
 
@@ -45,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "process the same frames",
     )
     lazy_help(
-        parser.add_argument("--source", required=True),
+        parser.add_argument("--source", required=True, action="append"),
         lambda: (
-            f"{SOURCES.described(lambda _, kind: kind.example)}; for a text model a text file, or - for standard input"
+            f"{SOURCES.described(lambda _, kind: kind.example)}; for a text model a text file, or - for standard "
+            "input; NAME=SOURCE for each of several sources"
         ),
     )
     lazy_help(
@@ -56,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--policy",
-        help="latest, every, rate:HZ or deadline:MS (default: latest for a live source, every for a file)",
+        action="append",
+        help="latest, every, rate:HZ or deadline:MS (default: latest for a live source, every for a file); NAME=POLICY "
+        "for one of several sources",
     )
     parser.add_argument(
         "--cascade",
@@ -82,100 +83,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult(CommandResult):
-    """The summary of a run."""
-
-    to_stderr = True
-
-    models: dict[str, str]
-    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
-    events: dict[str, int]
-    """Number of events of the source, by kind."""
-    accelerator: dict[str, int]
-    """Number of times that the accelerator was lost, recovered, or replaced by the CPU. Empty if there is no
-    accelerator."""
-    seconds: float
-    """Duration of the loop."""
-    fps: float
-    """Answers per second."""
-    figures: Figures
-    """Statistics of the whole run."""
-    counts: dict[str, object]
-    """Counts of lines and zones at the end of the run. Empty if there are none."""
-    sinks: dict[str, SinkCounts]
-    """Number of written and dropped ticks of each sink, by its specification."""
-
-    @property
-    def exit_code(self) -> int:
-        """Return 2 if a sink failed, so that answers are missing in its output, else 0."""
-        return 2 if any(sink.failed for sink in self.sinks.values()) else 0
-
-    @property
-    def variant(self) -> str:
-        """Return the name of the variant. For several models, return `MODEL VARIANT` for each, separated by commas."""
-        variants = {name: text.split(" on ", 1)[0] for name, text in self.models.items()}
-        if len(variants) == 1:
-            return next(iter(variants.values()))
-        return ", ".join(f"{name} {variant}" for name, variant in variants.items())
-
-    @property
-    def engine(self) -> str:
-        """Return the engines of all models."""
-        return ", ".join(dict.fromkeys(text.split(" on ", 1)[1] for text in self.models.values()))
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document with the statistics at the top level."""
-        return {
-            "variant": self.variant,
-            "engine": self.engine,
-            "models": self.models,
-            "events": self.events,
-            "accelerator": self.accelerator,
-            "seconds": self.seconds,
-            **self.figures.to_dict(),
-            "fps": self.fps,
-            **({"counts": self.counts} if self.counts else {}),
-            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
-        }
-
-    def render(self, console: ResultConsole) -> None:
-        """Print the summary, and a row for each stage."""
-        drops = self.figures.drops
-        reasons = ", ".join(f"{count} {reason}" for reason, count in drops.items())
-        dropped = f"{sum(drops.values())} dropped" + (f" ({reasons})" if reasons else "")
-        console.print_line(
-            f"{self.variant} on {self.engine}: {self.figures.frames} frames in {self.seconds} s, "
-            f"{self.fps} per second, {dropped}"
-        )
-        for line in track_options.count_lines(self.counts):
-            console.print_line(line)
-        for name, sink in self.sinks.items():
-            if sink.dropped or sink.failed:
-                failure = f"; it ended: {sink.failed}" if sink.failed else ""
-                console.print_line(f"sink {name}: {sink.written} written, {sink.dropped} dropped{failure}")
-        header = "".join(f"{column:>9}" for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"))
-        console.print_line(f"{'stage':<10}{header}")
-        for name, stage in self.figures.stages.items():
-            times_ms = (stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms)
-            console.print_line(f"{name:<10}" + "".join(f"{time_ms:>9.2f}" for time_ms in times_ms))
-
-
 def execute(arguments: argparse.Namespace) -> RunResult:
     """Run the loop until its source ends, a limit is reached, or the user stops it."""
     if arguments.frames is not None and arguments.frames < 1:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
-    policy = Policy.parse(arguments.policy) if arguments.policy is not None else None
+    sources = parse_sources(arguments.source)
+    policies = parse_policies(arguments.policy or [], list(sources))
     track = track_options.track_of(arguments)
-    specs = _sink_specs(arguments)
-    inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
-    openers = [sink_opener(spec) for spec in specs]
+    openers = parse_sinks(_sink_specs(arguments), list(sources))
+    inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), *sources.values()]
     _check_files(inputs, openers, arguments.record)
     with _opened(arguments) as runner:
         for note in runner.notes():
             print(f"orilla: {note}", file=sys.stderr)
-        return _Run(arguments, runner, track).run(policy, openers)
+        return _Run(arguments, runner, track).run(sources, policies, openers)
 
 
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
@@ -222,17 +144,25 @@ class _Run:
         self._track = track
         self._events: dict[str, int] = {}
         self._sinks: Sinks | None = None
-        self._tracked: Result | None = None
+        self._tracked: dict[str, Result] = {}
+        """Last result of each source, if objects are tracked."""
 
-    def run(self, policy: Policy | None, openers: Sequence[SinkOpener]) -> RunResult:
-        """Open the source and the sinks, process all answers, and close the sinks."""
-        source, record = self._arguments.source, self._arguments.record
-        with self._runner.stream(
-            source, policy=policy, on_event=self._on_event, record=record, track=self._track or False
-        ) as stream:
-            setup = Setup(stream.rate_hz, stream.live, self._labels(), self._print)
-            self._sinks = Sinks(openers, setup, self._on_sink_event)
-            return self._loop(stream, self._sinks)
+    def run(
+        self, sources: Mapping[str, str], policies: Mapping[str, Policy], openers: Sequence[SinkOpener]
+    ) -> RunResult:
+        """Open the sources and the sinks, process all answers, and close the sinks."""
+        track, record = self._track or False, self._arguments.record
+        if "" not in sources:
+            several = self._runner.streams(
+                sources, policy=policies, on_event=self._on_event, record=record, track=track
+            )
+            with several:
+                return self._loop(several, several.sources, openers)
+        one = self._runner.stream(
+            sources[""], policy=policies.get(""), on_event=self._on_event, record=record, track=track
+        )
+        with one:
+            return self._loop(one, {"": one}, openers)
 
     def _labels(self) -> tuple[str, ...]:
         return self._runner.bundle.manifest.labels if isinstance(self._runner, Model) else ()
@@ -245,23 +175,31 @@ class _Run:
 
     def _on_sink_event(self, event: Event) -> None:
         self._events[event.kind] = self._events.get(event.kind, 0) + 1
-        self._print(event.detail)
+        self._print(event.detail if event.source is None else f"{event.source}: {event.detail}")
 
     @staticmethod
     def _print(detail: str) -> None:
         print(f"orilla: {detail}", file=sys.stderr)
 
-    def _loop(self, stream: Stream, sinks: Sinks) -> RunResult:
+    def _setup(self, streams: Mapping[str, Stream], source: str | None) -> Setup:
+        """Return the description of the loop of a source, or of all sources."""
+        stream = streams[""] if "" in streams else streams.get(source or "")
+        rate_hz = None if stream is None else stream.rate_hz
+        live = any(other.live for other in streams.values()) if stream is None else stream.live
+        return Setup(rate_hz, live, self._labels(), self._print)
+
+    def _loop(self, ticks: Stream | Streams, streams: Mapping[str, Stream], openers: Sequence[SinkOpener]) -> RunResult:
+        self._sinks = Sinks(openers, lambda source: self._setup(streams, source), self._on_sink_event)
         started = time.perf_counter()
         try:
-            with _live(stream) if self._arguments.stats else nullcontext():
-                count = self._process(stream, sinks)
+            with _live(streams) if self._arguments.stats else nullcontext():
+                count = self._process(ticks, streams, self._sinks)
         finally:
-            sink_counts = sinks.close()
+            sink_counts = self._sinks.close()
         seconds = time.perf_counter() - started
-        figures = stream.stats(recent=False)
-        if self._arguments.clock and "clock" not in figures.stages:
-            print("orilla: --clock: the images show no clock; --source scenes+clock draws one", file=sys.stderr)
+        figures = {name: stream.stats(recent=False) for name, stream in streams.items()}
+        if self._arguments.clock and not any("clock" in own.stages for own in figures.values()):
+            self._print("--clock: the images show no clock; --source scenes+clock draws one")
         return RunResult(
             models=self._models,
             events=self._events,
@@ -269,27 +207,27 @@ class _Run:
             seconds=round(seconds, 3),
             fps=round(count / seconds, 1) if seconds else 0.0,
             figures=figures,
-            counts=track_options.counts_of(self._tracked) if self._tracked is not None else {},
+            counts={name: track_options.counts_of(result) for name, result in self._tracked.items()},
             sinks=sink_counts,
         )
 
-    def _process(self, stream: Stream, sinks: Sinks) -> int:
+    def _process(self, ticks: Stream | Streams, streams: Mapping[str, Stream], sinks: Sinks) -> int:
         """Pass each answer to the sinks. Return the number of answers."""
         count = 0
         try:
-            for tick in stream:
+            for tick in ticks:
                 count += 1
                 if self._track is not None:
-                    self._tracked = tick.result
+                    self._tracked[tick.source or ""] = tick.result
                 if self._arguments.clock:
-                    self._read_clock(stream, tick)
+                    self._read_clock(streams[tick.source or ""], tick)
                 if not sinks.write(tick) or count == self._arguments.frames:
                     break
         except KeyboardInterrupt:
             # An interrupt is the normal end of a camera loop.
             pass
         finally:
-            stream.close()  # Closing the stream also marks the last answer as done.
+            ticks.close()  # Closing the stream also marks the last answer as done.
         return count
 
     @staticmethod
@@ -300,17 +238,14 @@ class _Run:
             stream.note("clock", clock.since_ms(drawn, time.monotonic_ns()))
 
 
-def _live(stream: Stream) -> AbstractContextManager[object]:
+def _live(streams: Mapping[str, Stream]) -> AbstractContextManager[object]:
     from orilla.runtime.commands.live import Live
 
-    return Live(stream)
+    return Live(streams)
 
 
 def _check_files(inputs: list[str], openers: Sequence[SinkOpener], record: str | None) -> None:
     """Raise an error for an output that would replace an input, a file in an input folder, or another output."""
-    if len({opener.spec for opener in openers}) < len(openers):
-        msg = "the same --sink is given twice"
-        raise ConfigError(msg)
     taken = {Path(name).resolve() for name in inputs}
     outputs = [("--sink", Path(opener.target).resolve()) for opener in openers if opener.target]
     outputs += [("--record", Path(record).resolve())] if record else []

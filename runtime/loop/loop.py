@@ -97,6 +97,10 @@ class CameraLoop:
         """
         return self._scheduler.poll()
 
+    def release(self) -> None:
+        """Record that the caller is done with the last answer."""
+        self._scheduler.release()
+
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may return something new.
 

@@ -160,6 +160,11 @@ class SharedScheduler:
             tick = self._deliver()
             return tick, tick is None and self._over()
 
+    def release(self) -> None:
+        """Record that the caller is done with the last answer."""
+        with self._lock:
+            self._release(time.monotonic_ns())
+
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may return something new.
 
@@ -201,9 +206,7 @@ class SharedScheduler:
 
     def _deliver(self) -> Tick | None:
         now_ns = time.monotonic_ns()
-        if self._delivered is not None:
-            self._scheduler.done(self._delivered, now_ns)
-            self._delivered = None
+        self._release(now_ns)
         if self._stopped or (item := self._scheduler.deliver(now_ns)) is None:
             return None
         self._delivered = item.index
@@ -211,6 +214,11 @@ class SharedScheduler:
         assert item.result is not None
         drops = dict(self._scheduler.drops)
         return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), drops)
+
+    def _release(self, now_ns: int) -> None:
+        if self._delivered is not None:
+            self._scheduler.done(self._delivered, now_ns)
+            self._delivered = None
 
     def _over(self) -> bool:
         """Return True if no answer will follow. Raise the error that ended the loop, if any."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
+import msgspec
+
 from orilla.runtime.frame import Tick
 from orilla.runtime.loop.loop import JOIN_TIMEOUT_S, CameraLoop
 from orilla.runtime.loop.recording import Recording
@@ -29,15 +31,23 @@ class Stream:
         loop: The loop, which has not been started.
         recording: Recording of the loop, which the stream closes at the end. If None, nothing is recorded.
         source: The source that the user opened. If None, the source of the loop is used.
+        name: Name of the source among several sources. None if there is only one.
     """
 
-    def __init__(self, loop: CameraLoop, recording: Recording | None = None, *, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        loop: CameraLoop,
+        recording: Recording | None = None,
+        *,
+        source: Source | None = None,
+        name: str | None = None,
+    ) -> None:
         opened = loop.source if source is None else source
         self.live = opened.live
         """True for a live source (a camera), False for a recorded source, even if it plays at its own rate."""
         self.rate_hz = opened.rate_hz
         """Frame rate of a recorded source in frames per second. None if the source has no frame rate."""
-        self._loop = loop
+        self._loop, self._name = loop, name
         self._started = self._ended = False
         self._last: Tick | None = None
         self._stats = LoopStats()
@@ -85,6 +95,31 @@ class Stream:
             raise
         finally:
             self._loop.listen(None)
+
+    def take(self) -> tuple[Tick | None, bool]:
+        """Return the next answer, or None if no answer is ready, and whether the stream has ended.
+
+        This method never waits. The first call starts the loop.
+
+        Raises:
+            SourceError: The source failed. All answers to earlier frames have been returned.
+        """
+        self._begin_next()
+        if self._ended:
+            return None, True
+        tick, over = self._loop.poll()
+        if over:
+            self.close()
+        return (None if tick is None else self._delivered(tick)), over
+
+    def release(self) -> None:
+        """Record that the caller is done with the last answer. Asking for the next answer does the same."""
+        self._end_last()
+        self._loop.release()
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener`, in another thread, whenever `take` may return something new. None ends the calls."""
+        self._loop.listen(listener)
 
     def stats(self, *, recent: bool = True) -> Figures:
         """Return the statistics of the last minute, or of the whole run so far. Any thread may call this method."""
@@ -147,6 +182,8 @@ class Stream:
             self._loop.start()
 
     def _delivered(self, tick: Tick) -> Tick:
+        if self._name is not None:
+            tick = msgspec.structs.replace(tick, source=self._name)
         self._stats.delivered(tick)
         self._last = tick
         return tick

@@ -39,7 +39,7 @@ class Frames(Sink):
         make_folder(folder)
         self._folder, self._options = folder, options
         self._began = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-        self._last: object = None
+        self._last: dict[str | None, object] = {}
         del setup
 
     def write(self, tick: Tick) -> bool:
@@ -49,11 +49,12 @@ class Frames(Sink):
             raise ConfigError(msg)
         if self._options.on == "change":
             seen = _labels(tick)
-            if seen == self._last:
+            if self._last.get(tick.source) == seen:
                 return True
-            self._last = seen
+            self._last[tick.source] = seen
         image = tick.draw() if self._options.draw == "result" else tick.frame.image
         stem = Path(tick.frame.name).stem if tick.frame.name else f"{self._began}-{tick.index:08d}"
+        stem = stem if tick.source is None else f"{tick.source}-{stem}"
         self._write(self._folder / f"{stem}.{self._options.format}", image)
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from orilla.devices.errors import OutputError
@@ -17,7 +17,8 @@ class Sinks:
 
     Args:
         openers: The sinks, which are opened here. If one cannot be opened, the others are closed again.
-        setup: Description of the loop.
+        setup: Description of the loop. For several sources, function that returns the description of the loop of a
+            source by the name of the source, or of all loops for None.
         report: Function that receives the events of the sinks. Several threads call it.
 
     Raises:
@@ -25,17 +26,20 @@ class Sinks:
         OutputError: A sink cannot be opened.
     """
 
-    def __init__(self, openers: Sequence[SinkOpener], setup: Setup, report: Report) -> None:
+    def __init__(
+        self, openers: Sequence[SinkOpener], setup: Setup | Callable[[str | None], Setup], report: Report
+    ) -> None:
         self._direct: list[Sink] = []
         """Sinks whose methods must be called in the main thread."""
         self._threads: list[SinkThread] = []
         try:
             alone = len(openers) == 1
             for opener in openers:
+                own = setup if isinstance(setup, Setup) else setup(opener.source)
                 if opener.main_thread:
-                    self._direct.append(opener.open(setup))
+                    self._direct.append(opener.open(own))
                 else:
-                    self._threads.append(SinkThread(opener, setup, report, alone=alone))
+                    self._threads.append(SinkThread(opener, own, report, alone=alone))
         except BaseException:
             self.close()
             raise
@@ -50,13 +54,15 @@ class Sinks:
             reasons = [f"{sink.name}: {sink.counts.failed}" for sink in self._threads]
             msg = f"no sink is left: {'; '.join(reasons)}" if len(reasons) > 1 else str(self._threads[0].counts.failed)
             raise OutputError(msg)
-        answers = [sink.write(tick) for sink in self._direct] + [sink.write(tick) for sink in self._threads]
+        threads = [sink for sink in self._threads if sink.source in (None, tick.source)]
+        answers = [sink.write(tick) for sink in self._direct] + [sink.write(tick) for sink in threads]
         return all(answers)
 
     def event(self, event: Event) -> None:
         """Pass an event of the loop to every sink in a thread of its own."""
         for sink in self._threads:
-            sink.event(event)
+            if sink.source in (None, event.source):
+                sink.event(event)
 
     def close(self) -> dict[str, SinkCounts]:
         """Close all sinks, and return the number of ticks of each sink in a thread, by its specification."""

@@ -27,6 +27,7 @@ class SinkKind(NamedTuple):
     and may define
 
     - `REOPENS = True`, if the sink is opened again after it failed, as for a server
+    - `PER_SOURCE = True`, if several sources need several outputs, as for a video
     - `MAIN_THREAD = True`, if its methods must be called in the main thread, as for a window
     """
 
@@ -62,6 +63,10 @@ class SinkOpener:
     """True if the sink is opened again after it failed."""
     main_thread: bool = False
     """True if the sink's methods must be called in the main thread."""
+    per_source: bool = False
+    """True if several sources need several outputs."""
+    source: str | None = None
+    """Name of the source whose ticks the sink receives. None for the ticks of all sources."""
 
 
 def sink_opener(spec: str) -> SinkOpener:
@@ -82,4 +87,5 @@ def sink_opener(spec: str) -> SinkOpener:
         lambda setup: module.open_sink(parts.target, options, setup),
         reopens=getattr(module, "REOPENS", False),
         main_thread=getattr(module, "MAIN_THREAD", False),
+        per_source=getattr(module, "PER_SOURCE", False),
     )

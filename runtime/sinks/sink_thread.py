@@ -60,6 +60,8 @@ class SinkThread:
 
     def __init__(self, opener: SinkOpener, setup: Setup, report: Report, *, alone: bool = False) -> None:
         self.name = opener.spec
+        self.source = opener.source
+        """Name of the source whose ticks the sink receives. None for the ticks of all sources."""
         self._opener, self._report, self._alone = opener, report, alone
         self._setup = replace(setup, report=lambda detail: self._tell(f"sink {self.name}: {detail}"))
         self._queue: queue.Queue[Tick | Event | None] = queue.Queue(DEPTH)

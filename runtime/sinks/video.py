@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 NEEDS_TARGET = True
+PER_SOURCE = True
 
 DEFAULT_RATE_HZ = 25.0
 """Frame rate of the video if the source has none."""

@@ -28,7 +28,7 @@ class Window(Sink):
 
     def write(self, tick: Tick) -> bool:
         """Show the annotated frame of one tick. Return False if the user closed the window."""
-        cv2.imshow(TITLE, tick.draw())
+        cv2.imshow(TITLE if tick.source is None else f"{TITLE} {tick.source}", tick.draw())
         return (cv2.waitKey(1) & 0xFF) not in QUIT_KEYS
 
     def close(self) -> None:

@@ -173,3 +173,34 @@ def test_a_stopped_service_without_input_ends_without_an_error():
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, 130), process.stderr.read()
+
+
+def test_several_sources_have_names(tiny_bundle, clip, tmp_path):
+    sources = ("--source", f"front={clip}", "--source", f"rear={clip}")
+    sinks = ("--sink", f"jsonl:{tmp_path}/all.jsonl", "--sink", f"csv:{tmp_path}/{{source}}.csv")
+    done = orilla("run", tiny_bundle, *sources, *sinks, "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert {name: figures["frames"] for name, figures in summary["sources"].items()} == {"front": 12, "rear": 12}
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert sorted(line["source"] for line in lines) == ["front"] * 12 + ["rear"] * 12
+    for name in ("front", "rear"):
+        assert len((tmp_path / f"{name}.csv").read_text().splitlines()) == 13
+
+
+def test_sources_and_their_names_are_checked(tiny_bundle, clip, tmp_path):
+    refused("run", tiny_bundle, "--source", clip, "--source", clip, match="several sources need names")
+    refused("run", tiny_bundle, "--source", f"a={clip}", "--source", f"a={clip}", match="the name a is given twice")
+    two = ("--source", f"a={clip}", "--source", f"b={clip}")
+    refused("run", tiny_bundle, *two, "--policy", "c=latest", match="unknown source c; the names are: a, b")
+    refused("run", tiny_bundle, *two, "--sink", f"video:{tmp_path}/x.mp4", match="add {source} to the name")
+    refused(
+        "run",
+        tiny_bundle,
+        *two,
+        "--sink",
+        f"jsonl:{tmp_path}/{{source}}",
+        "--sink",
+        f"jsonl:{tmp_path}/a",
+        match="the same --sink is given twice",
+    )

@@ -1,0 +1,106 @@
+"""The summary of `orilla run`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from orilla.runtime.commands import track_options
+from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.loop.stats import Figures
+from orilla.runtime.sinks.sink_thread import SinkCounts
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal.console import ResultConsole
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult(CommandResult):
+    """The summary of a run."""
+
+    to_stderr = True
+
+    models: dict[str, str]
+    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
+    events: dict[str, int]
+    """Number of events of the source, by kind."""
+    accelerator: dict[str, int]
+    """Number of times that the accelerator was lost, recovered, or replaced by the CPU. Empty if there is no
+    accelerator."""
+    seconds: float
+    """Duration of the loop."""
+    fps: float
+    """Answers per second."""
+    figures: dict[str, Figures]
+    """Statistics of the whole run, by the name of the source. The name is empty if there is only one source."""
+    counts: dict[str, dict[str, object]]
+    """Counts of lines and zones at the end of the run, by the name of the source. Empty if there are none."""
+    sinks: dict[str, SinkCounts]
+    """Number of written and dropped ticks of each sink, by its specification."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 2 if a sink failed, so that answers are missing in its output, else 0."""
+        return 2 if any(sink.failed for sink in self.sinks.values()) else 0
+
+    @property
+    def variant(self) -> str:
+        """Return the name of the variant. For several models, return `MODEL VARIANT` for each, separated by commas."""
+        variants = {name: text.split(" on ", 1)[0] for name, text in self.models.items()}
+        if len(variants) == 1:
+            return next(iter(variants.values()))
+        return ", ".join(f"{name} {variant}" for name, variant in variants.items())
+
+    @property
+    def engine(self) -> str:
+        """Return the engines of all models."""
+        return ", ".join(dict.fromkeys(text.split(" on ", 1)[1] for text in self.models.values()))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON document with the statistics at the top level."""
+        by_source = {name: {**figures.to_dict(), **self._counts_of(name)} for name, figures in self.figures.items()}
+        return {
+            "variant": self.variant,
+            "engine": self.engine,
+            "models": self.models,
+            "events": self.events,
+            "accelerator": self.accelerator,
+            "seconds": self.seconds,
+            **by_source.get("", {"sources": by_source}),
+            "fps": self.fps,
+            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
+        }
+
+    def _counts_of(self, source: str) -> dict[str, object]:
+        return {"counts": self.counts[source]} if self.counts.get(source) else {}
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the summary, and for each source a row for each stage."""
+        frames = sum(figures.frames for figures in self.figures.values())
+        console.print_line(
+            f"{self.variant} on {self.engine}: {frames} frames in {self.seconds} s, {self.fps} per second"
+            + (_dropped(self.figures[""]) if "" in self.figures else "")
+        )
+        for name, sink in self.sinks.items():
+            if sink.dropped or sink.failed:
+                failure = f"; it ended: {sink.failed}" if sink.failed else ""
+                console.print_line(f"sink {name}: {sink.written} written, {sink.dropped} dropped{failure}")
+        for source, figures in self.figures.items():
+            if source:
+                console.print_line(f"{source}: {figures.frames} frames{_dropped(figures)}")
+            for line in track_options.count_lines(self.counts.get(source, {})):
+                console.print_line(line)
+            _print_stages(figures, console)
+
+
+def _dropped(figures: Figures) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items())
+    return f", {sum(figures.drops.values())} dropped" + (f" ({reasons})" if reasons else "")
+
+
+def _print_stages(figures: Figures, console: ResultConsole) -> None:
+    header = "".join(f"{column:>9}" for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"))
+    console.print_line(f"{'stage':<10}{header}")
+    for name, stage in figures.stages.items():
+        times_ms = (stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms)
+        console.print_line(f"{name:<10}" + "".join(f"{time_ms:>9.2f}" for time_ms in times_ms))

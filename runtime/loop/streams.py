@@ -1,0 +1,109 @@
+"""The answers of several sources, in one loop of the caller."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+
+from orilla.runtime.frame import Tick
+from orilla.runtime.loop.shared_scheduler import SIGNAL_S
+from orilla.runtime.loop.stats import Figures
+from orilla.runtime.loop.stream import Stream
+
+
+class Streams:
+    """Iterator over the answers of several streams, in the order in which they become ready. `tick.source` is the name.
+
+    Each source has its own threads and its own policy, so a source that is slow or lost does not delay the others. If
+    several answers are ready, the sources take turns.
+
+    Args:
+        streams: The streams, by the names of their sources. They end together with this object.
+    """
+
+    def __init__(self, streams: Mapping[str, Stream]) -> None:
+        self._streams = dict(streams)
+        self._waiting = list(self._streams)
+        """Names of the sources that have not ended, the one whose turn is next first."""
+        self._last: str | None = None
+        self._error: Exception | None = None
+        self._ready = threading.Event()
+        for stream in self._streams.values():
+            stream.listen(self._ready.set)
+
+    @property
+    def sources(self) -> dict[str, Stream]:
+        """Return the stream of each source, by name."""
+        return dict(self._streams)
+
+    def __iter__(self) -> Streams:
+        return self
+
+    def __next__(self) -> Tick:
+        """Wait for the next answer.
+
+        Raises:
+            StopIteration: All sources have ended.
+            SourceError: A source failed. The answers of all other sources have been returned before.
+        """
+        try:
+            tick = self._next()
+        except BaseException:
+            self.close()
+            raise
+        if tick is None:
+            self.close()
+            raise StopIteration
+        return tick
+
+    def stats(self, *, recent: bool = True) -> dict[str, Figures]:
+        """Return the statistics of each source, of the last minute or of the whole run so far."""
+        return {name: stream.stats(recent=recent) for name, stream in self._streams.items()}
+
+    def close(self) -> None:
+        """End all loops and close their sources."""
+        self._waiting = []
+        for stream in self._streams.values():
+            stream.listen(None)
+            stream.close()
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _next(self) -> Tick | None:
+        if self._last is not None:
+            self._streams[self._last].release()
+            self._last = None
+        while self._waiting:
+            self._ready.clear()
+            for name in tuple(self._waiting):
+                tick = self._take(name)
+                if tick is not None:
+                    self._waiting.remove(name)
+                    self._waiting.append(name)
+                    self._last = name
+                    return tick
+            if self._waiting:
+                self._ready.wait(SIGNAL_S)
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return None
+
+    def _take(self, name: str) -> Tick | None:
+        """Return the next answer of a source, or None. A source that has ended is removed from the waiting ones."""
+        try:
+            tick, over = self._streams[name].take()
+        except Exception as error:  # noqa: BLE001 - raised again when all sources have ended
+            self._error = self._error or error
+            tick, over = None, True
+            self._streams[name].close()
+        if over:
+            self._waiting.remove(name)
+        return tick
