@@ -10,7 +10,7 @@ from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
 from orilla.devices.plugins import ModuleRegistry, Modules
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
-from orilla.runtime.sources.source import Source, is_numbered
+from orilla.runtime.sources.source import Source, is_animated_webp, is_numbered
 
 HEAD_BYTES = 1 << 16
 """Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
@@ -45,14 +45,14 @@ def _is_image(text: str) -> bool:
 
 
 def _is_animated(path: Path) -> bool:
-    """Return True for an image file that is played as a video: a GIF, or an animated PNG or AVIF file.
+    """Return True for an image file that is played as a video: a GIF, or an animated PNG, AVIF or WebP file.
 
     Source: The PNG specification, third edition (chunk `acTL`), and the AVIF specification (brand `avis`).
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     png = head.startswith(b"\x89PNG") and b"acTL" in head.partition(b"IDAT")[0]
-    return png or head.startswith(b"GIF8") or head[4:12] == b"ftypavis"
+    return png or head.startswith(b"GIF8") or head[4:12] == b"ftypavis" or is_animated_webp(head)
 
 
 def _is_video(text: str) -> bool:

@@ -53,6 +53,14 @@ def is_numbered(text: str) -> bool:
     return NUMBERED.search(text) is not None and not Path(text).exists()
 
 
+def is_animated_webp(head: bytes) -> bool:
+    """Return True if these are the first bytes of an animated WebP file.
+
+    Source: the WebP container specification, chunk `VP8X`, flag `A`.
+    """
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and bool(head[20] & 2)
+
+
 def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder in the order of their names."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)

@@ -18,11 +18,12 @@ from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.sources.animated_webp import AnimatedWebp
 from orilla.runtime.sources.av_frames import SQUARE, FrameConverter, reason_of
 from orilla.runtime.sources.capture import MAX_CORRUPT
 from orilla.runtime.sources.frame_times import FrameTimes
 from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
-from orilla.runtime.sources.source import READY_BUFFERS, now_ns
+from orilla.runtime.sources.source import READY_BUFFERS, Source, is_animated_webp, now_ns
 from orilla.runtime.sources.video_container import (
     CLOCK_RESTARTS,
     NO_TIMES,
@@ -31,6 +32,9 @@ from orilla.runtime.sources.video_container import (
     open_container,
     video_stream,
 )
+
+WEBP_HEAD_BYTES = 32
+"""Number of bytes that show whether a file is an animated WebP image."""
 
 MAX_UNREADABLE = 20
 """Number of consecutive packets that cannot be read after which the file counts as truncated."""
@@ -218,6 +222,11 @@ def _rate_of(stream: VideoStream, container: InputContainer) -> float | None:
     return next((float(rate) for rate in rates if rate and 0 < rate <= MAX_RATE_HZ), None)
 
 
-def open_source(spec: str) -> VideoFile:
-    """Open a video file."""
-    return VideoFile.open(Path(spec))
+def open_source(spec: str) -> Source:
+    """Open a video file, numbered images, or an animation."""
+    path = Path(spec)
+    if path.is_file():
+        with path.open("rb") as file:
+            if is_animated_webp(file.read(WEBP_HEAD_BYTES)):
+                return AnimatedWebp.open(path)
+    return VideoFile.open(path)

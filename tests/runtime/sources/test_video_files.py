@@ -153,6 +153,11 @@ FORMATS = [
     ("png", "apng", {"pix_fmt": "rgb24", "container": "apng"}),
     ("apng", "apng", {"pix_fmt": "rgba"}),
     ("avif", "libsvtav1", {"options": SVT}),
+    (
+        "webp",
+        "libwebp_anim",
+        {"pix_fmt": "yuv420p", "container": "webp", "tolerance": 60, "options": {"quality": "90"}},
+    ),
     # Odd sizes.
     ("mp4", "libx264", {"pix_fmt": "yuv444p", "size": (129, 65)}),
     ("mkv", "ffv1", {"size": (131, 67)}),
@@ -645,3 +650,28 @@ def test_a_file_of_which_nothing_can_be_decoded(tmp_path):
     _, frames, _, events = read(path)
     assert frames == []
     assert [event.kind for event in events] == COUNT * ["corrupt"]
+
+
+def test_a_damaged_animation(tmp_path):
+    path = clip(tmp_path / "clip.webp", "libwebp_anim", container="webp")
+    path.write_bytes(path.read_bytes()[:60])
+    assert refused(path) == " is an animated WebP image, but it is damaged: copy or download it again"
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "whole"), [("solidWhiteRight.mp4", 221), ("car-detection.mp4", 377)])
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_real_videos(tmp_path, data_root, name, whole, share, capfd):
+    """The index is in the first half of both files."""
+    data = (data_root / "video" / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: int(share * len(data))])
+    source = open_source(tmp_path / name)
+    items = [getattr(item, "kind", item.index) for item in iter(source.read, None)]
+    source.close()
+    assert capfd.readouterr().err == ""
+    frames = [item for item in items if isinstance(item, int)]
+    if share == 1.0:
+        assert items == list(range(whole))
+    else:
+        assert 0.1 * whole < len(frames) < whole
+        assert items[-1] == "truncated"
