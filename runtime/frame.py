@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -163,6 +165,15 @@ class Record(msgspec.Struct, frozen=True, eq=False):
         return self.arrays
 
 
+def wall_time(monotonic_ns: int) -> str:
+    """Return a time on the monotonic clock as date and time in UTC, as in `2026-03-01T12:00:00.250Z`.
+
+    If the clock of the machine was set since then, the result is the time that the clock would have shown.
+    """
+    seconds = (monotonic_ns + time.time_ns() - time.monotonic_ns()) / 1e9
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def media_time_ns(frame: Frame | Line | Record, rate_hz: float | None) -> int | None:
     """Return the time from the start of a recorded source to a frame, in nanoseconds, or None if it is unknown.
 
@@ -240,6 +251,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
             "index": self.index,
             **named,
             "captured_ns": self.captured_ns,
+            "captured_at": wall_time(self.captured_ns),
             **({"time_ns": time_ns} if time_ns is not None else {}),
             "age_ms": round(self.age_ms, 3),
             "stages_ms": {name: round(value, 3) for name, value in self.stages_ms.items()},

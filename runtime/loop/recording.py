@@ -5,15 +5,15 @@ A recording is a file with one JSON document per line. `docs/recording.md` descr
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
 from orilla.devices.errors import DataError, OutputError
-from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Event, Frame, Line, Record, Result
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import Reason, Verb
@@ -35,6 +35,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_d
     """Frame rate of the source in frames per second. None if the source has no frame rate."""
     models: dict[str, str] = {}
     """Variant and engine of each model, by name."""
+    unix_offset_ns: int = 0
+    """Time since 1970 minus the time on the monotonic clock at the start of the loop, in nanoseconds."""
 
 
 class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
@@ -86,10 +88,10 @@ Entry = Header | StepEntry | DropEntry | FrameEntry | ResultEntry | EventEntry
 
 
 class Recording:
-    """Writes a recording. The file gets its final name when the loop has ended."""
+    """Writes a recording. If the process is killed, every line except perhaps the last is complete."""
 
-    def __init__(self, path: Path, stream: BinaryIO, files: ExitStack) -> None:
-        self._path, self._stream, self._files = path, stream, files
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
+        self._path, self._stream = path, stream
         self._encoder = msgspec.json.Encoder()
         self._failure: OSError | None = None
 
@@ -98,18 +100,27 @@ class Recording:
         """Create a recording and write its header.
 
         Args:
-            path: Path of the file.
+            path: Path of a new file. It may contain directives of `strftime`, which are replaced with the local time.
             policy: Policy of the loop.
             source: Source of the loop.
             models: Variant and engine of each model, by name.
 
         Raises:
-            OutputError: The file cannot be written.
+            OutputError: The file exists, or cannot be written.
         """
-        files = ExitStack()
-        temporary = files.enter_context(replacing(Path(path)))
-        recording = cls(Path(path), files.enter_context(temporary.open("wb")), files)
-        recording._write(Header(SCHEMA, str(policy), source.live, source.rate_hz, dict(models)))
+        named = Path(datetime.now().astimezone().strftime(str(path)))
+        try:
+            stream = named.open("xb", buffering=0)
+        except FileExistsError as error:
+            dated = f"{named.stem}-%Y%m%d-%H%M%S{named.suffix}"
+            msg = f"{named} exists: give another name, or one with a date, as in {dated}"
+            raise OutputError(msg) from error
+        except OSError as error:
+            msg = f"cannot write {named}: {error.strerror or error}"
+            raise OutputError(msg) from error
+        recording = cls(named, stream)
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        recording._write(Header(SCHEMA, str(policy), source.live, source.rate_hz, dict(models), offset_ns))
         return recording
 
     def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None:
@@ -135,7 +146,7 @@ class Recording:
 
     def close(self) -> None:
         """Finish the file. Raise `OutputError` if it could not be written."""
-        close_files(self._files, complete=self._failure is None)
+        self._stream.close()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             msg = f"cannot write {self._path}: {failure.strerror or failure}"
@@ -153,6 +164,8 @@ class Recording:
 def read(path: str | Path) -> Iterator[Entry]:
     """Yield the entries of a recording, beginning with the header.
 
+    An incomplete last line, which a killed process leaves, is skipped.
+
     Raises:
         DataError: The file is not a recording, is damaged, or has another version.
     """
@@ -160,6 +173,8 @@ def read(path: str | Path) -> Iterator[Entry]:
     try:
         with Path(path).open("rb") as stream:
             for number, line in enumerate(stream, 1):
+                if number > 1 and not line.endswith(b"\n"):
+                    return
                 try:
                     entry = decoder.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -8,7 +8,7 @@ import pytest
 from helpers import factories
 
 import orilla.runtime
-from orilla.devices.errors import DataError
+from orilla.devices.errors import DataError, OutputError
 from orilla.runtime.frame import Event
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.replay import Replay
@@ -128,7 +128,7 @@ def test_a_recording_that_is_not_there(tmp_path):
 
 
 def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path):
-    """The inconsistency is reported. Only an edited recording can lack lines, because a killed loop leaves no file."""
+    """The inconsistency is reported. Only an edited recording can lack lines in the middle."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
     lines = path.read_text().splitlines()
@@ -139,6 +139,27 @@ def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path)
             replay.recorded_decisions(), replay.repeated_decisions(), replay.simulate()
         except DataError:
             pass
+
+
+def test_a_killed_loop_leaves_a_recording_that_can_be_replayed(model, tmp_path):
+    path = tmp_path / "drive.rec"
+    list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
+    data = path.read_bytes()
+    for size in range(data.index(b"\n") + 1, len(data), 97):
+        (tmp_path / "cut.rec").write_bytes(data[:size])
+        replay = Replay.read(tmp_path / "cut.rec")
+        recorded_decisions = replay.recorded_decisions()
+        assert replay.repeated_decisions()[: len(recorded_decisions)] == recorded_decisions
+
+
+def test_a_recording_replaces_no_file(model, tmp_path):
+    path = tmp_path / "drive.rec"
+    path.write_text("old")
+    with pytest.raises(OutputError, match=r"drive.rec exists: give another name, .* as in drive-%Y%m%d-%H%M%S.rec"):
+        model.stream(Jumpy(3), record=path)
+    assert path.read_text() == "old"
+    list(model.stream(Jumpy(3), record=tmp_path / "%Y.rec", on_event=lambda event: None))
+    assert len(list(tmp_path.glob("2*.rec"))) == 1
 
 
 def test_a_loop_that_ends_early_leaves_its_recording(model, tmp_path):
@@ -168,9 +189,10 @@ def test_a_file_under_a_policy_that_plays_it(model, tmp_path):
     latest = Replay.read(path).simulate(Policy.parse("latest"), infer_ms=90)
     assert {reason for _, _, reason in latest.dropped} == {"superseded"}
     assert max(answer.age_ms for answer in latest.delivered[:-1]) < 33.4 + 90 + 10
-    list(model.stream([factories.picture()] * 3, record=path))
+    unrated = tmp_path / "unrated.rec"
+    list(model.stream([factories.picture()] * 3, record=unrated))
     with pytest.raises(ValueError, match="no frame rate"):
-        Replay.read(path).simulate(Policy.parse("latest"))
+        Replay.read(unrated).simulate(Policy.parse("latest"))
 
 
 @pytest.mark.parametrize(
