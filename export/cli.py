@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
-from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES
+from orilla.export.model_hints import ANY_RANGE, COLORS, INPUT_RANGES, ModelHints
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrong_model import check_keras
 from orilla.runtime.bundle.destination import add_overwrite, check_new
@@ -24,7 +24,6 @@ from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from orilla.export.export import ExportOptions
-    from orilla.export.model_hints import ModelHints
     from orilla.runtime.bundle.manifest import Check, Latency, Manifest, Report
     from orilla.runtime.terminal.console import ResultConsole
 
@@ -65,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not measure latency, so that repeated exports of the same model give identical bundles",
     )
     add_foreign_arguments(parser.add_argument_group("options for models that Orilla did not train"))
+    add_image_arguments(parser.add_argument_group("options for images of such a model"))
     add_data_arguments(
         parser.add_argument_group(
             "data",
@@ -96,16 +96,6 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
         "order mark of the file states)",
     )
     foreign.add_argument(
-        "--input-range",
-        help="range of the pixel values that the model was trained on, which is one of: "
-        + "; ".join(f"{name} for {about}" for name, about in INPUT_RANGES.items()),
-    )
-    foreign.add_argument(
-        "--color",
-        help="colour of the images that the model was trained on, which is one of: "
-        + "; ".join(f"{name} for {about}" for name, about in COLORS.items()),
-    )
-    foreign.add_argument(
         "--input",
         metavar="SIZES",
         help="sizes of the input axes that the model does not fix, such as 224x224 or 200; of a PyTorch network "
@@ -128,6 +118,45 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
     )
     foreign.add_argument("--padding", help="where a short text is filled up: pre (its start) or post (default: pre)")
     foreign.add_argument("--truncation", help="where a long text is cut off: pre (its start) or post (default: pre)")
+
+
+def add_image_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the options that describe the images that a model was trained on."""
+    group.add_argument(
+        "--input-range",
+        metavar="RANGE",
+        help=f"range of the pixel values that the model was trained on: {ANY_RANGE}, such as -0.5..0.5; or one of "
+        + "; ".join(f"{name} for {about}" for name, about in INPUT_RANGES.items()),
+    )
+    group.add_argument(
+        "--color",
+        help="colour of the images that the model was trained on, which is one of: "
+        + "; ".join(f"{name} for {about}" for name, about in COLORS.items()),
+    )
+    group.add_argument(
+        "--mean",
+        metavar="N[,N,N]",
+        help="mean of the training images, one number or one per channel in the order of --color; in grey levels "
+        "0-255, or in the units of --input-range if that is given too",
+    )
+    group.add_argument(
+        "--std", metavar="N[,N,N]", help="standard deviation, in the same units; the model takes (pixel - mean) / std"
+    )
+    group.add_argument(
+        "--resize",
+        help="how images are resized to the input: stretch, letterbox, crop or none (default: stretch; not for "
+        "detectors)",
+    )
+    group.add_argument(
+        "--interpolation",
+        help="interpolation method, such as linear, keras-bilinear or pil-bilinear (docs/bundle-format.md)",
+    )
+    group.add_argument("--fill", type=int, help="value of a letterbox's border, 0-255 (default: 0)")
+    group.add_argument("--anchor", help="position of the image in a letterbox: center or top-left (default: center)")
+    group.add_argument("--rounding", help="how the size of the image in a letterbox is rounded: nearest or down")
+    group.add_argument(
+        "--crop-fraction", type=float, help="part of the shorter side that a crop keeps, such as 0.875 (default: 1)"
+    )
 
 
 def add_data_arguments(data: argparse._ArgumentGroup) -> None:
@@ -188,32 +217,18 @@ class ExportResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the comparison of each variant with the original model."""
-        from orilla.runtime.commands.variant_table import print_variants
+        from orilla.runtime.commands.variant_table import print_variants, print_warning
 
+        print_warning(console, self.manifest)
         print_variants(console, self.manifest, self.max_drop)
         console.print_line(f"next: orilla verify {self.bundle}")
 
 
 def execute(arguments: argparse.Namespace) -> ExportResult:
     """Export a model as a bundle."""
-    from orilla.export.model_hints import ModelHints
-
     check_options(arguments)
     check_keras(arguments.model)
-    hints = ModelHints(
-        task=arguments.task,
-        labels=arguments.labels,
-        encoding=arguments.encoding,
-        input_range=arguments.input_range,
-        color=arguments.color,
-        input=sizes_of(arguments.input),
-        vocabulary=arguments.vocabulary,
-        vocabulary_start=arguments.vocabulary_start,
-        padding=arguments.padding,
-        truncation=arguments.truncation,
-        device=arguments.device,
-    )
-    return exported(arguments, hints)
+    return exported(arguments, hints_of(arguments))
 
 
 def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
@@ -295,6 +310,26 @@ def check_options(arguments: argparse.Namespace) -> None:
         msg = f"--seed {arguments.seed}: must be 0 or more"
         raise ConfigError(msg)
     check_new(arguments.out, overwrite=arguments.overwrite)
+
+
+def hints_of(arguments: argparse.Namespace) -> ModelHints:
+    """Return the facts that the options state about a model. Raise `ConfigError` if a number cannot be read."""
+    stated = {field.name: vars(arguments).get(field.name) for field in fields(ModelHints)}
+    stated["input"] = sizes_of(arguments.input)
+    for name in ("mean", "std"):
+        stated[name] = _numbers(name, stated[name])
+    return ModelHints(**stated)
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError as error:
+        msg = f"--{name} {text}: give one number, or one for each channel as in 123.7,116.3,103.5"
+        raise ConfigError(msg) from error
+    return numbers
 
 
 def sizes_of(text: str | None) -> tuple[int, ...] | None:

@@ -14,7 +14,9 @@ from orilla.devices.errors import ConfigError, ConversionError, OrillaError
 from orilla.devices.progress import NoProgress, Progress
 from orilla.export.build import Builder
 from orilla.export.check import timing
+from orilla.export.check.chance import chance_warning, constant_note
 from orilla.export.check.compare import SECONDS, Reference
+from orilla.export.check.doubts import doubts
 from orilla.export.check.golden import candidates, choose_golden, raw_samples
 from orilla.export.check.numbering import numbering_doubts
 from orilla.export.check.reference import make_reference, run_original
@@ -24,7 +26,6 @@ from orilla.export.data.calibration import check_calibration, check_same_range, 
 from orilla.export.data.draw import divide
 from orilla.export.data.open import generated_samples, is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
-from orilla.export.imports.doubts import doubts
 from orilla.export.imports.recipes import check_selection, imported_recipes
 from orilla.export.imports.registry import importer_for
 from orilla.export.imports.source import open_imported
@@ -142,7 +143,7 @@ def _export(
     outputs, golden_outputs = run_original(source, data.validation, golden_candidates, work)
     reference = make_reference(source, data.validation, data.dataset, outputs)
     golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
-    doubted: tuple[str, ...] = source.notes
+    doubted: tuple[str, ...] = source.notes + constant_note(reference)
     if options.calibration or options.validation:
         doubted += doubts(source, data.validation, reference, work)
     doubted += numbering_doubts(source, data.samples(), reference, work, stated=options.hints.vocabulary_start)
@@ -169,7 +170,12 @@ def _export(
         default=default,
         golden=golden.entries,
         card=source.card,
-        report=msgspec.structs.replace(_report(reference, data, options, failed, not_applicable), doubts=doubted),
+        report=msgspec.structs.replace(
+            _report(reference, data, options, failed, not_applicable),
+            doubts=doubted,
+            choices=source.choices,
+            warning=chance_warning(reference, source, data.validation.source),
+        ),
         files=bundles.entries(files),
         vocabulary=VOCABULARY if source.vocabulary is not None else None,
         head=source.head,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from orilla.devices.errors import ConfigError
 from orilla.export.cli import (
     ExportResult,
     add_data_arguments,
     add_foreign_arguments,
+    add_image_arguments,
     check_options,
     exported,
-    sizes_of,
+    hints_of,
 )
 from orilla.export.imports.recipes import DEFAULT
 from orilla.export.imports.registry import IMPORTERS, importer_for
@@ -22,9 +20,6 @@ from orilla.export.recipe import recipes
 from orilla.export.wrong_model import check_importable
 from orilla.runtime.bundle.destination import add_overwrite
 from orilla.runtime.commands.lazy_help import lazy_help
-
-if TYPE_CHECKING:
-    from orilla.export.model_hints import ModelHints
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("facts that the file does not contain")
     add_foreign_arguments(model, vocabulary=False)
+    add_image_arguments(model)
     _add_input_arguments(model)
     _add_output_arguments(model)
     add_data_arguments(
@@ -71,20 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--mean", metavar="N[,N,N]", help="mean of the training images in grey levels 0-255")
-    group.add_argument(
-        "--std", metavar="N[,N,N]", help="standard deviation in grey levels; the network takes (pixel - mean) / std"
-    )
     group.add_argument("--layout", help="order of the axes of the input: NHWC or NCHW")
     group.add_argument("--input-kind", help="kind of the input, image or tensor; needed only if its shape fits both")
-    group.add_argument("--resize", help="how images are resized to the input: stretch, letterbox, crop or none")
-    group.add_argument("--interpolation", help="interpolation method, such as linear or pil-bilinear")
-    group.add_argument("--fill", type=int, help="value of a letterbox's border, 0-255 (default: 0)")
-    group.add_argument("--anchor", help="position of the image in a letterbox: center or top-left (default: center)")
-    group.add_argument("--rounding", help="how the size of the image in a letterbox is rounded: nearest or down")
-    group.add_argument(
-        "--crop-fraction", type=float, help="part of the shorter side that a crop keeps, such as 0.875 (default: 1)"
-    )
 
 
 def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
@@ -106,38 +90,4 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
     """Import a model as a bundle."""
     check_options(arguments)
     check_importable(arguments.model, importer_for(arguments.model))
-    return exported(arguments, _hints(arguments))
-
-
-def _hints(arguments: argparse.Namespace) -> ModelHints:
-    from orilla.export.model_hints import ModelHints
-
-    return ModelHints(
-        task=arguments.task,
-        labels=arguments.labels,
-        encoding=arguments.encoding,
-        input_range=arguments.input_range,
-        color=arguments.color,
-        input=sizes_of(arguments.input),
-        mean=_numbers("mean", arguments.mean),
-        std=_numbers("std", arguments.std),
-        layout=arguments.layout,
-        input_kind=arguments.input_kind,
-        resize=arguments.resize,
-        interpolation=arguments.interpolation,
-        fill=arguments.fill,
-        anchor=arguments.anchor,
-        rounding=arguments.rounding,
-        crop_fraction=arguments.crop_fraction,
-        head=arguments.head,
-        multi_label=arguments.multi_label,
-    )
-
-
-def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    if not re.fullmatch(r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?)*", text):
-        msg = f"--{name} {text}: give one number, or one for each channel as in 123.7,116.3,103.5"
-        raise ConfigError(msg)
-    return tuple(map(float, text.split(",")))
+    return exported(arguments, hints_of(arguments))

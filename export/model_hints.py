@@ -5,6 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+INPUT_RANGES: dict[str, str] = {
+    "0..255": "pixel values of 0..255 (also if the model normalises its input itself)",
+    "0..1": "pixel values divided by 255",
+    "-1..1": "pixel values divided by 127.5, minus 1 (as for MobileNet)",
+    "torch": "pixel values divided by 255, minus ImageNet's mean, divided by its standard deviation (as for DenseNet "
+    "and PyTorch models)",
+    "caffe": "pixel values in BGR order, minus ImageNet's mean (as for VGG and ResNet in Keras)",
+}
+"""Description of the usual value ranges of training images. Source of the last two: `keras.applications.
+imagenet_utils`."""
+
+ANY_RANGE = "LOW..HIGH"
+
+IMAGE_HINTS = (
+    *("input_range", "mean", "std", "color"),
+    *("resize", "interpolation", "fill", "anchor", "rounding", "crop_fraction"),
+)
+"""Hints that are only for models that take images."""
+
+COLORS: dict[str, str] = {
+    "rgb": "red, green and blue",
+    "bgr": "blue, green and red, as OpenCV reads images",
+    "luma": "one channel, 0.299 R + 0.587 G + 0.114 B (default for one channel)",
+    "mean": "one channel, the mean of R, G and B",
+}
+"""Description of each kind of colour of training images."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelHints:
@@ -16,7 +43,7 @@ class ModelHints:
     encoding: str | None = None
     """Encoding of the files with labels and words, such as `cp1252`. If None, it is UTF-8 or what the file states."""
     input_range: str | None = None
-    """Value range of the training images, one of `INPUT_RANGES`."""
+    """Value range of the training images: one of `INPUT_RANGES`, or any other range such as `-0.5..0.5`."""
     color: str | None = None
     """Colour of the training images, one of `COLORS`. If None, it is `rgb`, or `luma` for one channel."""
     input: tuple[int, ...] | None = None
@@ -32,9 +59,10 @@ class ModelHints:
     device: str | None = None
     """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
     mean: tuple[float, ...] | None = None
-    """Mean in grey levels 0–255: one number, or one per channel. The network takes `(pixel - mean) / std`."""
+    """Mean of the training images: one number, or one per channel in the network's order. The network takes
+    `(pixel - mean) / std`. The units are those of `input_range` or, without it, grey levels 0–255."""
     std: tuple[float, ...] | None = None
-    """Standard deviation in grey levels: one number, or one per channel."""
+    """Standard deviation in the same units: one number, or one per channel."""
     layout: str | None = None
     """Order of the axes of the input, `NHWC` or `NCHW`."""
     input_kind: str | None = None

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
 from orilla.devices.keras_rules import DEVICES
 from orilla.export import model_info
+from orilla.export.choices import EVERYTHING, output_choices, preprocessing_choices
 from orilla.export.convert import fork_server
-from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES, InputAdapter, InputRange, write_adapter
+from orilla.export.convert.input_adapter import InputAdapter, write_adapter
+from orilla.export.image_hints import values_of
 from orilla.export.imports.foreign import ForeignModel
+from orilla.export.keras_images import (
+    KerasImages,
+    channels_note,
+    check_hints,
+    describe_inputs,
+    keras_images,
+    takes_images,
+)
 from orilla.export.labels import read_labels
 from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo
@@ -20,9 +31,9 @@ from orilla.export.vocabulary import Vocabulary, read_vocabulary
 from orilla.export.workspace import Workspace
 from orilla.export.wrong_model import check_keras
 from orilla.runtime.bundle.card import Card
+from orilla.runtime.bundle.choices import Choice
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.engines.session import Binding
-from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
@@ -69,6 +80,8 @@ class SourceModel:
     """What was concluded about the vocabulary, or is doubtful, one line each."""
     foreign: ForeignModel | None = None
     """Description of the model file, if an importer read it. None for Keras models."""
+    choices: tuple[Choice, ...] = ()
+    """Choices of the preprocessing and of the decoding, with their origins."""
 
     @property
     def context(self) -> DecodeContext:
@@ -128,43 +141,54 @@ def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
         data=settings.data,
         head=settings.head,
         decoding=PLAIN if isinstance(card.decoding, msgspec.UnsetType) else card.decoding,
+        choices=preprocessing_choices(settings.preprocess, ModelHints(), "0..255", EVERYTHING)
+        + output_choices(card.task, card.labels, "model", None),
     )
 
 
 def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     task = _task(path, hints)
-    if hints.input_range is not None and hints.input_range not in INPUT_RANGES:
-        raise unknown_name(hints.input_range, INPUT_RANGES, kind="input range")
+    if hints.input_range is not None:
+        values_of(hints.input_range, 3)
     model = path.absolute()
     if hints.input is not None:
         model = write_adapter(work.adapter, InputAdapter(str(path.absolute()), hints.input))
     info = _describe(model, work, hints.device)
-    takes_images = task_of(task).input_kinds[0] == "image" and _takes_images(info)
-    input_range = _input_range(hints, info, path) if takes_images else None
-    for hint in ("input_range", "color"):
-        if input_range is None and getattr(hints, hint) is not None:
-            msg = f"`{hint}` is only for image models, but {path.name} takes {_describe_inputs(info)}"
-            raise ConfigError(msg)
+    images = task_of(task).input_kinds[0] == "image" and takes_images(info)
+    check_hints(hints, info, path.name, images=images)
+    pictures = keras_images(hints, info, path.name) if images else None
     activation = _missing_activation(info) if task_of(task).scores_in_0_1 else None
-    if input_range is not None or activation is not None:
-        adapter = InputAdapter(str(path.absolute()), hints.input, input_range, activation)  # type: ignore[arg-type]
+    if pictures is not None or activation is not None:
+        adapter = InputAdapter(str(path.absolute()), hints.input, activation=activation)
+        if pictures is not None:
+            mean, std = pictures.values.mean, pictures.values.std
+            adapter = msgspec.structs.replace(adapter, mean=mean, std=std, reverse=pictures.reverse)
         model = write_adapter(work.adapter, adapter)
     vocabulary = _checked_vocabulary(info, hints) if "text" in task_of(task).input_kinds else None
-    spec = _image_spec(hints, info) if takes_images else _spec(task, info)
+    spec = _spec(task, info) if pictures is None else pictures.spec
     if vocabulary is not None:
         spec = vocabulary.spec
+    labels = _labels(task, info, hints)
     return SourceModel(
         name=path.stem,
         model=model,
         info=info,
         task=task,
-        labels=_labels(task, info, hints),
+        labels=labels,
         has_labels=hints.labels is not None,
         preprocessor=_preprocessor(spec, None if vocabulary is None else encode_vocabulary(vocabulary.words)),
         outputs=_outputs(info),
         vocabulary=None if vocabulary is None else encode_vocabulary(vocabulary.words),
         notes=() if vocabulary is None else vocabulary.notes,
+        choices=_choices(hints, spec, pictures)
+        + output_choices(task, labels, "default" if hints.labels is None else "you", activation),
     )
+
+
+def _choices(hints: ModelHints, spec: Spec, pictures: KerasImages | None) -> tuple[Choice, ...]:
+    if pictures is None:
+        return preprocessing_choices(spec, hints)
+    return preprocessing_choices(spec, hints, pictures.described, ("input_range",) if pictures.in_model else ())
 
 
 def _task(path: Path, hints: ModelHints) -> str:
@@ -191,24 +215,7 @@ def _describe(model: Path, work: Workspace, device: str | None) -> ModelInfo:
     return info
 
 
-def _takes_images(info: ModelInfo) -> bool:
-    if len(info.inputs) != 1:
-        return False
-    (tensor,) = info.inputs
-    return len(tensor.shape) == 3 and tensor.shape[-1] in (1, 3) and tensor.dtype.startswith(("float", "uint8", "int"))
-
-
-def _input_range(hints: ModelHints, info: ModelInfo, path: Path) -> InputRange:
-    if hints.input_range is not None:
-        return hints.input_range  # type: ignore[return-value]
-    if info.normalises or not info.inputs[0].dtype.startswith("float"):
-        return "0..255"
-    ranges = ", ".join(INPUT_RANGES)
-    msg = f"the value range of {path.name}'s training images is unknown: set `input_range` to one of {ranges}"
-    raise ConfigError(msg)
-
-
-def _missing_activation(info: ModelInfo) -> str | None:
+def _missing_activation(info: ModelInfo) -> Literal["softmax", "sigmoid"] | None:
     """Return the activation to add to a model that outputs logits, or None for other models."""
     if info.activation != "linear" or len(info.outputs) != 1:
         return None
@@ -224,26 +231,9 @@ def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> Vocabulary:
         )
         raise ConfigError(msg)
     if len(info.inputs) != 1 or len(info.inputs[0].shape) != 1:
-        msg = f"a text model takes tokens [T], but this model takes {_describe_inputs(info)}"
+        msg = f"a text model takes tokens [T], but this model takes {describe_inputs(info)}"
         raise ConfigError(msg)
     return read_vocabulary(hints, info.inputs[0].shape[0], info.words)
-
-
-def _image_spec(hints: ModelHints, info: ModelInfo) -> Spec:
-    """Return the preprocessing of a model that takes images. Raises `ConfigError` if `color` does not fit the model."""
-    height, width, channels = info.inputs[0].shape
-    known = ("luma", "mean") if channels == 1 else ("rgb", "bgr")
-    color = hints.color or known[0]
-    if color not in COLORS:
-        raise unknown_name(color, COLORS, kind="colour")
-    if color not in known:
-        msg = f"`color` is {color}, but the model takes {_describe_inputs(info)}: use {' or '.join(known)}"
-        raise ConfigError(msg)
-    if color == "bgr" and hints.input_range in ("torch", "caffe"):
-        msg = f"`color` cannot be bgr for the input range {hints.input_range}, which implies bgr: leave `color` out"
-        raise ConfigError(msg)
-    spec = Preprocess(size_hw=(height, width), color="grey" if channels == 1 else color)  # type: ignore[arg-type]
-    return msgspec.structs.replace(spec, grey=color) if channels == 1 else spec
 
 
 def _spec(task: str, info: ModelInfo) -> Spec:
@@ -251,7 +241,10 @@ def _spec(task: str, info: ModelInfo) -> Spec:
     if "text" in task_of(task).input_kinds:
         return TextPreprocess(length=info.inputs[0].shape[0])
     if task_of(task).input_kinds == ("image",):
-        msg = f"task={task} needs a model that takes images [height,width,3], not {_describe_inputs(info)}"
+        msg = (
+            f"task={task} needs a model that takes images [height,width,3], not {describe_inputs(info)}"
+            f"{channels_note(info)}"
+        )
         raise ConfigError(msg)
     for tensor in info.inputs:
         if tensor.dtype not in ARRAY_DTYPES:
@@ -275,10 +268,6 @@ def _outputs(info: ModelInfo) -> tuple[TensorSpec, ...]:
 def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     labels = read_labels(hints.labels, hints.encoding) if hints.labels is not None else ()
     return task_of(task).labels_for([output.shape for output in info.outputs], labels)
-
-
-def _describe_inputs(info: ModelInfo) -> str:
-    return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in info.inputs)
 
 
 def _read_vocabulary(path: Path) -> bytes:

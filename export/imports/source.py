@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError
+from orilla.export.choices import output_choices, preprocessing_choices
 from orilla.export.convert import fork_server
 from orilla.export.imports import foreign
 from orilla.export.imports.foreign import ForeignModel, ForeignTensor
@@ -15,11 +16,12 @@ from orilla.export.imports.image_input import describe_inputs, image_spec, takes
 from orilla.export.imports.questions import Questions
 from orilla.export.imports.registry import IMPORTERS, is_import_path
 from orilla.export.labels import read_lines, unique_labels
-from orilla.export.model_hints import ModelHints
+from orilla.export.model_hints import IMAGE_HINTS, ModelHints
 from orilla.export.model_info import ModelInfo, Tensor
 from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace
 from orilla.export.wrong_model import check_importable
+from orilla.runtime.bundle.choices import Choice, Origin
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
@@ -59,7 +61,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     copied = work.folder / f"original{IMPORTERS[model.format].suffixes[0]}"
     _in_own_process(importer.copy, path, copied, sizes)
     questions = Questions(path.name)
-    spec = _spec(model, task, hints, questions)
+    spec, choices = _spec(model, task, hints, questions)
     labels = unique_labels(
         read_lines(hints.labels, hints.encoding) if hints.labels is not None else model.hints.labels or ()
     )
@@ -88,7 +90,14 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
         decoding=decoding,
         predict=PREDICT,
         foreign=model,
+        choices=choices + output_choices(task, labels, _origin_of_labels(hints, model), decoding.activation),
     )
+
+
+def _origin_of_labels(hints: ModelHints, model: ForeignModel) -> Origin:
+    if hints.labels is not None:
+        return "you"
+    return "default" if model.hints.labels is None else "model"
 
 
 def _task(path: Path, task: str | None) -> str:
@@ -123,18 +132,23 @@ def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | Non
         raise DataError(msg) from error
 
 
-def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> Spec:
+def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> tuple[Spec, tuple[Choice, ...]]:
+    """Return the preprocessing, and its choices."""
     kinds = task_of(task).input_kinds
     # Without a hint, a model of the task `tensor` takes arrays.
     as_images = "image" in (kinds[0], hints.input_kind) and "image" in kinds
     if as_images and takes_images(model, hints):
-        return image_spec(model, task, hints, questions)
+        images = image_spec(model, task, hints, questions)
+        return images.spec, preprocessing_choices(images.spec, hints, images.values, images.known)
     if "tensor" not in kinds:
-        msg = f"task={task} needs a model that takes one image, but this model takes {describe_inputs(model)}"
+        msg = (
+            f"task={task} needs a model that takes one image, but this model takes {describe_inputs(model)}"
+            f"{_channels(model)}"
+        )
         raise ConfigError(msg)
-    for name in ("input_range", "color", "layout", "mean", "std", "resize", "interpolation"):
+    for name in (*IMAGE_HINTS, "layout"):
         if getattr(hints, name) is not None:
-            msg = f"`{name}` is only for image models, but this model takes {describe_inputs(model)}"
+            msg = f"`{name}` is only for image models, but this model takes {describe_inputs(model)}{_channels(model)}"
             raise ConfigError(msg)
     inputs = []
     for tensor in model.inputs:
@@ -144,7 +158,15 @@ def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Question
         # A quantised input is described as float32, because the session quantises its values.
         dtype = tensor.dtype if tensor.quantisation is None else "float32"
         inputs.append(TensorSpec(tensor.name, tensor.shape[1:], "float32" if dtype == "float16" else dtype))
-    return TensorPreprocess(tuple(inputs))
+    spec = TensorPreprocess(tuple(inputs))
+    return spec, preprocessing_choices(spec, hints)
+
+
+def _channels(model: ForeignModel) -> str:
+    """Return an explanation if the only input looks like an image with another number of channels than 1 or 3."""
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+        return ""
+    return "; images have 1 or 3 channels, so give samples with other channels as arrays in a .npz file"
 
 
 def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:

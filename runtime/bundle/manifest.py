@@ -9,6 +9,7 @@ import msgspec
 
 from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.bundle.card import Card
+from orilla.runtime.bundle.choices import Choice
 from orilla.runtime.preprocessing import tensor_spec
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
@@ -164,6 +165,10 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Reasons why recipes do not apply to this model, by the name of the recipe."""
     doubts: tuple[str, ...] = ()
     """Facts about an imported model that the user stated but that are probably wrong, one line each."""
+    choices: tuple[Choice, ...] = ()
+    """Choices that the check cannot verify. Empty in bundles of older versions."""
+    warning: str | None = None
+    """Why the metrics of the original model are not credible, such as an accuracy at chance level. None if they are."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -213,8 +218,9 @@ def encode(manifest: Manifest) -> bytes:
     for key, default in (("head", None), ("decoding", PLAIN)):
         if getattr(manifest, key) == default:
             del document[key]
-    if not manifest.report.doubts:
-        del document["report"]["doubts"]
+    for key in ("doubts", "choices", "warning"):
+        if not getattr(manifest.report, key):
+            del document["report"][key]
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from orilla.runtime.bundle.choices import choice_lines
 from orilla.runtime.bundle.manifest import Manifest, Variant
 from orilla.runtime.files import replacing
 from orilla.runtime.html_page import Page
@@ -146,6 +147,10 @@ def _add_export(page: Page, manifest: Manifest) -> None:
         ],
     )
     page.text("* the default: the fastest variant whose accuracy drops by at most one point.")
+    if manifest.report.warning is not None:
+        page.text(f"Warning: {manifest.report.warning}.")
+    for line in choice_lines(manifest.report.choices):
+        page.text(line.strip())
 
 
 def _variant_row(manifest: Manifest, variant: Variant) -> tuple[str, ...]:

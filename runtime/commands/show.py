@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.commands.variant_table import print_variants
+from orilla.runtime.commands.variant_table import print_variants, print_warning
 from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ShowResult(CommandResult):
     def render(self, console: ResultConsole) -> None:
         """Print the model, its variants, and its card."""
         manifest = self.manifest
+        print_warning(console, manifest)
         size = sum(entry.size for entry in manifest.files.values()) / 2**20
         console.print_line(
             f"{manifest.name}: {manifest.task}, {len(manifest.files)} files, {size:.2f} MiB, {self.bundle}"

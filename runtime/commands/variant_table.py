@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orilla.runtime.bundle.choices import choice_lines
 from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ MAX_SUM_ERROR = 0.02
 table."""
 
 
+def print_warning(console: ResultConsole, manifest: Manifest) -> None:
+    """Print a warning if the metrics of the original model are not credible. It is the first line of a report."""
+    if manifest.report.warning is not None:
+        console.print_line(f"warning: {manifest.report.warning}")
+
+
 def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) -> None:
     """Print the comparison of each variant with the original model.
 
@@ -33,6 +40,8 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
     """
     console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:
+        console.print_line(line)
+    for line in choice_lines(manifest.report.choices):
         console.print_line(line)
     if manifest.report.timed_on:
         console.print_line(f"times measured on {manifest.report.timed_on}, with the variants interleaved")

@@ -66,7 +66,7 @@ def test_the_colour_is_that_of_the_training_images(tmp_path, arrays, color, chan
         (ModelHints("classify", color="lab", input_range="0..1"), 3, "unknown colour 'lab'"),
         (ModelHints("classify", color="mean", input_range="0..1"), 3, "`color` is mean, but .* use rgb or bgr"),
         (ModelHints("classify", color="bgr", input_range="0..1"), 1, "`color` is bgr, but .* use luma or mean"),
-        (ModelHints("classify", color="bgr", input_range="caffe"), 3, "cannot be bgr for the input range caffe"),
+        (ModelHints("classify", color="rgb", input_range="caffe"), 3, "`input_range` caffe implies bgr: omit one"),
         (ModelHints("tensor", color="bgr"), 3, "`color` is only for image models"),
     ],
 )

@@ -21,6 +21,14 @@ class Metrics(Protocol):
 
 
 @runtime_checkable
+class HasChance(Protocol):
+    """Metrics that can be compared with those of a model that gives the same answer for all samples."""
+
+    def chance(self) -> str | None:
+        """Return one sentence if the metrics are not better than those of a constant answer, or None if they are."""
+
+
+@runtime_checkable
 class HasConfusion(Protocol):
     """Metrics that include a confusion matrix."""
 

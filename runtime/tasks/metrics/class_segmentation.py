@@ -71,6 +71,20 @@ class ClassSegmentationMetrics:
         metrics |= {f"iou/{label}": float(iou) for label, iou in zip(self._labels, ious, strict=True)}
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
+    def chance(self) -> str | None:
+        """Return one sentence if the mean IoU is not better than that of one class for all pixels.
+
+        It is better if the lower end of its 95 % interval is above the mean IoU of the most frequent class.
+        """
+        truth = self._counts.sum(axis=(0, 2))
+        constant = float(truth.max() / truth.sum() / np.count_nonzero(truth))
+        if np.count_nonzero(truth) < 2 or self.intervals()["iou"][0] > constant:
+            return None
+        return (
+            f"mean IoU {self.metrics()['iou']:.3f} on {len(self._counts)} images is not better than {constant:.3f}, "
+            f"the mean IoU of {self._labels[int(truth.argmax())]} for all pixels"
+        )
+
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over images."""
         return intervals(self.metrics, len(self._counts))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 Labels = NDArray[np.int64]
+
+SIGNIFICANCE = 0.05
+"""Largest probability of a result by chance at which the result counts as better than chance."""
 
 
 class ClassificationMetrics:
@@ -61,6 +66,21 @@ class ClassificationMetrics:
             metrics |= {f"{name}/{label}": float(value) for label, value, counts in of_label if counts}
         return metrics
 
+    def chance(self) -> str | None:
+        """Return one sentence if the accuracy is not better than that of always answering the most frequent class.
+
+        It is better if that answer would be right as often with a probability of at most 5 %. None is returned if the
+        samples cannot show it, because they are too few or all of one class.
+        """
+        count, frequency = len(self.labels), np.bincount(self.labels, minlength=len(self.classes))
+        share, right = float(frequency.max()) / count, int(np.sum(self.predicted == self.labels))
+        if share**count > SIGNIFICANCE or upper_tail(right, count, share) <= SIGNIFICANCE:
+            return None
+        return (
+            f"accuracy {right / count:.3f} on {count} samples is not better than {share:.3f}, the accuracy of always "
+            f"answering {self.classes[int(frequency.argmax())]}"
+        )
+
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over samples."""
         return intervals(self.metrics, len(self.labels))
@@ -77,3 +97,24 @@ class ClassificationMetrics:
         down = np.bincount(self._ranks, weights * ~positive, self._values)
         pairs = up.sum() * down.sum()
         return float((up * (np.cumsum(down) - down / 2)).sum() / pairs) if pairs else None
+
+
+def upper_tail(right: int, count: int, share: float) -> float:
+    """Return the probability of at least `right` right answers out of `count`, each of which is right by chance.
+
+    Args:
+        right: Number of right answers.
+        count: Number of answers.
+        share: Probability that an answer is right, above 0 and below 1.
+    """
+    logs = (math.log(share), math.log1p(-share))
+    return math.fsum(
+        math.exp(
+            math.lgamma(count + 1)
+            - math.lgamma(hits + 1)
+            - math.lgamma(count - hits + 1)
+            + hits * logs[0]
+            + (count - hits) * logs[1]
+        )
+        for hits in range(right, count + 1)
+    )

@@ -26,6 +26,10 @@ RESAMPLES = 300
 """Number of resamples for the intervals. It is smaller than for other metrics, because a resample takes
 milliseconds."""
 
+MIN_MAP, MIN_OBJECTS = 0.01, 8
+"""If the mAP at an IoU of 0.5 is below the first number on at least as many objects as the second one, the detector
+finds almost nothing."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -125,6 +129,13 @@ class DetectionMetrics:
             "mar100": float(recall.mean()),
         }
         return metrics | {f"ap/{name}": float(row.mean()) for name, row in zip(known, precision, strict=True)}
+
+    def chance(self) -> str | None:
+        """Return one sentence if the detector finds almost no object."""
+        value, objects = self.metrics()["map50"], sum(int(one.objects.sum()) for one in self._matches.values())
+        if value >= MIN_MAP or objects < MIN_OBJECTS:
+            return None
+        return f"mAP at an IoU of 0.5 is {value:.3f} on {self._count} images: almost none of {objects} objects is found"
 
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over images with `RESAMPLES` resamples."""

@@ -9,6 +9,9 @@ from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 Floats = NDArray[np.float64]
 
+MIN_SAMPLES = 8
+"""Minimum number of samples for `chance`."""
+
 
 class RegressionMetrics:
     """Metrics of a set of samples, computed from predicted and true values.
@@ -48,6 +51,15 @@ class RegressionMetrics:
             if variance[index] > (1e-9 * self._spans[index]) ** 2:
                 metrics[f"r2/{name}"] = float(1 - squared[index] / variance[index])
         return metrics
+
+    def chance(self) -> str | None:
+        """Return one sentence if a value is not predicted better than by the mean of its true values."""
+        metrics = self.metrics()
+        worse = [name for name in self._names if metrics.get(f"r2/{name}", 1.0) <= 0]
+        if not worse or len(self._errors) < MIN_SAMPLES:
+            return None
+        numbers = ", ".join(f"{metrics[f'r2/{name}']:.3f} for {name}" for name in worse)
+        return f"R2 is {numbers} on {len(self._errors)} samples, which is not better than always answering the mean"
 
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over samples."""

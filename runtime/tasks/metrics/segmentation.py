@@ -67,6 +67,18 @@ class SegmentationMetrics:
                     metrics[f"iou/{name}"] = iou
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
+    def chance(self) -> str | None:
+        """Return one sentence if the IoU is not better than that of a mask that covers the whole image.
+
+        It is better if the lower end of its 95 % interval is above the IoU of that mask.
+        """
+        total = self._tallies.sum(axis=0)
+        constant = float(total[1].sum() / total.sum())
+        if self.intervals()["iou"][0] > constant:
+            return None
+        iou, count = _metrics_of(total)["iou"], len(self._tallies)
+        return f"IoU {iou:.3f} on {count} images is not better than {constant:.3f}, the IoU of a mask of all pixels"
+
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over images.
 

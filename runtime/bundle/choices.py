@@ -1,0 +1,41 @@
+"""The choices of the preprocessing and of the decoding in the report of an export, with their origins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+Origin = Literal["model", "you", "default"]
+"""Who made a choice: the model or its training run, the user, or a default of Orilla."""
+
+
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A choice of the preprocessing or of the decoding.
+
+    The check prepares samples for the original model and for the variants in the same way, so it cannot detect a wrong
+    choice.
+    """
+
+    fact: str
+    """What was chosen, such as `input range`."""
+    value: str
+    """The chosen value in words, such as `0..1`."""
+    origin: Origin
+
+
+TITLES: dict[Origin, str] = {"default": "by default", "you": "stated by you", "model": "from the model"}
+"""Title of the choices of each origin. The choices that need attention come first."""
+
+INTRODUCTION = "not checked, because the original model gets the same samples as its variants:"
+
+
+def choice_lines(choices: Sequence[Choice]) -> list[str]:
+    """Return the choices as lines of text, one line for each origin."""
+    lines = []
+    for origin, title in TITLES.items():
+        named = [f"{choice.fact}: {choice.value}" for choice in choices if choice.origin == origin]
+        if named:
+            lines.append(f"{title}: {'; '.join(named)}")
+    return [INTRODUCTION, *(f"  {line}" for line in lines)] if lines else []
