@@ -6,10 +6,11 @@ choice.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from orilla.export.model_hints import ModelHints
 from orilla.runtime.bundle.choices import Choice, Origin
+from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.text import FIRST_WORD, PADDING, START, UNKNOWN, TextPreprocess
@@ -38,6 +39,12 @@ def preprocessing_choices(
     if isinstance(spec, TextPreprocess):
         return _of_texts(spec, hints, default)
     return (Choice("values of the arrays", "passed unchanged", default),)
+
+
+def data_choices(datasets: Sequence[Dataset | None]) -> tuple[Choice, ...]:
+    """Return how the readers of the data sets changed the samples. A data set may be None or occur twice."""
+    notes = {(dataset.source.name, note) for dataset in datasets if dataset is not None for note in dataset.notes()}
+    return tuple(Choice(f"samples of {name}", note, "default") for name, note in sorted(notes))
 
 
 def output_choices(task: str, labels: tuple[str, ...], origin: Origin, activation: str | None) -> tuple[Choice, ...]:

@@ -21,6 +21,7 @@ from orilla.export.check.golden import candidates, choose_golden, raw_samples
 from orilla.export.check.numbering import numbering_doubts
 from orilla.export.check.reference import make_reference, run_original
 from orilla.export.check.variants import VariantChecks
+from orilla.export.choices import data_choices
 from orilla.export.convert import fork_server
 from orilla.export.data.calibration import check_calibration, check_same_range, save_calibration
 from orilla.export.data.draw import divide
@@ -213,6 +214,7 @@ def _read_data(
 ) -> tuple[SourceModel, _ExportData]:
     """Return the model with its labels, and the prepared samples."""
     source, dataset, calibration_dataset = _open_data(source, recipes, options)
+    source = replace(source, choices=source.choices + data_choices((dataset, calibration_dataset)))
     drawn, items = divide(
         calibration_dataset,
         dataset,

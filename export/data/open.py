@@ -8,8 +8,10 @@ from orilla.devices.errors import DataError
 from orilla.export.data.image_folder import ImageFolder
 from orilla.export.data.random_arrays import RandomArrays
 from orilla.export.data.unlabelled import Unlabelled
+from orilla.export.keras_images import channels_note
 from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
+from orilla.runtime.evaluation.datasets.pixel_arrays import as_images
 from orilla.runtime.evaluation.datasets.raw import raw_of
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.evaluation.datasets.subset import Subset
@@ -30,6 +32,8 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
     if isinstance(source.preprocessor, ImagePreprocessor) and folder.is_dir() and image_files(folder):
         return ImageFolder(folder, source.task)
     dataset = open_dataset(spec)
+    if isinstance(source.preprocessor, ImagePreprocessor):
+        dataset = as_images(dataset)
     if source.card is not None and source.card.data.skipped and is_same_data(spec, source.data or ""):
         dataset = Subset(dataset, source.card.data.skipped)
     if not dataset.splits:
@@ -39,7 +43,8 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         dataset = Unlabelled(dataset, source.task)
     kind = kind_of(raw_of(dataset.load(dataset.check_split, 0)))
     if kind != source.preprocessor.kind:
-        msg = f"{spec} contains {KINDS[kind].contents}, but the model takes {source.preprocessor.contents}"
+        takes = f"{source.preprocessor.contents}{channels_note(source.info)}"
+        msg = f"{spec} contains {KINDS[kind].contents}, but the model takes {takes}"
         raise DataError(msg)
     return dataset
 

@@ -9,6 +9,7 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
+from orilla.runtime.evaluation.datasets.pixel_arrays import as_images
 from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.evaluation.targets import target_of, truth_of
 from orilla.runtime.tasks.metrics import Metrics
@@ -46,6 +47,8 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
         ConfigError: Its classes do not match those of the model.
     """
     dataset = open_dataset(path)
+    if manifest.preprocess.input_kind == "image":
+        dataset = as_images(dataset)
     if not dataset.splits:
         msg = f"data set {path} has no labelled samples"
         raise DataError(msg)

@@ -10,11 +10,13 @@ from helpers.foreign import PICTURES, make, picture_model, refused
 from helpers.networks import small_onnx
 from keras import layers
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, DataError
 from orilla.export.choices import preprocessing_choices
 from orilla.export.image_hints import stated_values, values_of
 from orilla.export.model_hints import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets.pixel_arrays import as_images
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.text import TextPreprocess
 
@@ -239,3 +241,85 @@ def test_texts_list_their_numbering():
 def test_an_inverted_range_is_named():
     with pytest.raises(ConfigError, match="input_range"):
         values_of("1..-1", 1)
+
+
+FLOATS = PICTURES[:20].astype(np.float32)
+GREY = PICTURES[:20, :, :, 0]
+RGBA = np.concatenate([PICTURES[:20], np.full((20, 24, 32, 1), 9, np.uint8)], axis=-1)
+ONES = GREY // 200
+
+
+@pytest.mark.parametrize(
+    ("x", "note"),
+    [
+        (FLOATS / 255, "times 255"),
+        (FLOATS / 127.5 - 1, "plus 1, times 127.5"),
+        (RGBA, "alpha is removed"),
+        (np.moveaxis(PICTURES[:20], -1, 1), "the channels are moved to the end"),
+        (PICTURES[:20].astype(np.uint16) * 257, "16 bits become 8 bits"),
+        (FLOATS, None),
+        (PICTURES[:20].astype(np.int64), None),
+    ],
+)
+def test_images_in_arrays_of_any_kind_are_read_as_pixel_values(tmp_path, x, note):
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(20) % 3)
+    dataset = as_images(open_dataset(str(tmp_path / "x.npz")))
+    assert (dataset.task, dataset.has_labels) == ("classify", True)
+    for index in range(20):
+        assert np.array_equal(dataset.load("all", index).image, PICTURES[index][..., ::-1])
+    assert (note is None and dataset.notes() == []) or note in dataset.notes()[0]
+
+
+def test_grey_arrays_become_images_with_equal_channels(tmp_path):
+    for x in (GREY, GREY[..., None], GREY / np.float32(255), GREY > 100):
+        np.savez(tmp_path / "x.npz", x=x)
+        image = as_images(open_dataset(str(tmp_path / "x.npz"))).load("all", 3).image
+        assert image.shape == (24, 32, 3)
+        expected = GREY[3] if x.dtype != bool else (GREY[3] > 100) * 255
+        assert np.array_equal(image, np.repeat(expected[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (FLOATS - 123, "x of x.npz ranges from -123 to 132, but images have pixel values of 0..255, 0..1 or -1..1"),
+        (FLOATS * 2, "ranges from 0 to 510"),
+        (
+            GREY.astype(np.int64) // 200,
+            "contains only 0 and 1 as int64, but pixel values are 0..255: multiply it by 255",
+        ),
+        (ONES, "contains only 0 and 1 as uint8"),
+    ],
+)
+def test_arrays_that_are_no_pixel_values_are_named(tmp_path, x, match):
+    np.savez(tmp_path / "x.npz", x=x)
+    with pytest.raises(DataError, match=match):
+        as_images(open_dataset(str(tmp_path / "x.npz")))
+
+
+def test_arrays_for_other_models_stay_as_they_are(tmp_path):
+    np.savez(tmp_path / "x.npz", x=FLOATS[:, 0, 0], y=np.arange(20))
+    np.savez(tmp_path / "two.npz", a=FLOATS, b=FLOATS)
+    for name in ("x", "two"):
+        dataset = open_dataset(str(tmp_path / f"{name}.npz"))
+        assert as_images(dataset) is dataset
+
+
+def test_floats_of_0_to_1_for_a_model_of_0_to_255_are_listed(tmp_path):
+    """The samples are those of the images, in the export and in `orilla verify --data`."""
+    labels = np.arange(20) % 3
+    np.savez(tmp_path / "floats.npz", x=FLOATS / 255, y=labels)
+    np.savez(tmp_path / "bytes.npz", x=PICTURES[:20], y=labels)
+    picture_model(layers.Rescaling(1 / 255)).save(tmp_path / "m.keras")
+    found = {}
+    for name in ("floats", "bytes"):
+        out = tmp_path / f"{name}.orilla"
+        found[name] = make(
+            tmp_path / "m.keras", out, ModelHints("classify"), "litert_fp32", validation=str(tmp_path / f"{name}.npz")
+        )
+    facts = {choice.fact: choice for choice in found["floats"].report.choices}
+    assert facts["samples of floats"].value == "values of 0 to 1 times 255"
+    assert facts["input range"].origin == "model"
+    assert found["floats"].report.metrics == found["bytes"].report.metrics
+    measured = orilla("verify", tmp_path / "floats.orilla", "--data", tmp_path / "floats.npz", "--json")
+    assert measured.returncode == 0, measured.stderr

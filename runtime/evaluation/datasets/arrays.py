@@ -2,11 +2,13 @@
 
 If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class numbers of the model, or masks.
 Other files contain inputs of a model that takes arrays: `x`, or several arrays with the names of the model's inputs.
+For a model that takes images, `pixel_arrays` converts other forms of `x` into RGB images.
 """
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +32,14 @@ SPLIT = "all"
 class ArrayFile(NumberedDataset):
     """A `.npz` file, which stays in memory."""
 
-    def __init__(self, path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
-        self._inputs, self._y = inputs, y
+    def __init__(
+        self,
+        path: Path,
+        inputs: dict[str, NDArray[np.generic]],
+        y: NDArray[np.generic] | None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._path, self._inputs, self._y, self._notes = path, inputs, y, tuple(notes)
         self._has_images = _are_images(inputs)
         self.source = Source(path.stem, path.name, "not stated")
         self.has_labels = y is not None
@@ -46,6 +54,27 @@ class ArrayFile(NumberedDataset):
         if self._has_masks:
             return "segment"
         return "classify" if self._has_numbers or (self._has_images and self._y is None) else "tensor"
+
+    def only_array(self) -> NDArray[np.generic] | None:
+        """Return the only input array, or None if there are several."""
+        return next(iter(self._inputs.values())) if len(self._inputs) == 1 else None
+
+    def with_images(self, images: NDArray[np.uint8], notes: Sequence[str]) -> ArrayFile:
+        """Return a copy whose only array is replaced with RGB images `[N,H,W,3]`.
+
+        Args:
+            images: The images.
+            notes: How the images differ from the array, one line each.
+
+        Raises:
+            DataError: The ground truth is not for images.
+        """
+        _check_truths(self._path, self._y)
+        return ArrayFile(self._path, {next(iter(self._inputs)): images}, self._y, notes)
+
+    def notes(self) -> list[str]:
+        """Return how the images differ from the arrays in the file."""
+        return list(self._notes)
 
     def load(self, split: str, index: int) -> Sample:
         """Load one sample."""
@@ -92,17 +121,23 @@ def open_dataset(path: Path) -> ArrayFile:
     inputs = {name: array for name, array in arrays.items() if array.dtype.kind not in "US" or name in ("x", "y")}
     y = _truths(path, inputs.pop("y", None))
     _check_lengths(path, inputs, y)
-    if y is not None and _are_images(inputs) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
-        msg = (
-            f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: for images give class numbers [N] or masks "
-            "[N,H,W]"
-        )
-        raise DataError(msg)
+    if _are_images(inputs):
+        _check_truths(path, y)
     for name, array in inputs.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             msg = f"{path.name}: {name} contains NaN or infinity"
             raise DataError(msg)
     return ArrayFile(path, inputs, y)
+
+
+def _check_truths(path: Path, y: NDArray[np.generic] | None) -> None:
+    """Raise `DataError` if the ground truth of images is neither class numbers nor masks."""
+    if y is not None and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
+        msg = (
+            f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: for images give class numbers [N] or masks "
+            "[N,H,W]"
+        )
+        raise DataError(msg)
 
 
 def _check_lengths(path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
