@@ -58,7 +58,7 @@ def output_choices(task: str, labels: tuple[str, ...], origin: Origin, activatio
     """
     choices = []
     if task_of(task).needs_labels:
-        names = f"{len(labels)} names" if origin != "default" else f"{len(labels)} numbers in place of names"
+        names = f"{len(labels)} in this order" if origin != "default" else "numbers in place of names"
         choices.append(Choice("labels", names, origin))
     if activation is not None:
         choices.append(

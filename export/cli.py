@@ -130,6 +130,7 @@ def add_image_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--color",
+        "--channels",
         help="colour of the images that the model was trained on, which is one of: "
         + "; ".join(f"{name} for {about}" for name, about in COLORS.items()),
     )

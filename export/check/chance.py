@@ -33,10 +33,10 @@ def chance_warning(reference: Reference, source: SourceModel, data: str) -> str 
     reason = metrics.chance() if isinstance(metrics, HasChance) else None
     if reason is None:
         return None
-    chosen = {choice.fact: choice for choice in source.choices}
+    chosen = {choice.fact: choice for choice in source.choices if choice.origin != "model"}
     suspects = [chosen[fact] for fact in SUSPECTS if fact in chosen]
-    causes = ", ".join(f"{choice.fact} {choice.value} ({choice.origin})" for choice in suspects)
-    return f"the original model is at chance level: {reason}; check {causes}, and the labels of {data}"
+    causes = [f"{choice.fact} {choice.value} ({choice.origin})" for choice in suspects] or ["the training of the model"]
+    return f"the original model is at chance level: {reason}; check {', '.join(causes)}, and the labels of {data}"
 
 
 def constant_note(reference: Reference) -> tuple[str, ...]:

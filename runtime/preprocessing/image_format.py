@@ -79,7 +79,7 @@ BRANDS = {
 
 AFTER = {
     **{"HEIC": TO_JPEG, "HEIF": TO_JPEG, "SVG": TO_PNG},
-    **{"a video": "use it as a video source", "a page in HTML": "download the image itself"},
+    **{"a video": "rename it to .mp4", "a page in HTML": "download the image itself"},
 }
 """What to do with a file of another format that OpenCV does not decode. All others are camera raw files."""
 

@@ -10,7 +10,11 @@ from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
 from orilla.devices.plugins import ModuleRegistry, Modules
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+from orilla.runtime.preprocessing.image_format import format_of
 from orilla.runtime.sources.source import Source, is_animated_webp, is_numbered
+
+STILL = ("JPEG", "PNG", "TIFF", "WebP", "AVIF", "HEIC")
+"""Formats of images that are recognised by their content."""
 
 HEAD_BYTES = 1 << 16
 """Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
@@ -41,7 +45,18 @@ def is_named(*names: str) -> Callable[[str], bool]:
 
 def _is_image(text: str) -> bool:
     path = Path(text)
-    return path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not _is_animated(path))
+    return path.is_dir() or (path.is_file() and _has_image(path) and not _is_animated(path))
+
+
+def _has_image(path: Path) -> bool:
+    """Return True for a file with the suffix of an image, or with its content.
+
+    A `.mjpeg` file is a video that begins like an image.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    with path.open("rb") as file:
+        return format_of(file.read(64)) in STILL and not path.suffix.lower().startswith(".mj")
 
 
 def _is_animated(path: Path) -> bool:

@@ -68,7 +68,7 @@ def test_a_model_that_was_trained_on_what_opencv_reads(bgr):
     assert manifest.report.warning is None
     assert manifest.report.doubts == ()
     assert "stated by you: input range: 0..1; colour: bgr" in text
-    assert "by default: resize: stretch; interpolation: halve-linear; labels: 2 numbers in place of names" in text
+    assert "by default: resize: stretch; interpolation: halve-linear; labels: numbers in place of names" in text
 
 
 def test_an_original_at_chance_level_is_the_first_line_of_the_report(bgr):
@@ -78,7 +78,7 @@ def test_an_original_at_chance_level_is_the_first_line_of_the_report(bgr):
     assert first.startswith("warning: the original model is at chance level: accuracy 0.017 on 12 samples") or (
         first.startswith("warning: the original model is at chance level: accuracy 0.0")
     )
-    assert "input range 0..1 (you), colour rgb (default), labels 2 numbers in place of names (default)" in first
+    assert "input range 0..1 (you), colour rgb (default), labels numbers in place of names (default)" in first
     assert manifest.report.doubts[0].startswith("with --input-range 0..1 --color bgr, accuracy of the original model")
     assert manifest.report.doubts[0].endswith("check this option, and the channel order of the images in x")
     shown = orilla("show", bgr / "wrong.orilla")
@@ -205,7 +205,7 @@ def test_both_commands_take_the_same_options(tmp_path, name):
     for words, match in (
         (("--mean", "-1,x", "--std", "1"), "--mean -1,x: give one number"),
         (("--input-range", "-2..-3"), "--input-range is -2..-3: the first number must be smaller"),
-        (("--input-range", "0..1", "--color", "lab"), "unknown colour 'lab'"),
+        (("--input-range", "0..1", "--channels", "lab"), "unknown colour 'lab'"),
         (("--input-range", "0..1", "--color", "rgb", "--std", "-1"), "--std is -255: expected numbers above 0"),
         (
             ("--input-range", "0..1", "--color", "rgb", "--fill", "114"),

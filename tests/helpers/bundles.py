@@ -83,7 +83,7 @@ def build(name: str, out: Path) -> Path:
     data, run, recipes = PLANS[name]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        export(run(folder / "run", data(folder)), out, ExportOptions(recipes=recipes))
+        export(run(folder / "run", data(folder)), out, ExportOptions(recipes=recipes, overwrite=True))
     return out
 
 

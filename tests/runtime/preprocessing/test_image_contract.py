@@ -48,6 +48,14 @@ def test_a_frame_of_one_colour_keeps_it_in_every_mode(spec, interpolation, color
         assert (image == (10, 20, 30)).all(), size
 
 
+@pytest.mark.parametrize("grey", ["luma", "mean"])
+def test_a_grey_image_keeps_its_values(grey):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    spec = Preprocess((16, 16), color="grey", grey=grey)
+    for color in ("bgr", "rgb"):
+        assert np.array_equal(prepare(np.dstack([levels] * 3), spec, color=color)[..., 0], levels)
+
+
 def test_the_fill_has_the_channel_order_of_the_network():
     image = factories.picture(20, 20)
     for color in ("rgb", "bgr"):

@@ -201,6 +201,13 @@ def test_the_suffix_does_not_matter(tmp_path):
     assert all(difference(frame.image, PICTURE) <= 40 for frame in frames)
 
 
+def test_an_image_without_a_suffix_is_a_source(tmp_path):
+    (tmp_path / "photo").write_bytes(tagged("JPEG", 6))
+    (tmp_path / "photo.img").write_bytes(tagged("PNG", 6))
+    for name in ("photo", "photo.img"):
+        assert open_source(tmp_path / name).read().image.shape == (60, 40, 3)
+
+
 def test_a_jpeg_without_its_end_marker_is_used_if_all_pixels_are_there():
     data = encoded("JPEG")
     for part in (data[:-2], data[:-1], data[:-2] + bytes(500)):
@@ -259,7 +266,7 @@ def png_header(width, height):
         (b"%PDF-1.7", "PDF is not supported; convert it to PNG"),
         (b"<!DOCTYPE html>\n<html>", "a page in HTML is not supported; download the image itself"),
         (b"version https://git-lfs.github.com/spec/v1", "pointer of Git LFS is not supported; run `git lfs pull`"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0mp41" + bytes(99), "a video is not supported; use it as a video source"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mp41" + bytes(99), "a video is not supported; rename it to .mp4"),
         (png_header(60000, 60000), "the image has 60000 x 60000 pixels, but the limit is 1073741824 pixels"),
         (png_header(2000000, 2), "the image has 2000000 x 2 pixels, but the limit"),
         (png_header(50, 50), "the PNG is damaged"),
