@@ -9,15 +9,23 @@ from urllib.parse import urlsplit, urlunsplit
 from orilla.devices.errors import SourceError
 from orilla.runtime.sources.http_request import MAX_BYTES, KeepAlive, Reply, Response, connect
 from orilla.runtime.sources.mjpeg import MotionJpeg
+from orilla.runtime.sources.multipart import CHUNK
+from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.snapshot import RATE_HZ, Snapshots
 from orilla.runtime.sources.source import Source, now_ns
 
 NO_VIDEO = ("text/html", "application/json", "application/xhtml+xml")
 """Content types of pages and messages, which servers send instead of a video."""
 
+PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "application/dash+xml")
+"""Content types of HLS and DASH, whose videos consist of many files."""
 
-def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | None:
-    """Request a URL and return the source for the server's response, or None if FFmpeg must read the URL.
+
+def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | ReceivedBytes | None:
+    """Request a URL, and return the source for the server's response.
+
+    If the response is a video without end, its bytes are returned, because some cameras allow only one connection. If
+    it is a file or a playlist, the result is None, and FFmpeg must request the parts that it needs.
 
     Args:
         url: The address.
@@ -39,6 +47,8 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
         return MotionJpeg.of(name, response, timeout_s)
     if response.headers.get_content_maintype() == "image":
         return _snapshots(url, name, response, timeout_s, rate_hz or RATE_HZ)
+    if "Content-Length" not in response.headers and kind not in (*NO_VIDEO, *PLAYLISTS):
+        return ReceivedBytes(lambda: response.read1(CHUNK), response.close)
     response.close()
     if kind in NO_VIDEO:
         msg = f"no video at {name}: the server sent a page ({kind}); give the address of the stream itself"

@@ -73,6 +73,7 @@ class ByteStream:
 
     def fill(self) -> None:
         """Wait for more bytes. Raise `EOFError` if the stream has ended."""
+        self.arrived_ns()  # This forgets the arrivals of used bytes.
         data = self._read(CHUNK)
         if not data:
             raise EOFError
@@ -85,12 +86,12 @@ class ByteStream:
         data = bytes(self.buffer[:count])
         del self.buffer[:count]
         self._taken += len(data)
-        while len(self._times) > 1 and self._times[0][0] <= self._taken:
-            self._times.popleft()
         return data
 
     def arrived_ns(self) -> int:
         """Return the time at which the first byte in the buffer arrived, in nanoseconds on the monotonic clock."""
+        while len(self._times) > 1 and self._times[0][0] <= self._taken:
+            self._times.popleft()
         return self._times[0][1]
 
 

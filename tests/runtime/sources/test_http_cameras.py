@@ -16,7 +16,9 @@ from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.sources import snapshot
 from orilla.runtime.sources.http_request import Reply
-from orilla.runtime.sources.network import NetworkStream
+from orilla.runtime.sources.mjpeg import MotionJpeg
+from orilla.runtime.sources.multipart import Part
+from orilla.runtime.sources.network import open_stream
 from orilla.runtime.sources.registry import open_source
 from orilla.runtime.sources.snapshot import Clock, Snapshots
 from orilla.runtime.sources.time_limit import TimeLimits
@@ -63,7 +65,7 @@ def serving(reply):
 
 @contextmanager
 def opened(url):
-    source = NetworkStream.open(url, LIMITS)
+    source = open_stream(url, LIMITS)
     try:
         yield source
     finally:
@@ -293,29 +295,29 @@ def test_a_camera_that_sends_no_http_header(first):
         assert [item.index for item in items(source, 10)] == list(range(10))
 
 
-def test_the_times_of_a_server_are_used_while_they_agree_with_the_clock(monkeypatch):
-    """The server states the time of each image, but sends it late by a varying delay."""
-    monkeypatch.setattr("orilla.runtime.sources.timestamps.PART_NS", 100_000_000)
-    monkeypatch.setattr("orilla.runtime.sources.timestamps.MAX_SPAN_NS", 3_000_000_000)
-    offset = time.time() - time.monotonic()
-    taken = {}
+class FakeParts:
+    """Images at 40 per second, of which four of five arrive 20 ms late. The server's times run at a given rate."""
 
-    def reply(request):
-        request.send_response(200)
-        request.send_header("Content-Type", "multipart/x-mixed-replace;boundary=--x")
-        request.end_headers()
-        start = time.monotonic()
-        for number in range(60):
-            due = start + number / 40
-            time.sleep(max(0, due + (0.02 if number % 5 else 0) - time.monotonic()))
-            taken[number] = due
-            head = f"--x\r\nX-Timestamp: {due + offset:.6f}\r\nContent-Type: image/jpeg\r\n\r\n"
-            request.wfile.write(head.encode() + JPEGS[number % 5] + b"\r\n")
+    def __init__(self, rate):
+        self.number, self.rate = -1, rate
 
-    with serving(reply) as server, opened(server.address) as source:
-        frames = [item for item in items(source, 50) if isinstance(item, Frame)]
-    errors = [abs(frame.captured_ns / 1e9 - taken[frame.index]) for frame in frames[40:]]
-    assert sorted(errors)[len(errors) // 2] < 0.012, "the delay of 20 ms must not count as the time of the image"
+    def next(self):
+        self.number += 1
+        taken_ms = 25 * self.number
+        arrived_ms = taken_ms + 2 + (20 if self.number % 5 else 0)
+        return Part(JPEGS[self.number % 5], 1_000_000 * arrived_ms, 1.7e12 + self.rate * taken_ms)
+
+
+@pytest.mark.parametrize(("rate", "largest_ms"), [(1.0, 2), (0.5, 22)])
+def test_the_times_of_a_server_are_used_while_they_agree_with_the_clock(rate, largest_ms):
+    source = MotionJpeg("http://host/video", FakeParts(rate), lambda: None, 5.0)
+    found = [source.read() for _ in range(400)]
+    frames = [item for item in found if isinstance(item, Frame)]
+    errors = [frame.captured_ns / 1e6 - 25 * frame.index for frame in frames[250:]]
+    assert max(errors) == pytest.approx(largest_ms, abs=0.01)
+    details = [item.detail for item in found if isinstance(item, Event)]
+    assert len(details) == (rate != 1)
+    assert all("its own times run at 0.50 times the speed of the clock" in detail for detail in details)
 
 
 @pytest.mark.parametrize("size", [(1600, 900), (160, 120)])

@@ -162,6 +162,10 @@ def test_an_image_has_arrived_with_its_first_byte(monkeypatch):
     data = b"".join(map(HABITS["by the standard"], SMALL))
     starts = [data.index(image) for image in SMALL]
     assert [part.arrived_ns for part in received(data, piece=500)] == [1 + start // 500 for start in starts]
+    now = iter(range(1000))
+    pieces = list(SMALL)
+    parts = ImageParts(ByteStream(lambda count: pieces.pop(0)))
+    assert [parts.next().arrived_ns for _ in SMALL] == [1, 2, 3, 4]
 
 
 def test_the_end_of_a_jpeg_is_found_as_soon_as_it_arrives():

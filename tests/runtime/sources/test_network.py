@@ -19,7 +19,7 @@ import orilla.runtime
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.scenes import clock
-from orilla.runtime.sources.network import NetworkStream
+from orilla.runtime.sources.network import open_stream
 from orilla.runtime.sources.registry import open_source
 from orilla.runtime.sources.time_limit import TimeLimits
 
@@ -125,7 +125,7 @@ LIMITS = TimeLimits(open_s=2, read_s=0.6, first_wait_s=0.02)
 @contextmanager
 def opened(url):
     """Open a network camera with timeouts of a fraction of a second."""
-    source = NetworkStream.open(url, LIMITS)
+    source = open_stream(url, LIMITS)
     try:
         yield source
     finally:

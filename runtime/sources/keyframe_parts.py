@@ -1,0 +1,55 @@
+"""Join the parts of a keyframe that a demuxer took for frames of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+
+class KeyframeParts:
+    """Joins the parts of a keyframe.
+
+    Some RTSP servers (GStreamer's `rtph264pay config-interval=-1` with several slices) send the parameter sets before
+    each slice of a keyframe. FFmpeg then takes each slice for a frame of its own, and all of them get the same
+    presentation time. The first keyframe shows the number of parts. No other frame waits.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Packet[VideoStream]] = []
+        self._count: int | None = None
+        self._begun = self._whole = False
+        """True after the first frame, and True if the held keyframe is not the first frame. A stream may be joined
+        within a keyframe, which then has fewer parts."""
+        self._passed: tuple[int, int | None] = 0, None
+        """Number of parts of the last keyframe that was returned, and its presentation time."""
+
+    def push(self, packet: Packet[VideoStream]) -> list[Packet[VideoStream]]:
+        """Return the packets that are complete, in order."""
+        done = []
+        if self._held and (packet.pts != self._held[0].pts or not packet.is_keyframe):
+            if self._whole:
+                self._count = max(self._count or 1, len(self._held))
+            done, self._begun = [self._joined()], True
+        if not packet.is_keyframe or packet.pts is None:
+            self._begun = self._begun or not packet.is_keyframe
+            return [*done, packet]
+        passed, pts = self._passed
+        if pts == packet.pts:  # A part more than before: this keyframe is damaged, but the next ones will not be.
+            self._count, self._passed = passed + 1, (passed + 1, pts)
+            return [*done, packet]
+        self._whole = self._whole if self._held else self._begun
+        self._held.append(packet)
+        return [*done, self._joined()] if len(self._held) == self._count else done
+
+    def _joined(self) -> Packet[VideoStream]:
+        held, self._held = self._held, []
+        self._passed = len(held), held[0].pts
+        if len(held) == 1:
+            return held[0]
+        joined: Packet[Any] = Packet(b"".join(map(bytes, held)))
+        joined.time_base = held[0].time_base
+        joined.pts, joined.dts, joined.is_keyframe = held[0].pts, held[0].dts, True
+        joined.is_corrupt = any(packet.is_corrupt for packet in held)
+        return joined
