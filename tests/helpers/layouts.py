@@ -145,6 +145,44 @@ def carvana(path: Path, change: Change = None) -> Path:
     return path
 
 
+def binary(path: Path, folders: dict[str, tuple[str, str]], change: Change = None, *, ending: str = "") -> Path:
+    """Write images and masks of one class, with 0 and 255. See `pairs`."""
+    pairs(path, folders, change, ending=ending)
+    for _, masks in folders.values():
+        for file in (path / masks).glob(f"*{ending}.png"):
+            with Image.open(file) as mask:
+                values = np.asarray(mask)
+            if values.ndim == 2:
+                Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8)).save(file)
+    return path
+
+
+def two_kinds(path: Path, *kinds: str, change: Change = None) -> Path:
+    """Write photographs in several folders, with the same names in each."""
+    del change
+    for start, kind in enumerate(kinds):
+        for index in range(4):
+            scene(path / kind, f"{index}.png", 100 * start + index)
+    return path
+
+
+def one_folder_per_image(path: Path, change: Change = None) -> Path:
+    """Write a folder with images/ and masks/ for each image, as in the Data Science Bowl. It is refused."""
+    del change
+    for index in range(45):
+        binary(path / "stage1_train" / f"id{index}", {"a": ("images", "masks")})
+    return path
+
+
+def json_labels(path: Path, change: Change = None) -> Path:
+    """Write images and annotations in JSON of an unknown form."""
+    del change
+    scene(path / "images", "1.png", 1)
+    (path / "labels").mkdir()
+    (path / "labels" / "1.json").write_text("{}")
+    return path
+
+
 def kitti_semantics(path: Path, change: Change = None) -> Path:
     """Write KITTI semantics: the values are the ids of Cityscapes."""
     for index in range(10):
@@ -515,7 +553,31 @@ LAYOUTS = {
     "label_colors": Layout(label_colors, "mask_folders", {"train": 4, "val": 4}, ("Sky", "Road", "Car")),
     "inner_splits": Layout(inner_splits, "mask_folders", {"train": 4, "val": 4}, ("sky", "road", "car")),
     "beside": Layout(beside, "mask_folders", {"train": 4, "val": 4}, ("background", "road", "car")),
-    "carvana": Layout(carvana, "mask_folders", {"train": 4}, ("background", "road")),
+    "carvana": Layout(carvana, "mask_folders", {"": 4}, ("background", "road")),
+    **{
+        name: Layout(
+            lambda path, change, folders=folders, ending=ending: binary(path, folders, change, ending=ending),  # type: ignore[misc]
+            "mask_folders",
+            {"": 4 * len(folders)} if len(folders) != 2 else {"train": 4, "val": 4},
+            ("background", "road"),
+        )
+        for name, folders, ending in (
+            ("DeepGlobe", {"train": ("train", "train")}, "_mask"),
+            ("BDD100K", {s: (f"images/10k/{s}", f"labels/sem_seg/masks/{s}") for s in ("train", "val")}, ""),
+            ("ISIC", {"train": ("ISIC_Training_Data", "ISIC_Training_Part1_GroundTruth")}, "_segmentation"),
+            ("Lyft", {"A": ("dataA/CameraRGB", "dataA/CameraSeg")}, ""),
+            ("x and y", {"a": ("x", "y")}, ""),
+            ("one folder per class", {n: (f"{n}/images", f"{n}/masks") for n in ("covid", "normal", "other")}, ""),
+        )
+    },
+    "one folder per image": Layout(one_folder_per_image, "", {}, refusal="is images with annotation images"),
+    "json labels": Layout(json_labels, "", {}, refusal="is images with annotations of an unknown form"),
+    "depth images": Layout(
+        lambda path, _: two_kinds(path, "rgb", "depth"), "", {}, refusal="is images with annotation images"
+    ),
+    "pairs of kinds": Layout(
+        lambda path, _: two_kinds(path, "trainA", "trainB", "testA", "testB"), "", {}, refusal="without labels"
+    ),
     "kitti_semantics": Layout(kitti_semantics, "kitti_semantics", {"train": 8, "val": 2}),
     "cityscapes": Layout(cityscapes, "cityscapes", {"train": 2, "val": 2}),
     "voc_masks": Layout(voc_masks, "voc_masks", {"train": 4, "val": 2}),

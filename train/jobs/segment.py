@@ -43,14 +43,15 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     plan = load_plan(options.model)
     network_settings = network_options(options, plan, dataset)
     _check_data(options, plan, dataset, splits)
-    labels = dataset.classes if plan.label is None else (plan.label,)
+    label = _label_in(dataset, plan.label)
+    labels = dataset.classes if label is None else (label,)
     preprocess = Preprocess(size_hw=(network_settings.input[0], network_settings.input[1]))
     network = plan.build(network_settings)
     deployed = network.deployed or network.model
     batch = options.batch or plan.batch
     fitting = fit_options(options, splits, "iou", EVALUATE_EVERY)
     watched, prefix = splits.watched
-    decoding = SOFTMAX if plan.label is None else PLAIN
+    decoding = SOFTMAX if label is None else PLAIN
 
     def prepare_sample(sample: Sample) -> NDArray[np.uint8]:
         assert isinstance(sample, LabelledImage)
@@ -66,7 +67,7 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         augment = plan.augment() if plan.augment is not None and options.augment else None
         grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
         data = SegmentData(dataset, splits.train, preprocess, batch, options.seed, augment, grid_hw=grid_hw)
-        return _fit_task(network.model, data, plan.label, evaluate_watched, fitting)
+        return _fit_task(network.model, data, label, evaluate_watched, fitting)
 
     return Job(
         network=deployed,
@@ -97,15 +98,21 @@ def _fit_task(
     return FitTask(model, RoadData.of(data, label), RoadLoss(classes), evaluate_watched, fitting)
 
 
+def _label_in(dataset: Dataset, label: str | None) -> str | None:
+    """Return the spelling of a class in a data set. CamVid's lists have `Road`, others have `road`."""
+    return next((name for name in dataset.classes if label is not None and name.lower() == label.lower()), label)
+
+
 def _check_data(options: TrainOptions, plan: Plan, dataset: Dataset, splits: Splits) -> None:
     if plan.label is None:
         _check_classes(options, plan, dataset, splits)
         return
-    if dataset.task != "segment" or plan.label not in dataset.classes:
+    name_in_data = _label_in(dataset, plan.label)
+    if dataset.task != "segment" or name_in_data not in dataset.classes:
         classes = ", ".join(dataset.classes[:20])
         msg = f"data set {dataset.source.name} has no class {plan.label!r}: its classes are {classes}"
         raise DataError(msg)
-    label = dataset.classes.index(plan.label)
+    label = dataset.classes.index(name_in_data)
     for name, items in (("train", splits.train), (splits.reported, splits.report)):
         if not any((mask == label).any() for mask in _masks(dataset, items)):
             msg = f"no mask of the {name} split contains the class {plan.label!r}: check the pixel values of the masks"

@@ -18,6 +18,10 @@ UNSUPERVISED = ("unsup",)
 """Names of folders that are not classes. aclImdb keeps unlabelled texts in `unsup`."""
 
 
+LOOKED_AT = 3
+"""Number of class folders whose subfolders are compared with the names of parts."""
+
+
 class File(NamedTuple):
     """A file below the folder of its class."""
 
@@ -149,12 +153,15 @@ def _has_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
     """Return True if a folder contains class folders.
 
     There must be two or more folders. One of them must contain files, or two must contain files in subfolders. Folders
-    that all have names of splits, or names such as `images` and `labels`, are not classes.
+    that all have names of splits, or names such as `images` and `labels`, are not classes, and neither are folders that
+    contain such folders.
 
     Classes without files are reported when the samples are listed.
     """
     children = _classes(folder)
     if len(children) < 2 or are_parts([child.name for child in children]):
+        return False
+    if any(are_parts([part.name for part in tree.folders(child)]) for child in children[:LOOKED_AT]):
         return False
     direct = any(tree.files(child, suffixes) for child in children)
     return direct or sum(tree.has_files_below(child, suffixes) for child in children) > 1

@@ -17,7 +17,7 @@ sat camera left leftimg bit
 _ANNOTATIONS = """
 mask masks label labels labeled labelled annot annots annotation annotations anno ann gt truth groundtruth semantic
 semantics seg segmentation segmentations segmentationclass trimap trimaps target targets matte alpha instance instances
-panoptic boxes bbox bboxes xml json txt
+trainannot valannot testannot panoptic boxes bbox bboxes xml json txt depth disparity disp flow normals
 """
 
 IMAGES = frozenset(_IMAGES.split())
@@ -36,15 +36,18 @@ def words_of(name: str) -> list[str]:
 
 
 def part_words(name: str) -> set[str]:
-    """Return the words of a folder's name if all of them name a part of a data set, else an empty set."""
-    words = set(words_of(name))
+    """Return the words of a folder's name if all of them name a part of a data set, else an empty set.
+
+    Single letters, as in `trainA`, do not count.
+    """
+    words = {word for word in words_of(name) if len(word) > 1}
     return words if words <= PARTS else set()
 
 
 def are_parts(names: list[str]) -> bool:
     """Return True if the names of folders are those of splits, or of images and their annotations, not of classes."""
     known = [words for name in names if (words := part_words(name))]
-    if len(known) == len(names) and all(words & SPLITS.keys() for words in known):
+    if names and len(known) == len(names) and all(words & SPLITS.keys() for words in known):
         return True
     annotations = [words for words in known if words & ANNOTATIONS]
     return bool(annotations) and len(annotations) < len(known)

@@ -39,6 +39,9 @@ IMAGES = (
 FOLDERS = ("images", "train", "train_images", "img", "imgs", "test", "val", "valid", "data")
 """Names of folders in which the images of a table may lie."""
 
+MAX_PLACES = 20
+"""Maximum number of other folders beside the table that are searched for images."""
+
 MANY_CLASSES = 20
 """Number of classes that a table of any length may have."""
 
@@ -112,8 +115,9 @@ def _rows(
     assert image is not None
     label, split_at = _label_column(table, options, image), table.column("split")
     one_hot = [] if label is not None else _class_columns(table, image)
-    stem = Path(table.name).stem
-    places = [folder, *(place for name in (stem, f"{stem}_images", *FOLDERS) if (place := folder / name).is_dir())]
+    named = (Path(table.name).stem, f"{Path(table.name).stem}_images", *FOLDERS)
+    places = [folder, *(place for name in named if (place := folder / name).is_dir())]
+    places += [place for place in tree.folders(folder)[:MAX_PLACES] if place.name not in named]
     for line, fields in table.rows:
         where = f"{table.name}, line {line}"
         if len(fields) != len(table.header):

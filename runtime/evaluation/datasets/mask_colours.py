@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 
-LINE = re.compile(r"(.*\S)[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
+LINE = re.compile(r"(.*[^\s,;])[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
 """Pattern of a line with a class name and its colour: red, green and blue, 0-255."""
 
 IGNORED = ("void", "_void_", "__ignore__", "ignore", "ignored", "unlabelled", "unlabeled")

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from orilla.devices.errors import DataError
+from orilla.devices.names import readable
 from orilla.devices.text_files import lines_of
-from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets import masks, tree
 from orilla.runtime.evaluation.datasets.class_list import FILES, ClassList, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.mask_pairs import MaskLayout, find_masks
@@ -45,6 +46,8 @@ class MaskFolders(MaskImages):
     def pairs(self) -> PairsBySplit:
         """Return the image and the mask of each sample, by split."""
         found = self._layout.pairs
+        if len(found) == 1:  # A single split is divided.
+            found = {"": next(iter(found.values()))}
         if "" not in found:
             return {split: found[split] for split in SPLITS if split in found}
         valid = self._layout.top / VALID
@@ -59,6 +62,11 @@ class MaskFolders(MaskImages):
         for pair, split in zip(found[""], splits, strict=True):
             pairs[split].append(pair)
         return {split: pairs[split] for split in SPLITS if pairs[split]}
+
+    def name_of(self, image: tree.Folder) -> str:
+        """Return the stem of the file, or its path if there are several folders of images."""
+        path = tree.below(self._layout.top, image)
+        return readable(Path(path).with_suffix("").as_posix() if self._layout.has_equal_stems else Path(path).stem)
 
     def notes(self) -> list[str]:
         """Return notes about images without masks, and about folders that are not used."""
@@ -85,11 +93,12 @@ def _check_first(layout: MaskLayout, listed: ClassList | None) -> None:
 
 def recognise(path: Path) -> str | None:
     """Return why a folder or zip contains images with masks."""
-    layout = find_masks(path)
+    layout = None if masks.recognise(path) else find_masks(path)
     if layout is None:
         return None
     file = _list_file(layout)
-    return f"{layout.reason}; {'there is no list of classes' if file is None else f'{file.name} lists the classes'}"
+    listed = "there is no list of classes, so masks mark the road" if file is None else f"{file.name} lists the classes"
+    return f"{layout.reason}; {listed}"
 
 
 def open_dataset(path: Path) -> MaskFolders:

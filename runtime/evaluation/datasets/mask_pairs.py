@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -22,8 +23,8 @@ from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 ENDING = re.compile(
-    r"[_.\- ]?(?:masks?|labels?|label_?ids|gt|ground_?truth|seg|segmentation|annotations?|matte|trimap|target|"
-    r"(?<=[_.\-])[PLlm])$",
+    r"(?:[_.\- ]gt(?:fine|coarse))?[_.\- ]?(?:masks?|labels?|label_?ids|gt|ground_?truth|seg|segmentation|annotations?|"
+    r"matte|trimap|target|(?<=[_.\-])[PLlm])$",
     re.IGNORECASE,
 )
 """Pattern of the ending of a mask's name, compared without the suffix."""
@@ -53,8 +54,9 @@ MAX_DEPTH = 4
 MIN_MATCHED = 0.9
 """Minimum share of masks that must have an image."""
 
-MAX_COLOURS = 256
-"""Maximum number of different colours in a mask. Photographs have more."""
+MAX_COLOURS, FEW_COLOURS = 256, 32
+"""Maximum number of different colours in a mask, and in a mask in a folder whose name does not tell. Photographs have
+more."""
 
 COMPARED = 3
 """Number of pairs whose pixels are compared."""
@@ -73,6 +75,12 @@ class MaskLayout:
     notes: tuple[str, ...]
     """Images without masks, and masks without images."""
 
+    @property
+    def has_equal_stems(self) -> bool:
+        """Return True if two images have the same name in different folders."""
+        names = [image.name for found in self.pairs.values() for image, _ in found]
+        return len(set(names)) < len(names)
+
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
@@ -88,33 +96,50 @@ class _Folder:
 
 
 def find_masks(path: Path) -> MaskLayout | None:
-    """Return the images with masks in a folder or zip, or None if there are none."""
-    for top in tree.candidates(path):
+    """Return the images with masks in a folder or zip, or None if there are none.
+
+    If several folders beside each other contain images with masks but cannot be joined, the result is None too, because
+    one of them would only be a part of the data.
+    """
+    candidates = tree.candidates(path)
+    for place, top in enumerate(candidates):
         found = _between_folders(top) or _beside(top)
         if found is not None:
-            return found
+            others = [folder for folder in candidates[place + 1 :] if not tree.is_below(folder, top)]
+            return None if any(_between_folders(folder) for folder in others) else found
     return None
 
 
 def _image_folders(top: tree.Folder) -> list[_Folder]:
     """Return the folders below `top` that contain images. The list is empty if there are too many."""
-    found: list[_Folder] = []
+    found: list[tuple[tree.Folder, tuple[str, ...]]] = []
     for folder, parts in _walk(top, ()):
-        files = tree.files(folder, IMAGE_SUFFIXES)
-        if not files:
-            continue
-        words = [words_of(part) for part in parts]
-        flat = [word for part in words for word in part]
-        split = next((tree.SPLITS[word] for word in flat if word in tree.SPLITS), "")
-        is_masks = bool(MASK_WORDS & set(flat))
-        ending = ENDING if is_masks else IMAGE_ENDING
-        stems = {ending.sub("", Path(file.name).stem): file for file in files}
-        if len(stems) < len(files):
-            stems = {Path(file.name).stem: file for file in files}
-        found.append(_Folder(folder, "/".join(parts), split, is_masks, stems))
-        if len(found) > MAX_FOLDERS:
-            return []
-    return found
+        if tree.files(folder, IMAGE_SUFFIXES):
+            found.append((folder, parts))
+            if len(found) > MAX_FOLDERS:
+                return []
+    # Words in the names of the folders around all others, as in `semantic_dataset/images`, tell nothing.
+    levels = zip(*(parts[:-1] for _, parts in found), strict=False)
+    shared = len(list(takewhile(lambda names: len(set(names)) == 1, levels)))
+    return [_described(folder, parts, shared) for folder, parts in found]
+
+
+def _described(folder: tree.Folder, parts: tuple[str, ...], shared: int) -> _Folder:
+    """Return a folder with its role, which the words in its path below the first `shared` parts state."""
+    words = {word for part in parts[shared:] for word in words_of(part)}
+    all_words = [word for part in parts for word in words_of(part)]
+    split = next((tree.SPLITS[word] for word in all_words if word in tree.SPLITS), "")
+    return _with_stems(_Folder(folder, "/".join(parts), split, bool(MASK_WORDS & words), {}))
+
+
+def _with_stems(folder: _Folder) -> _Folder:
+    """Return a folder with its files by the stems that images and masks have in common."""
+    files = tree.files(folder.folder, IMAGE_SUFFIXES)
+    ending = ENDING if folder.is_masks else IMAGE_ENDING
+    stems = {ending.sub("", Path(file.name).stem): file for file in files}
+    if len(stems) < len(files):
+        stems = {Path(file.name).stem: file for file in files}
+    return replace(folder, files=stems)
 
 
 def _walk(folder: tree.Folder, parts: tuple[str, ...]) -> Iterator[tuple[tree.Folder, tuple[str, ...]]]:
@@ -127,7 +152,7 @@ def _walk(folder: tree.Folder, parts: tuple[str, ...]) -> Iterator[tuple[tree.Fo
 
 def _between_folders(top: tree.Folder) -> MaskLayout | None:
     """Return images and masks in different folders below `top`, or None."""
-    folders = _image_folders(top)
+    folders = _by_content(_image_folders(top))
     masks = [folder for folder in folders if folder.is_masks]
     if not masks:
         return None
@@ -143,6 +168,18 @@ def _between_folders(top: tree.Folder) -> MaskLayout | None:
         return None
     reason = ", ".join(f"{images.name}/ with {partner.name}/" for images, partner in used)
     return MaskLayout(top, {**pairs}, f"images have masks: {reason}", tuple(_unmatched(folders, used)))
+
+
+def _by_content(folders: list[_Folder]) -> list[_Folder]:
+    """Return two folders of which one has masks, if its name does not tell: the same names, sizes, and few colours."""
+    if len(folders) != 2 or any(folder.is_masks for folder in folders):
+        return folders
+    for images, masks in (folders, folders[::-1]):
+        pairs = [(file, masks.files[stem]) for stem, file in images.files.items() if stem in masks.files]
+        is_complete = len(pairs) == len(images.files) == len(masks.files)
+        if is_complete and _are_masks(pairs, FEW_COLOURS) and not _are_masks([pair[::-1] for pair in pairs]):
+            return [images, _with_stems(replace(masks, is_masks=True))]
+    return folders
 
 
 def _partner(images: _Folder, masks: list[_Folder]) -> _Folder | None:
@@ -188,7 +225,7 @@ def _beside(top: tree.Folder) -> MaskLayout | None:
     return MaskLayout(top, {**pairs}, f"images have masks beside them: {first[0].name} and {first[1].name}", ())
 
 
-def _are_masks(pairs: list[tuple[tree.Folder, tree.Folder]]) -> bool:
+def _are_masks(pairs: list[tuple[tree.Folder, tree.Folder]], most_colours: int = MAX_COLOURS) -> bool:
     """Return True if some masks have the size of their images, and few colours."""
     for image_file, mask_file in pairs[:: max(1, len(pairs) // COMPARED)][:COMPARED]:
         try:
@@ -198,6 +235,6 @@ def _are_masks(pairs: list[tuple[tree.Folder, tree.Folder]]) -> bool:
         if image.shape[:2] != mask.shape[:2]:
             return False
         colours = len(np.unique(mask.reshape(-1, mask.shape[2] if mask.ndim == 3 else 1), axis=0))
-        if colours > MAX_COLOURS:
+        if colours > most_colours:
             return False
     return bool(pairs)

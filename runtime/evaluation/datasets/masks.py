@@ -139,7 +139,10 @@ def open_dataset(path: Path) -> Masks:
 
 
 def _top(path: Path) -> tree.Folder | None:
-    return next((candidate for candidate in tree.candidates(path) if _has_pairs(candidate)), None)
+    """Return the folder with images and masks. If there are several beside each other, another reader joins them."""
+    found = [candidate for candidate in tree.candidates(path) if _has_pairs(candidate)]
+    others = [folder for folder in found[1:] if not tree.is_below(folder, found[0])]
+    return found[0] if found and not others else None
 
 
 def _has_pairs(folder: tree.Folder) -> bool:

@@ -38,7 +38,11 @@ class Pairs(Dataset):
     def names(self, split: str) -> tuple[str, ...]:
         """Return the names of a split's samples."""
         require_split(self, split)
-        return tuple(readable(Path(image.name).stem) for image, _ in self.pairs[split])
+        return tuple(self.name_of(image) for image, _ in self.pairs[split])
+
+    def name_of(self, image: tree.Folder) -> str:
+        """Return the name of a sample, which is unique within its split. By default, it is the stem of the file."""
+        return readable(Path(image.name).stem)
 
     def load(self, split: str, index: int) -> LabelledImage:
         """Load one sample."""
@@ -52,7 +56,7 @@ class Pairs(Dataset):
                 "and the size of its image"
             )
             raise DataError(msg)
-        return LabelledImage(readable(Path(image_path.name).stem), image, self.classes_of(labels, label_path.name))
+        return LabelledImage(self.name_of(image_path), image, self.classes_of(labels, label_path.name))
 
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
         """Return the values `[H,W]` of a label image. Raises `DataError` if it cannot be decoded."""

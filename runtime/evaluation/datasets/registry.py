@@ -108,7 +108,7 @@ class Reading(NamedTuple):
     reason: str
     """Why the files are of this kind."""
     others: tuple[str, ...] = ()
-    """Other kinds as which the files could be read, the most specific first."""
+    """Other kinds as which the files could be read, the most specific first. General kinds are left out."""
 
 
 def open_dataset(spec: str | Path) -> Dataset:
@@ -133,8 +133,9 @@ def reading_of(spec: str | Path) -> Reading:
     place, kind, options = _resolved(str(spec))
     if kind:
         return Reading(kind, "the specification states it")
-    found = _recognised(Path(place), options)
-    return found[0]._replace(others=tuple(reading.kind for reading in found[1:]))
+    first, *rest = _recognised(Path(place), options)
+    others = tuple(reading.kind for reading in rest if READERS[first.kind].general or not READERS[reading.kind].general)
+    return first._replace(others=others)
 
 
 def _resolved(spec: str) -> tuple[str, str, ReadOptions]:

@@ -141,6 +141,11 @@ def name_of(top: Folder, path: Path) -> str:
     return readable(top.name or path.resolve().stem)
 
 
+def is_below(file: Folder, folder: Folder) -> bool:
+    """Return True if a file or folder lies in a folder or in its subfolders."""
+    return str(file).startswith(f"{str(folder).rstrip('/')}/")
+
+
 def below(folder: Folder, file: Folder) -> str:
     """Return the path of a file relative to a folder that contains it."""
     return str(file)[len(str(folder).rstrip("/")) + 1 :]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.folder_words import PARTS, are_parts, part_words, words_of
+from orilla.runtime.evaluation.datasets.folder_words import ANNOTATIONS, PARTS, are_parts, part_words, words_of
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 MAX_NAMED = 6
@@ -55,8 +55,16 @@ def _are_pairs(top: tree.Folder) -> bool:
     """Return True if folders of images have names of images and of annotations, or of splits and annotations."""
     folders = [folder for folder in tree.folders(top) if part_words(folder.name)]
     return are_parts([folder.name for folder in folders if tree.has_files_below(folder, IMAGE_SUFFIXES)]) and not all(
-        set(words_of(folder.name)) <= tree.SPLITS.keys() for folder in folders
+        part_words(folder.name) <= tree.SPLITS.keys() for folder in folders
     )
+
+
+def _has_other_annotations(top: tree.Folder) -> bool:
+    """Return True if a folder contains a folder of images, and one named as annotations that contains no images."""
+    known = [folder for folder in tree.folders(top) if part_words(folder.name)]
+    with_images = [folder for folder in known if tree.has_files_below(folder, IMAGE_SUFFIXES)]
+    others = [folder for folder in known if folder not in with_images]
+    return bool(with_images) and any(part_words(folder.name) & ANNOTATIONS for folder in others)
 
 
 def _is_flat(top: tree.Folder) -> bool:
@@ -91,6 +99,7 @@ UNSUPPORTED = (
     Layout("Matlab", _has(".mat"), "store its arrays as .npz, or its images in folders"),
     Layout("HDF5", _has(".h5", ".hdf5"), "store its arrays as .npz, or its images in folders"),
     Layout("images with annotation images", _are_pairs, f"convert it to {MASKS}", is_certain=True),
+    Layout("images with annotations of an unknown form", _has_other_annotations, f"convert it to {MASKS} or {BOXES}"),
     Layout("images in split folders without labels", _is_flat, f"move them to {CLASS_FOLDERS}"),
     Layout("images without labels", _are_only_images, f"move them to {CLASS_FOLDERS}"),
 )
