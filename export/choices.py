@@ -47,7 +47,9 @@ def data_choices(datasets: Sequence[Dataset | None]) -> tuple[Choice, ...]:
     return tuple(Choice(f"samples of {name}", note, "default") for name, note in sorted(notes))
 
 
-def output_choices(task: str, labels: tuple[str, ...], origin: Origin, activation: str | None) -> tuple[Choice, ...]:
+def output_choices(
+    task: str, labels: tuple[str, ...], origin: Origin, activation: str | None, *, single: bool = False
+) -> tuple[Choice, ...]:
     """Return the choices of the decoding of a classifier or a segmentation.
 
     Args:
@@ -55,11 +57,14 @@ def output_choices(task: str, labels: tuple[str, ...], origin: Origin, activatio
         labels: Labels of the model.
         origin: Where the labels come from.
         activation: Activation that is added after the outputs, or None.
+        single: True if the model outputs a single number.
     """
     choices = []
     if task_of(task).needs_labels:
         names = f"{len(labels)} in this order" if origin != "default" else "numbers in place of names"
         choices.append(Choice("labels", names, origin))
+    if single and task_of(task).classifies and len(labels) == 2:
+        choices.append(Choice("single output", f"the probability of {labels[1]}, not of {labels[0]}", "default"))
     if activation is not None:
         choices.append(
             Choice("activation", f"{activation} added, because the outputs are not probabilities", "default")

@@ -181,7 +181,13 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
         vocabulary=None if vocabulary is None else encode_vocabulary(vocabulary.words),
         notes=() if vocabulary is None else vocabulary.notes,
         choices=_choices(hints, spec, pictures)
-        + output_choices(task, labels, "default" if hints.labels is None else "you", activation),
+        + output_choices(
+            task,
+            labels,
+            "default" if hints.labels is None else "you",
+            activation,
+            single=info.outputs[0].shape == (1,),
+        ),
     )
 
 

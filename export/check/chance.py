@@ -10,7 +10,7 @@ from orilla.export.source_model import SourceModel
 from orilla.runtime.tasks.metrics import HasChance
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 
-SUSPECTS = ("input range", "colour", "vocabulary", "token numbers", "values of the arrays", "labels")
+SUSPECTS = ("input range", "colour", "vocabulary", "token numbers", "values of the arrays", "labels", "single output")
 """Choices that make a model useless if they are wrong, in the order in which the warning lists them."""
 
 MIN_SAMPLES = 8

@@ -34,6 +34,11 @@ MIN_GAIN = 0.1
 """Minimum increase of the metric or the plausibility with another value, for which a message is returned."""
 
 
+MIN_PLAUSIBILITY = 0.4
+"""Minimum plausibility with another value, for which a message is returned. Larger inputs make the outputs of any
+network more decided, so a small plausibility shows nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Alternative:
     """Pixel values and a channel order that the network may have been trained on."""
@@ -62,7 +67,7 @@ def doubts(source: SourceModel, validation: SampleSet, reference: Reference, wor
         return ()
     (images,) = validation.inputs.values()
     chosen = np.asarray(images[places.start : places.stop : places.step])
-    best, words, better = quality, "", stated
+    best, words, better, pseudo = quality, "", stated, reference.target.pseudo
     alternatives = _alternatives(stated, source.preprocessor.spec.channels)
     run = _keras_outputs if source.foreign is None else _file_outputs
     try:
@@ -71,11 +76,11 @@ def doubts(source: SourceModel, validation: SampleSet, reference: Reference, wor
         return ()
     for (name, other), outputs in zip(alternatives.items(), results, strict=True):
         found = _quality(reference, outputs, places)
-        if found is not None and found > best + MIN_GAIN:
+        if found is not None and found > best + MIN_GAIN and (not pseudo or found >= MIN_PLAUSIBILITY):
             best, words, better = found, name, other
     if not words:
         return ()
-    measure = reference.target.task.metric_title if not reference.target.pseudo else "plausibility"
+    measure = "plausibility" if pseudo else reference.target.task.metric_title
     also = f", and the channel order of the images in {validation.source}" if better.values == stated.values else ""
     text = f"with {words}, {measure} of the original model is {best:.2f} instead of {quality:.2f}: check this option"
     return (text + also,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,7 +91,14 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
         decoding=decoding,
         predict=PREDICT,
         foreign=model,
-        choices=choices + output_choices(task, labels, _origin_of_labels(hints, model), decoding.activation),
+        choices=choices
+        + output_choices(
+            task,
+            labels,
+            _origin_of_labels(hints, model),
+            decoding.activation,
+            single=math.prod(outputs[0].shape) == 1,
+        ),
     )
 
 

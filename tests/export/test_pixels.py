@@ -69,6 +69,7 @@ def test_a_model_that_was_trained_on_what_opencv_reads(bgr):
     assert manifest.report.doubts == ()
     assert "stated by you: input range: 0..1; colour: bgr" in text
     assert "by default: resize: stretch; interpolation: halve-linear; labels: numbers in place of names" in text
+    assert "single output: the probability of 1, not of 0" in text
 
 
 def test_an_original_at_chance_level_is_the_first_line_of_the_report(bgr):
