@@ -45,6 +45,13 @@ def test_live():
     assert result["naive_ms"]["p50"] > 0
 
 
+def test_stamps():
+    (row,) = document("stamps.py", "--seconds", 3, "--rates", 10, "--kinds", "tcp-mjpeg")
+    assert row["frames"] > 10
+    assert row["unread"] == 0
+    assert -5 < row["p50_ms"] < 100
+
+
 def test_overhead(tiny_bundle):
     assert document("overhead.py")["overhead_ms"] > 0
     assert document("overhead.py", "--bundle", tiny_bundle, "--growth", 1100)["at_end_mib"] > 10

@@ -29,6 +29,16 @@ FILE_OPTIONS = {"protocol_whitelist": PROTOCOLS}
 RTSP_OPTIONS = {"rtsp_flags": "prefer_tcp"}
 """FFmpeg's options for RTSP: TCP, which loses no packets, or UDP if the server refuses TCP."""
 
+REASONS: dict[type[Exception], str] = {
+    av.HTTPUnauthorizedError: "the server responded with 401 Unauthorized: put the user name and the password into the "
+    "URL",
+    av.HTTPForbiddenError: "the server responded with 403 Forbidden: this user may not see the stream",
+    av.HTTPNotFoundError: "the server responded with 404 Not Found: check the path of the address",
+    av.InvalidDataError: "the server sent something that is not a video, or a damaged one",
+    av.EOFError: "the server closed the connection without sending a video",
+}
+"""Reasons for errors of FFmpeg, with what to do."""
+
 PROBE_SHARE = 2.0
 """Longest time in which FFmpeg may examine the beginning of a stream, as a multiple of the time limit for opening it.
 The parameters of a video may arrive only with its next keyframe."""
@@ -98,20 +108,15 @@ def explain(url: str, error: Exception, open_s: float) -> str:
         open_s: Time limit for opening the stream in seconds.
     """
     parts = urlsplit(url)
-    if isinstance(error, av.HTTPUnauthorizedError):
-        return "the server responded with 401 Unauthorized: put the user name and the password into the URL"
-    if isinstance(error, av.HTTPForbiddenError):
-        return "the server responded with 403 Forbidden: this user may not see the stream"
-    if isinstance(error, av.HTTPNotFoundError):
-        return "the server responded with 404 Not Found: check the path of the address"
     if isinstance(error, av.ExitError | TimeoutError):
         return f"no answer within {open_s:g} s; {ADVICE}"
     if isinstance(error, av.ProtocolNotFoundError):
         return f"the installed PyAV has no {parts.scheme.upper()}: send the stream over RTSP or UDP instead"
-    if isinstance(error, av.InvalidDataError):
-        return "the server sent something that is not a video, or a damaged one"
-    if isinstance(error, av.EOFError):
-        return "the server closed the connection without sending a video"
+    if isinstance(error, av.InvalidDataError | av.DemuxerNotFoundError) and parts.path.lower().endswith(".mpd"):
+        return "PyAV's wheels cannot read DASH: use the camera's HLS (.m3u8) or RTSP address"
+    for kind, reason in REASONS.items():
+        if isinstance(error, kind):
+            return reason
     if isinstance(error, OSError) and parts.hostname:
         # FFmpeg reports an unknown host as an input/output error.
         with suppress(UnicodeError):

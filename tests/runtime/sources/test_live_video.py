@@ -285,6 +285,7 @@ def test_a_stream_of_files_is_read(tmp_path):
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     (tmp_path / "a.ts").write_bytes(mpegts(tmp_path / "clip.ts", 50))
+    (tmp_path / "dash.mpd").write_text('<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>')
     (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na.ts\n#EXT-X-ENDLIST\n")
     factories.video(tmp_path / "clip.avi", 12)
 
@@ -314,6 +315,8 @@ def test_a_stream_of_files_is_read(tmp_path):
         recorded = open_source(f"{address}/list.m3u8")
         assert not recorded.live
         assert sum(isinstance(item, Frame) for item in iter(recorded.read, None)) == 50
+        with pytest.raises(SourceError, match="cannot read DASH"):
+            open_source(f"{address}/dash.mpd")
         with opened(f"{address}/live") as source:
             assert source.live
             assert isinstance(items(source, 20)[-1], Frame | Event)
