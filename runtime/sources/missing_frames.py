@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from orilla.runtime.sources.video_container import CLOCK_RESTARTS, NO_TIMES
 
-ONE_TO_ONE = ("h264", "hevc", "av1", "vp9", "vvc")
+ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
 """Codecs of which each packet contains exactly one frame that is shown, and whose decoders drop damaged frames without
 an error. Packets of other codecs may contain no frame, or their decoders report each error."""
 

@@ -675,3 +675,37 @@ def test_real_videos(tmp_path, data_root, name, whole, share, capfd):
     else:
         assert 0.1 * whole < len(frames) < whole
         assert items[-1] == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        ("mp4", "libx264", {"options": {"bf": "0"}}),
+        ("mp4", "libx264", {"options": {"bf": "2"}}),
+        ("webm", "libvpx-vp9", {"options": {"b:v": "1M", "lag-in-frames": "0"}}),
+        ("mp4", "mpeg4", {}),
+        ("mkv", "mpeg2video", {"rate": 25}),
+    ],
+)
+def test_a_damaged_frame_to_which_others_refer(tmp_path, suffix, codec, options):
+    path = clip(tmp_path / f"clip.{suffix}", codec, **options)
+    data = bytearray(path.read_bytes())
+    _, place, content = sorted(packets(path))[5]
+    data[place : place + len(content)] = bytes(len(content))
+    path.write_bytes(data)
+    _, frames, _, events = read(path)
+    assert [event.kind for event in events] == ["corrupt"]
+    assert len(frames) == COUNT - 1
+
+
+def test_a_damaged_frame_without_which_others_cannot_be_decoded(tmp_path):
+    """HEVC's decoder drops the frames that refer to a missing one. Each is reported, until the next key frame."""
+    options = {"g": "8", "x265-params": "log-level=none:bframes=0:keyint=8:min-keyint=8:scenecut=0"}
+    path = clip(tmp_path / "clip.mp4", "libx265", options=options)
+    data = bytearray(path.read_bytes())
+    _, place, content = sorted(packets(path))[5]
+    data[place : place + len(content)] = bytes(len(content))
+    path.write_bytes(data)
+    _, frames, images, events = read(path)
+    assert [(event.kind, event.index) for event in events] == [("corrupt", 5), ("corrupt", 6), ("corrupt", 7)]
+    assert [number_of(image) for image in images] == [frame.index for frame in frames] == [0, 1, 2, 3, 4, 8, 9, 10, 11]
