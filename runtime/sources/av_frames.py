@@ -55,6 +55,7 @@ class _Layout(NamedTuple):
     matrix: int
     full_range: int
     hdr: bool
+    rotation: int
     interlaced: bool
 
 
@@ -73,6 +74,7 @@ class FrameConverter(Generic[T]):
         self._layout: _Layout | None = None
         self._graph = av.filter.Graph()
         self._owns = False
+        self._orientation = 1
         self._pushed: deque[tuple[int, T]] = deque()
 
     def push(self, frame: av.VideoFrame, tag: T, aspect: Fraction | None = None) -> list[tuple[Image, T]]:
@@ -96,10 +98,11 @@ class FrameConverter(Generic[T]):
                 done = self.flush()
                 self._graph, self._layout = _graph(layout), layout
                 self._owns = layout.format != "bgr24"
+                self._orientation = _orientation_of(frame)
             frame.pts = None
             if layout.matrix == UNSPECIFIED:
                 frame.colorspace = UNSPECIFIED
-            self._pushed.append((_orientation_of(frame), tag))
+            self._pushed.append((self._orientation, tag))
             self._graph.vpush(frame)
             return done + self._pull()
         except (av.FFmpegError, ValueError, MemoryError) as error:
@@ -134,6 +137,7 @@ class FrameConverter(Generic[T]):
             matrix if matrix in MATRICES and (matrix or frame.format.is_rgb) else UNSPECIFIED,
             frame.color_range,
             frame.color_trc in HDR_TRANSFERS,
+            frame.rotation,
             interlaced and min(size_wh) >= MIN_DEINTERLACED,
         )
 
@@ -176,6 +180,9 @@ def _graph(layout: _Layout) -> av.filter.Graph:
 
 def _orientation_of(frame: av.VideoFrame) -> int:
     """Return how a frame must be turned, 1–8 as in EXIF, from the display matrix in the frame's side data.
+
+    The side data of a frame refer to the frame, so they keep its memory until Python's next garbage collection. Call
+    this function only for the first frame with a layout.
 
     Source: ISO/IEC 14496-12, 6.2.2. A point (x, y) is shown at (a·x + c·y, b·x + d·y).
     """

@@ -3,9 +3,10 @@
     python tests/perf/video.py drive.mp4             rates, processor time and difference of the pixels
     python tests/perf/video.py drive.mp4 --json      {"reader_fps": …, "reader_cpu_ms": …, "loop_fps": …, …}
 
-Each round reads the clip with both readers, and then runs the loop on both, so that a disturbance affects both. The
-figures are medians over the rounds. Processor time is that of the whole process, for one frame. The ratios compare PyAV
-with OpenCV in the same round: above 1, PyAV is faster or needs more processor time.
+Each round reads the clip with both readers, and then runs the loop on both, so that a disturbance affects both. In
+every second round, the other reader is the first. The figures are medians over the rounds. Processor time is that of
+the whole process, for one frame. The ratios compare PyAV with OpenCV in the same round: above 1, PyAV is faster or
+needs more processor time.
 """
 
 from __future__ import annotations
@@ -105,10 +106,10 @@ def compare(path: Path, bundle: str, rounds: int) -> dict[str, object]:
             "loop": {name: lambda name=name: run_all(path, name, model) for name in NAMES},
         }
         figures: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for _ in range(rounds):
+        for number in range(rounds):
             for kind, readers in runs.items():
-                for name, run in readers.items():
-                    figures.setdefault((kind, name), []).append(measured(run))
+                for name in NAMES if number % 2 else reversed(NAMES):
+                    figures.setdefault((kind, name), []).append(measured(readers[name]))
     result: dict[str, object] = {"clip": path.name, "rounds": rounds, "pixels": pixel_difference(path)}
     for kind in runs:
         for place, unit in enumerate(("fps", "cpu_ms")):

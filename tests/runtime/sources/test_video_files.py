@@ -4,6 +4,7 @@ Each frame of a test clip is a bar of known width and colour on a grey backgroun
 its pixels. The clips are made here, so no file is needed.
 """
 
+import gc
 import itertools
 import struct
 from fractions import Fraction
@@ -709,3 +710,16 @@ def test_a_damaged_frame_without_which_others_cannot_be_decoded(tmp_path):
     _, frames, images, events = read(path)
     assert [(event.kind, event.index) for event in events] == [("corrupt", 5), ("corrupt", 6), ("corrupt", 7)]
     assert [number_of(image) for image in images] == [frame.index for frame in frames] == [0, 1, 2, 3, 4, 8, 9, 10, 11]
+
+
+def test_memory_is_reused_without_waiting_for_the_garbage_collector(tmp_path):
+    """PyAV's side data of a frame refer to the frame. Reading them for each frame would keep the memory of all."""
+    path = clip(tmp_path / "clip.mp4", "libx264", options={"bf": "0"})
+    source = open_source(path)
+    gc.disable()
+    try:
+        addresses = {source.read().image.ctypes.data for _ in range(COUNT)}
+    finally:
+        gc.enable()
+        source.close()
+    assert len(addresses) <= 3
