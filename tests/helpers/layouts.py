@@ -516,6 +516,15 @@ REVIEWS = (
 )
 
 
+def tables_of_texts(path: Path, change: Change = None) -> Path:
+    """Write a table of texts for each split."""
+    del change
+    for split, count in (("train", 4), ("test", 2)):
+        rows = "".join(f"{split} {index},{('neg', 'pos')[index % 2]}\n" for index in range(count))
+        table(path, f"Text,Label\n{rows}", f"{split}.csv")
+    return path
+
+
 def classes_in_zip(path: Path, change: Change = None) -> Path:
     """Write class folders in a zip with a folder around them, hidden files, and test images without labels."""
     del change
@@ -622,6 +631,7 @@ LAYOUTS = {
             ("of Excel", "sep=;\r\n" + REVIEWS.format(";").replace("\n", "\r\n"), "a.csv", "utf-8-sig"),
         )
     },
+    "texts in a table per split": Layout(tables_of_texts, "texts", {"train": 4, "test": 2}, ("neg", "pos")),
     "classes_in_zip": Layout(classes_in_zip, "folders", {"": 16}, ("cat", "dog")),
     "only_splits": Layout(only_splits, "", {}, refusal="images in split folders without labels.*train/cat/1.jpg"),
     "a tar": Layout(lambda path, _: archive(path, "a.tar"), "", {}, refusal="an archive that is not a zip"),

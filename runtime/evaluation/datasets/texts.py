@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orilla.devices.errors import DataError
@@ -10,7 +11,7 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of, why_classes
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, ListedDataset
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, Table, read_table
+from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, Table, read_table, start_of
 
 OPTIONS = ("encoding", "text_column", "label_column")
 """Options that this reader understands."""
@@ -46,13 +47,22 @@ class TextFolders(ClassFolders):
 
 
 class TextTable(ListedDataset[ClassifiedText]):
-    """A table with a column of texts and a column of classes, and optionally a column `split`."""
+    """A table with a column of texts and a column of classes, and optionally a column `split`; or a table per split.
+
+    Args:
+        path: Path that the user gave.
+        tables: File of each table, by split. The split of an only table is empty.
+        options: Options of the reader.
+    """
 
     task = "text"
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
+    def __init__(self, path: Path, tables: Mapping[str, tree.Folder], options: ReadOptions) -> None:
         self.source = Source(path.stem, f"texts in {path.name}", "not stated")
-        rows = _rows(path, options)
+        rows = []
+        for split, file in tables.items():
+            where = path if file == path else path / file.name
+            rows += [(text, label, own or split) for text, label, own in _rows(file, where, options)]
         self.classes = tuple(sorted({label for _, label, _ in rows}))
         if len(self.classes) < 2:
             msg = f"{path} has only one label, {self.classes[0]!r}: a classifier needs two or more"
@@ -91,6 +101,8 @@ def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
     """Return why a path contains texts: it is a table, or has two or more folders of texts, with or without splits."""
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return "a table that names no image files"
+    if tables := _split_tables(path, options):
+        return f"{', '.join(file.name for file in tables.values())} are tables of texts and classes"
     if options.text_column is not None or options.label_column is not None:
         return None
     top = top_of(path, TextFolders.suffixes)
@@ -100,14 +112,36 @@ def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
 def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> TextFolders | TextTable:
     """Open a table, or the class folders in a folder or zip. They may lie inside another folder."""
     if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return TextTable(path, options)
+        return TextTable(path, {"": path}, options)
+    if tables := _split_tables(path, options):
+        return TextTable(path, tables, options)
     lack = "does not have two folders of .txt files, one per class"
     return TextFolders(tree.required(top_of(path, TextFolders.suffixes), path, lack), path, options.encoding)
 
 
-def _rows(path: Path, options: ReadOptions) -> list[tuple[str, str, str]]:
+def _split_tables(path: Path, options: ReadOptions) -> dict[str, tree.Folder]:
+    """Return the tables of texts in a folder or zip that are named by a split, such as `train.csv`, by split."""
+    columns = (options.text_column or COLUMNS[0], options.label_column or COLUMNS[1])
+    for top in tree.candidates(path):
+        named = {tree.SPLITS.get(Path(file.name).stem.lower(), ""): file for file in tree.files(top, SUFFIXES)}
+        tables = {split: file for split, file in named.items() if split and _has_columns(file, columns, options)}
+        if "train" in tables:
+            return (
+                {split: tables[split] for split in SPLITS if split in tables}
+                if len(tables) > 1
+                else {"": tables["train"]}
+            )
+    return {}
+
+
+def _has_columns(file: tree.Folder, columns: Sequence[str], options: ReadOptions) -> bool:
+    table = start_of(file, options)
+    return table is not None and all(table.column(name) is not None for name in columns)
+
+
+def _rows(file: tree.Folder, path: Path, options: ReadOptions) -> list[tuple[str, str, str]]:
     """Return the text, label and split of each row. The split is empty if the table has no split column."""
-    table = read_table(path, options)
+    table = read_table(file, options)
     chosen = [
         _column(path, table, name, stated)
         for name, stated in zip(COLUMNS, (options.text_column, options.label_column), strict=True)

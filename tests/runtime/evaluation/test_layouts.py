@@ -8,7 +8,7 @@ from helpers.layouts import LAYOUTS
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.evaluation.datasets.registry import reading_of
+from orilla.runtime.evaluation.datasets.registry import absolute, reading_of
 
 
 def counts(dataset):
@@ -167,3 +167,12 @@ def test_test_images_without_labels_are_left_out(tmp_path):
     dataset = open_dataset(animals)
     assert counts(dataset) == {"train": 16, "val": 4}
     assert dataset.notes() == ["test/ has 1 files without class folders, which are not used"]
+
+
+def test_options_stay_in_an_absolute_specification(tmp_path, monkeypatch):
+    layouts.table(tmp_path, "a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    assert absolute("reviews.csv?text-column=a b") == f"{tmp_path}/reviews.csv?text-column=a+b"
+    assert absolute("texts:reviews.csv?encoding=cp1252") == f"texts:{tmp_path}/reviews.csv?encoding=cp1252"
+    (tmp_path / "odd?encoding=x.csv").write_text("text,label\na,b\n")
+    assert absolute("odd?encoding=x.csv") == f"{tmp_path}/odd?encoding=x.csv"
