@@ -372,7 +372,9 @@ def check_image(image: Image) -> None:
         msg = f"expected an image as a NumPy array [H,W,3] uint8, got {type(image).__name__}"
         raise DataError(msg)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        msg = f"expected an image [H,W,3] uint8, got shape {list(image.shape)} and type {image.dtype}: convert it first"
+        scale = ", with values of 0..1 times 255" if image.dtype.kind == "f" else ""
+        got = f"got shape {list(image.shape)} and type {image.dtype}"
+        msg = f"expected an image [H,W,3] uint8, {got}: convert it first{scale}"
         raise DataError(msg)
     if image.size == 0:
         msg = f"expected an image with pixels, got shape {list(image.shape)}"

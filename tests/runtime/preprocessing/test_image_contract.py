@@ -48,6 +48,11 @@ def test_a_frame_of_one_colour_keeps_it_in_every_mode(spec, interpolation, color
         assert (image == (10, 20, 30)).all(), size
 
 
+def test_an_image_of_floats_is_rejected_with_what_to_do():
+    with pytest.raises(DataError, match=r"type float32: convert it first, with values of 0\.\.1 times 255"):
+        prepare(np.zeros((4, 4, 3), np.float32), Preprocess((4, 4)))
+
+
 @pytest.mark.parametrize("grey", ["luma", "mean"])
 def test_a_grey_image_keeps_its_values(grey):
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
