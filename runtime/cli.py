@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 from orilla.runtime.argument_parser import CommandParser
@@ -40,6 +40,14 @@ class CommandModule(Protocol):
 
     def execute(self, arguments: argparse.Namespace) -> CommandResult:
         """Run the command and return its result. Raise `OrillaError` if it fails."""
+
+
+@runtime_checkable
+class ExpandsWords(Protocol):
+    """A module of a subcommand that replaces a configuration file with the words that the file stands for."""
+
+    def expand(self, words: list[str]) -> list[str]:
+        """Return the words of the command line. Raise `ConfigError` if the file cannot be used."""
 
 
 class Command(NamedTuple):
@@ -128,6 +136,11 @@ COMMANDS = {
         "orilla demo --out demo",
         extra="export",
     ),
+    "service": Command(
+        "orilla.runtime.commands.service",
+        "run a configuration file of orilla run as a service of systemd",
+        "orilla service install rover.toml",
+    ),
     "devices": Command(
         "orilla.runtime.commands.devices", "describe this machine and the known devices", "orilla devices pi4"
     ),
@@ -212,6 +225,8 @@ def _run(name: str, words: list[str]) -> int:
         epilog=f"example: {command.example}",
     )
     module.add_arguments(parser)
+    if isinstance(module, ExpandsWords):
+        words = module.expand(words)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
     arguments = parser.parse_args(words)
     try:

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: F401
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.commands import track_options
+from orilla.runtime.commands import run_config, track_options
 from orilla.runtime.commands.lazy_help import lazy_help
+from orilla.runtime.commands.notify import ServiceNotifier
+from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.commands.run_plan import Plan, PrintedConfig
 from orilla.runtime.commands.run_result import RunResult
 from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
 from orilla.runtime.composite import cascade, together
@@ -40,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle",
         nargs="+",
         help="path of a bundle, or the name of a shipped one: road, convnet, mobilenet, sentiment; several bundles "
-        "process the same frames",
+        "process the same frames; or a configuration file (.toml) with these options",
     )
     lazy_help(
-        parser.add_argument("--source", required=True, action="append"),
+        parser.add_argument("--source", action="append"),
         lambda: (
             f"{SOURCES.described(lambda _, kind: kind.example)}; for a text model a text file, or - for standard "
             "input; NAME=SOURCE for each of several sources"
@@ -77,14 +80,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", metavar="FILE", help="record times, dropped frames and results in a file for orilla replay"
     )
     parser.add_argument(
+        "--print-config", action="store_true", help="print the options as a configuration file, and end"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and end")
+    parser.add_argument(
         "--clock",
         action="store_true",
         help="measure the latency from display to answer: the camera must film a screen that shows scenes+clock",
     )
 
 
-def execute(arguments: argparse.Namespace) -> RunResult:
+def expand(words: list[str]) -> list[str]:
+    """Replace a configuration file with the words that it stands for."""
+    return run_config.expand(words, add_arguments)
+
+
+def execute(arguments: argparse.Namespace) -> CommandResult:
     """Run the loop until its source ends, a limit is reached, or the user stops it."""
+    if arguments.print_config:
+        return PrintedConfig(run_config.to_toml(arguments, add_arguments))
+    if not arguments.source:
+        msg = "no source: give --source, as in --source 0 or --source drive.mp4"
+        raise ConfigError(msg)
     if arguments.frames is not None and arguments.frames < 1:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
@@ -95,6 +112,8 @@ def execute(arguments: argparse.Namespace) -> RunResult:
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), *sources.values()]
     _check_files(inputs, openers, arguments.record)
     with _opened(arguments) as runner:
+        if arguments.dry_run:
+            return Plan.of(runner, sources, policies, [opener.spec for opener in openers])
         for note in runner.notes():
             print(f"orilla: {note}", file=sys.stderr)
         return _Run(arguments, runner, track).run(sources, policies, openers)
@@ -144,6 +163,8 @@ class _Run:
         self._track = track
         self._events: dict[str, int] = {}
         self._sinks: Sinks | None = None
+        self._streams: Mapping[str, Stream] = {}
+        self._notifier = ServiceNotifier(self._status)
         self._tracked: dict[str, Result] = {}
         """Last result of each source, if objects are tracked."""
 
@@ -170,6 +191,7 @@ class _Run:
     def _on_event(self, event: Event) -> None:
         """Count an event of the source, report it on standard error, and pass it to the sinks."""
         self._on_sink_event(event)
+        self._notifier.event(event.kind, event.source)
         if self._sinks is not None:
             self._sinks.event(event)
 
@@ -181,6 +203,17 @@ class _Run:
     def _print(detail: str) -> None:
         print(f"orilla: {detail}", file=sys.stderr)
 
+    def _status(self) -> str:
+        """Return one line about the loop for systemd."""
+        parts = []
+        for name, stream in self._streams.items():
+            figures = stream.stats()
+            parts.append(
+                (f"{name}: " if name else "")
+                + f"{figures.fps:.1f} answers per second, {100 * figures.drop_ratio:.1f} % of the frames dropped"
+            )
+        return "; ".join(parts)
+
     def _setup(self, streams: Mapping[str, Stream], source: str | None) -> Setup:
         """Return the description of the loop of a source, or of all sources."""
         stream = streams[""] if "" in streams else streams.get(source or "")
@@ -189,10 +222,11 @@ class _Run:
         return Setup(rate_hz, live, self._labels(), self._print)
 
     def _loop(self, ticks: Stream | Streams, streams: Mapping[str, Stream], openers: Sequence[SinkOpener]) -> RunResult:
+        self._streams = streams
         self._sinks = Sinks(openers, lambda source: self._setup(streams, source), self._on_sink_event)
         started = time.perf_counter()
         try:
-            with _live(streams) if self._arguments.stats else nullcontext():
+            with _live(streams) if self._arguments.stats else nullcontext(), self._notifier:
                 count = self._process(ticks, streams, self._sinks)
         finally:
             sink_counts = self._sinks.close()
@@ -217,6 +251,7 @@ class _Run:
         try:
             for tick in ticks:
                 count += 1
+                self._notifier.ticked()
                 if self._track is not None:
                     self._tracked[tick.source or ""] = tick.result
                 if self._arguments.clock:

@@ -89,7 +89,7 @@ SOURCES = ModuleRegistry("source", "orilla.sources", BUILT_IN, Modules(("open_so
 """Kinds of sources by name. Packages add sources in the group `orilla.sources`."""
 
 
-def _kind_of(text: str) -> str | None:
+def kind_of(text: str) -> str | None:
     """Return the name of the kind that opens a specification, or None if there is none."""
     for name, kind in BUILT_IN.items():
         if kind.recognises(text):
@@ -115,7 +115,7 @@ def open_source(spec: str | int | Path) -> Source:
         msg = "the source is empty: give a camera number, a URL, a file, a folder or `scenes`"
         raise ConfigError(msg)
     try:
-        kind = _kind_of(text)
+        kind = kind_of(text)
         if kind is not None:
             source: Source = SOURCES.module(kind).open_source(text)
             return source

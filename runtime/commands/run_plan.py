@@ -1,0 +1,67 @@
+"""Results of `orilla run --dry-run` and `orilla run --print-config`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.runner import Runner
+from orilla.runtime.sources.registry import kind_of
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal.console import ResultConsole
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedConfig(CommandResult):
+    """The options of a command line as a configuration file."""
+
+    config: str
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the file."""
+        for line in self.config.splitlines():
+            console.print_line(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(CommandResult):
+    """What `orilla run` would do. No source and no sink was opened."""
+
+    models: dict[str, str]
+    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
+    notes: list[str]
+    """Reasons for the choice of variant and engine. Empty if they are the defaults of the bundle."""
+    sources: dict[str, dict[str, str]]
+    """`spec`, `kind` and `policy` of each source, by name."""
+    sinks: list[str]
+
+    @classmethod
+    def of(
+        cls, runner: Runner, sources: Mapping[str, str], policies: Mapping[str, Policy], sinks: Sequence[str]
+    ) -> Plan:
+        """Return the plan for a model that is open."""
+        rows = {
+            name: {
+                "spec": spec,
+                "kind": (kind_of(spec) or "unknown") if runner.kind == "image" else runner.kind,
+                "policy": str(policies[name]) if name in policies else "default: latest if live, every if recorded",
+            }
+            for name, spec in sources.items()
+        }
+        return cls(runner.describe(), runner.notes(), rows, list(sinks))
+
+    def render(self, console: ResultConsole) -> None:
+        """Print one line per model, source and sink."""
+        for name, text in self.models.items():
+            console.print_line(f"model {name}: {text}")
+        for note in self.notes:
+            console.print_line(f"  {note}")
+        for name, row in self.sources.items():
+            label = f"source {name}" if name else "source"
+            console.print_line(f"{label}: {row['spec']} ({row['kind']}), policy {row['policy']}")
+        for sink in self.sinks:
+            console.print_line(f"sink: {sink}")
