@@ -77,7 +77,7 @@ class ServiceNotifier:
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)
+                sender.settimeout(0)  # Do not wait.
                 sender.sendto(line.encode(), address)
         except OSError:
             pass  # The loop must go on if systemd is restarted, or does not read.
