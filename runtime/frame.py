@@ -86,7 +86,7 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "
 - `truncated`: A file ended earlier than its header states. The frames before its end were delivered.
 - `size`: From this frame on, frames have another size.
 - `time`: The times that the source itself states disagree with the clock, so frames are stamped when they arrive; or
-  they agree again.
+  they agree again. Or frames arrive faster than they are read.
 - `engine`: An accelerator was lost or is back.
 - `sink`: A sink failed, was opened again, or drops ticks because it is too slow.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -43,6 +44,15 @@ MAX_HELD = 64
 """Number of frames whose time of arrival is kept while the decoder holds them back."""
 
 
+class _Arrival(NamedTuple):
+    """Arrival of the first byte of a frame."""
+
+    arrived_ns: int
+    waited_ns: int
+    """Time that was spent waiting for the frame, in nanoseconds."""
+    damaged: bool
+
+
 class LiveVideo:
     """Delivers the frames of one connection.
 
@@ -72,14 +82,16 @@ class LiveVideo:
         rates = (self._stream.average_rate, self._stream.guessed_rate)
         self.rate_hz = next((float(rate) for rate in rates if rate and 0 < rate <= MAX_RATE_HZ), None)
         self._packets: Iterator[Packet[VideoStream]] = container.demux(self._stream)
-        self._converter: FrameConverter[tuple[int | None, int]] = FrameConverter(BufferPool(READY_BUFFERS))
+        self._converter: FrameConverter[tuple[int | None, _Arrival]] = FrameConverter(BufferPool(READY_BUFFERS))
         self._keyframes = KeyframeParts()
         self._clock, self._corrupt = PresentationClock(), CorruptFrames(name)
-        self._arrivals: dict[int | None, tuple[int, bool]] = {}
-        """Time of arrival, and True if the packet is damaged, by the presentation time of the packet."""
+        self._arrivals: dict[int | None, _Arrival] = {}
+        """Arrival of each packet, by its presentation time."""
         self._ready: deque[Frame | Event] = deque()
         self._index = 0
-        self._began_ns = self._returned_ns = now_ns()
+        self._began_ns = now_ns()
+        self._returned = self._began_ns, 0
+        """Time at which the last packet was returned, and the time that was spent waiting for it, in nanoseconds."""
         self._queued = True
         """True while the frames arrive that were queued when the stream was opened."""
         self._awaits_keyframe = False
@@ -110,7 +122,7 @@ class LiveVideo:
         asked_ns = now_ns()
         packet = self._next_packet()
         returned_ns = now_ns()
-        self._note_arrival(packet, returned_ns)
+        self._note_arrival(packet, returned_ns, returned_ns - asked_ns)
         waited_s = (returned_ns - asked_ns) / 1e9
         opened_s = (returned_ns - self._began_ns) / 1e9
         if waited_s >= NEW_SHARE / (self.rate_hz or DEFAULT_RATE_HZ) or opened_s >= MAX_SKIP_S:
@@ -147,33 +159,33 @@ class LiveVideo:
         msg = f"{self._name} {reason}"
         raise SourceError(msg)
 
-    def _note_arrival(self, packet: Packet[VideoStream], returned_ns: int) -> None:
-        arrived_ns = self._returned_ns if self._is_late else returned_ns
+    def _note_arrival(self, packet: Packet[VideoStream], returned_ns: int, waited_ns: int) -> None:
+        arrived_ns, arrived_wait_ns = self._returned if self._is_late else (returned_ns, waited_ns)
         if self._received is not None and packet.pos is not None:
             arrived_ns = self._received.arrived_ns(packet.pos) or arrived_ns
-        self._returned_ns = returned_ns
+        self._returned = returned_ns, waited_ns
         if len(self._arrivals) >= MAX_HELD:
             del self._arrivals[next(iter(self._arrivals))]
-        first_ns, damaged = self._arrivals.get(packet.pts, (arrived_ns, False))
-        self._arrivals[packet.pts] = first_ns, damaged or packet.is_corrupt
+        first = self._arrivals.get(packet.pts, _Arrival(arrived_ns, arrived_wait_ns, damaged=False))
+        self._arrivals[packet.pts] = first._replace(damaged=first.damaged or packet.is_corrupt)
 
     def _convert(self, frame: VideoFrame) -> None:
-        arrived_ns, damaged = self._arrivals.pop(frame.pts, (self._returned_ns, False))
-        damaged = damaged or frame.is_corrupt
+        arrival = self._arrivals.pop(frame.pts, _Arrival(*self._returned, damaged=False))
+        damaged = arrival.damaged or frame.is_corrupt
         if frame.key_frame:
             self._awaits_keyframe = damaged and not self._index
         if damaged or self._awaits_keyframe:
             self._skip("it is damaged")
             return
         try:
-            converted = self._converter.push(frame, (frame.pts, arrived_ns), self._stream.sample_aspect_ratio)
+            converted = self._converter.push(frame, (frame.pts, arrival), self._stream.sample_aspect_ratio)
         except DataError as error:
             self._skip(str(error))
             return
-        for image, (pts, first_ns) in converted:
+        for image, (pts, first) in converted:
             base = self._stream.time_base
             presented_ms = None if pts is None or base is None else 1e3 * float(pts * base)
-            captured_ns = self._clock.captured_ns(presented_ms, first_ns)
+            captured_ns = self._clock.captured_ns(presented_ms, first.arrived_ns, first.waited_ns)
             if notice := self._clock.notice():
                 self._ready.append(Event("time", self._index, now_ns(), f"{self._name}: {notice}"))
             self._ready.append(self._corrupt.check(self._index, image, captured_ns))

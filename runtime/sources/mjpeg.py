@@ -59,7 +59,7 @@ class MotionJpeg:
             reason = f": {error}" if isinstance(error, ValueError) else f", or sent nothing for {self._timeout_s:g} s"
             msg = f"{self._name} ended{reason}"
             raise SourceError(msg) from error
-        captured_ns = self._clock.captured_ns(part.stated_ms, part.arrived_ns)
+        captured_ns = self._clock.captured_ns(part.stated_ms, part.arrived_ns, part.waited_ns)
         image = None if part.data is None else decode_quietly(part.data)
         why = "it is truncated" if part.data is None else "it cannot be decoded"
         item = self._corrupt.check(self._index, image, captured_ns, why)

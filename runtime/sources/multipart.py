@@ -52,6 +52,8 @@ class Part(NamedTuple):
     """The encoded image, or None if it was truncated."""
     arrived_ns: int
     """Time at which the first byte of the image arrived, on the monotonic clock, in nanoseconds."""
+    waited_ns: int
+    """Time in nanoseconds that was spent waiting for bytes of the image and its header."""
     stated_ms: float | None
     """Time of the image according to the server, in milliseconds, or None if the server does not state it."""
 
@@ -66,6 +68,8 @@ class ByteStream:
 
     def __init__(self, read: Callable[[int], bytes], start: bytes = b"") -> None:
         self.buffer = bytearray(start)
+        self.waited_ns = 0
+        """Time in nanoseconds that was spent waiting for bytes."""
         self._read = read
         self._received, self._taken = len(start), 0
         self._times: deque[tuple[int, int]] = deque([(len(start), now_ns())])
@@ -74,11 +78,14 @@ class ByteStream:
     def fill(self) -> None:
         """Wait for more bytes. Raise `EOFError` if the stream has ended."""
         self.arrived_ns()  # This forgets the arrivals of used bytes.
+        asked_ns = now_ns()
         data = self._read(CHUNK)
         if not data:
             raise EOFError
+        arrived_ns = now_ns()
+        self.waited_ns += arrived_ns - asked_ns
         self._received += len(data)
-        self._times.append((self._received, now_ns()))
+        self._times.append((self._received, arrived_ns))
         self.buffer += data
 
     def take(self, count: int) -> bytes:
@@ -178,6 +185,7 @@ class ImageParts:
             ValueError: The stream contains no images.
         """
         between = 0
+        before_ns = self._stream.waited_ns
         while True:
             fields, size = self._header()
             between += size
@@ -189,13 +197,14 @@ class ImageParts:
                 self._stream.fill()
             arrived_ns = self._stream.arrived_ns()
             if self._stream.buffer.startswith(JPEG):
-                return Part(self._jpeg(length), arrived_ns, _stated_ms(fields))
+                data = self._jpeg(length)
+                return Part(data, arrived_ns, self._stream.waited_ns - before_ns, _stated_ms(fields))
             if length == 0:
                 continue
-            data = self._other(length)
+            other = self._other(length)
             if not fields.get(b"content-type", b"").lower().startswith((b"text/", b"application/json", b"audio/")):
-                return Part(data, arrived_ns, _stated_ms(fields))
-            between += len(data)
+                return Part(other, arrived_ns, self._stream.waited_ns - before_ns, _stated_ms(fields))
+            between += len(other)
 
     def _header(self) -> tuple[dict[bytes, bytes], int]:
         """Read up to the first byte of an image. Return the header fields, and the number of bytes that were read."""

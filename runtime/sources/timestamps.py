@@ -28,6 +28,9 @@ REPORT_NS = 7_000_000_000
 """Time in nanoseconds for which presentation times must disagree with the clock before this is reported. It is longer
 than the time that agreement takes to be recognised."""
 
+WAITED_NS = 1_000_000
+"""If receiving a frame took less than this time in nanoseconds, the frame had arrived before: when, is not known."""
+
 MAX_STAMP_AGE_NS = 5_000_000_000
 """Maximum plausible age of a driver's time stamp in nanoseconds. An older time stamp must come from another clock."""
 
@@ -57,27 +60,36 @@ class PresentationClock:
         self._doubted: tuple[int, float] | None = None
         """Arrival and presentation time of the first frame since which the times have disagreed, in nanoseconds."""
         self._latest_ns = 0
+        self._behind_ns: int | None = None
+        """Arrival of the first of the recent frames for which the reader did not have to wait. -1 once reported."""
         self._notice: str | None = None
 
-    def captured_ns(self, presented_ms: float | None, arrived_ns: int) -> int:
+    def captured_ns(self, presented_ms: float | None, arrived_ns: int, waited_ns: int = WAITED_NS) -> int:
         """Return the capture time of a frame. It is never in the future, and never before that of the previous frame.
+
+        If the reader is too slow, frames wait in the network. Their delay then says nothing about the stream's times.
 
         Args:
             presented_ms: Presentation time in milliseconds, relative to any origin. None if the frame has none.
             arrived_ns: Time of arrival on the monotonic clock, in nanoseconds.
+            waited_ns: Time that the reader waited for the frame, in nanoseconds.
         """
         stamp_ns = arrived_ns
+        waited = waited_ns >= WAITED_NS
+        self._note_backlog(arrived_ns, waited=waited)
         if presented_ms is not None and math.isfinite(presented_ms):
             delay_ns = arrived_ns - 1e6 * presented_ms
             if self._presented_ms is not None and presented_ms <= self._presented_ms:
                 self._restart()
             self._presented_ms = presented_ms
-            self._add(arrived_ns, delay_ns)
-            late_ns = delay_ns - self._reference_ns()
-            self._agrees = self._agrees and late_ns <= MAX_LATE_NS
+            if waited:
+                self._add(arrived_ns, delay_ns)
+                self._agrees = self._agrees and delay_ns - self._reference_ns() <= MAX_LATE_NS
+                self._judge(arrived_ns, presented_ms)
+            elif self._smallest is not None and delay_ns < self._smallest[1]:
+                self._smallest = arrived_ns, delay_ns  # The frame had arrived even earlier.
             if self._agrees:
-                stamp_ns = arrived_ns - round(late_ns)
-            self._judge(arrived_ns, presented_ms)
+                stamp_ns = arrived_ns - max(0, round(delay_ns - self._reference_ns()))
         self._latest_ns = max(self._latest_ns, stamp_ns)
         return self._latest_ns
 
@@ -85,6 +97,16 @@ class PresentationClock:
         """Return once, as the end of a sentence, that the times are not used, or that they are used again."""
         notice, self._notice = self._notice, None
         return notice
+
+    def _note_backlog(self, arrived_ns: int, *, waited: bool) -> None:
+        """Prepare a notice if the reader has not had to wait for any frame for long."""
+        if self._behind_ns == -1:
+            return
+        if waited or self._behind_ns is None:
+            self._behind_ns = None if waited else arrived_ns
+        elif arrived_ns - self._behind_ns >= REPORT_NS:
+            self._behind_ns = -1
+            self._notice = "its frames arrive faster than they are read, so they wait, and their ages may be too small"
 
     def _restart(self) -> None:
         self._parts.clear()

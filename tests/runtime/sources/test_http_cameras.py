@@ -305,7 +305,7 @@ class FakeParts:
         self.number += 1
         taken_ms = 25 * self.number
         arrived_ms = taken_ms + 2 + (20 if self.number % 5 else 0)
-        return Part(JPEGS[self.number % 5], 1_000_000 * arrived_ms, 1.7e12 + self.rate * taken_ms)
+        return Part(JPEGS[self.number % 5], 1_000_000 * arrived_ms, 10**7, 1.7e12 + self.rate * taken_ms)
 
 
 @pytest.mark.parametrize(("rate", "largest_ms"), [(1.0, 2), (0.5, 22)])

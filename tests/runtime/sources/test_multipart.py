@@ -157,15 +157,23 @@ def test_the_time_that_a_server_states(field, stated_ms):
 
 
 def test_an_image_has_arrived_with_its_first_byte(monkeypatch):
-    now = iter(range(1000))
-    monkeypatch.setattr(multipart, "now_ns", lambda: next(now))
+    """The clock counts the pieces that have been received."""
+    now = [0]
+    monkeypatch.setattr(multipart, "now_ns", lambda: now[0])
+
+    def arrivals(pieces):
+        def read(count):
+            now[0] += 1
+            return pieces.pop(0) if pieces else b""
+
+        now[0] = 0
+        parts = ImageParts(ByteStream(read))
+        return [parts.next().arrived_ns for _ in SMALL]
+
     data = b"".join(map(HABITS["by the standard"], SMALL))
-    starts = [data.index(image) for image in SMALL]
-    assert [part.arrived_ns for part in received(data, piece=500)] == [1 + start // 500 for start in starts]
-    now = iter(range(1000))
-    pieces = list(SMALL)
-    parts = ImageParts(ByteStream(lambda count: pieces.pop(0)))
-    assert [parts.next().arrived_ns for _ in SMALL] == [1, 2, 3, 4]
+    pieces = [data[start : start + 500] for start in range(0, len(data), 500)]
+    assert arrivals(pieces) == [1 + data.index(image) // 500 for image in SMALL]
+    assert arrivals(list(SMALL)) == [1, 2, 3, 4]
 
 
 def test_the_end_of_a_jpeg_is_found_as_soon_as_it_arrives():

@@ -13,15 +13,18 @@ STATED_AFTER_MS = 8000
 """Time after which a stream that disagrees with the clock must have been reported, in milliseconds."""
 
 
-def stamped(stamps, presented_ms, true_ms, delays_ms):
+def stamped(stamps, presented_ms, true_ms, delays_ms, *, reads=False):
     """Feed frames to a clock.
 
-    Return the claimed minus the true age of each frame in milliseconds, and the notices with their times.
+    If `reads` is True, the reader waits for a frame only if it has not arrived when the previous one does. Return the
+    claimed minus the true age of each frame in milliseconds, and the notices with their times.
     """
-    errors, notices, latest = [], [], 0
+    errors, notices, latest, before_ns = [], [], 0, 0
     for presented, true, delay in zip(presented_ms, true_ms, delays_ms, strict=True):
         arrived_ns = int((true + delay) * MS)
-        captured_ns = stamps.captured_ns(presented, arrived_ns)
+        waited_ns = max(0, arrived_ns - before_ns) if reads else MS
+        before_ns = arrived_ns
+        captured_ns = stamps.captured_ns(presented, arrived_ns, waited_ns)
         assert latest <= captured_ns <= arrived_ns
         latest = captured_ns
         errors.append((arrived_ns - captured_ns) / MS - delay)
@@ -156,12 +159,13 @@ def test_times_are_right_after_a_restart():
     assert notices == []
 
 
+@pytest.mark.parametrize("reads", [False, True])
 @pytest.mark.parametrize("burst_ms", [200, 500, 1000])
-def test_frames_that_arrive_in_bursts_get_their_own_times(burst_ms):
+def test_frames_that_arrive_in_bursts_get_their_own_times(burst_ms, reads):
     """A server that sends one group of pictures at a time."""
     true = times(30, 120)
     delays = [burst_ms - time % burst_ms for time in true]
-    errors, notices = stamped(PresentationClock(), true, true, delays)
+    errors, notices = stamped(PresentationClock(), true, true, delays, reads=reads)
     assert p99(errors[300:]) <= 40, "an age may lack the smallest delay only"
     assert notices == []
 
@@ -180,6 +184,26 @@ def test_frames_out_of_order_are_not_stamped_before_earlier_ones():
     assert stamps.captured_ns(0.0, 100 * MS) == 100 * MS
     assert stamps.captured_ns(40.0, 200 * MS) == 200 * MS
     assert stamps.captured_ns(80.0, 190 * MS) == 200 * MS
+
+
+@pytest.mark.parametrize(("rate_hz", "too_young_ms"), [(30, 1.01), (None, 61_000)])
+def test_a_reader_that_is_too_slow_is_reported_and_ages_grow_truly(rate_hz, too_young_ms):
+    """The machine decodes 20 of 30 frames per second, so that the frames wait in the network."""
+    stamps, errors, notices = PresentationClock(), [], []
+    free_ms = 0.0
+    for index, true in enumerate(times(30, 60)):
+        took_ms = 50 if index > 600 else 5
+        read_ms = max(free_ms, true + 1)
+        waited_ns = int((read_ms - free_ms) * MS)
+        free_ms = read_ms + took_ms
+        captured_ns = stamps.captured_ns(true if rate_hz else None, int(read_ms * MS), waited_ns)
+        errors.append(captured_ns / MS - true)
+        if notice := stamps.notice():
+            notices.append(notice)
+    assert max(errors[200:]) < too_young_ms
+    assert min(errors) >= -0.01
+    assert free_ms > 79_000, "the last frame is 20 s old"
+    assert notices == ["its frames arrive faster than they are read, so they wait, and their ages may be too small"]
 
 
 def test_a_driver_s_time_that_cannot_be_right_is_not_used():
