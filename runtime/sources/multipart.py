@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from orilla.runtime.sources.http_request import MAX_BYTES
+from orilla.runtime.sources.jpeg_scanner import JPEG, BrokenJpegError, JpegScanner
 from orilla.runtime.sources.source import now_ns
 
 MAX_BETWEEN = 8 << 20
@@ -24,18 +25,8 @@ MAX_LINE = 1 << 12
 
 CHUNK = 1 << 16
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-"""First bytes of the images that are recognised without a header."""
-
-SOI, EOI, SCAN = 0xD8, 0xD9, 0xDA
-"""Codes of the markers at the start and end of a JPEG, and of the marker before the pixel data."""
-
-ALONE = (0x01, *range(0xD0, 0xD8))
-"""Codes of the markers that have no segment. Source: ITU-T T.81, table B.1."""
-
-MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
-of the data. Source: ITU-T T.81, B.1.1.5."""
+PNG = b"\x89PNG\r\n\x1a\n"
+"""First bytes of a PNG, which is recognised without a header, as a JPEG is."""
 
 FIELD = re.compile(rb"([A-Za-z0-9_-]{1,64}):(.*)", re.DOTALL)
 """Pattern of a header field."""
@@ -100,67 +91,6 @@ class ByteStream:
         while len(self._times) > 1 and self._times[0][0] <= self._taken:
             self._times.popleft()
         return self._times[0][1]
-
-
-class BrokenJpegError(ValueError):
-    """The data is not a JPEG from some position on."""
-
-
-class JpegScanner:
-    """Finds the end of the JPEG at the start of a growing buffer.
-
-    Segments are skipped by their length, because a segment may contain a thumbnail, which has an end marker too.
-    Source: ITU-T T.81, B.1.1.
-    """
-
-    def __init__(self) -> None:
-        self._position, self._in_pixels = 2, False
-
-    def find_end(self, data: bytearray) -> int | None:
-        """Return the position after the end marker, or None if it has not been received yet.
-
-        Raises:
-            BrokenJpegError: The data is not a JPEG, or another image begins before its end.
-        """
-        while True:
-            if self._in_pixels:
-                marker = MARKER.search(data, self._position)
-                if marker is None:
-                    self._position = max(self._position, len(data) - 1)
-                    return None
-                self._position, self._in_pixels = marker.start(), False
-            if len(data) < self._position + 2:
-                return None
-            code = data[self._position + 1]
-            if code == EOI and data[self._position] == 0xFF:
-                return self._position + 2
-            if not self._skip(data, code):
-                return None
-
-    def _skip(self, data: bytearray, code: int) -> bool:
-        """Skip a marker and its segment. Return False if the length of the segment has not been received yet."""
-        if data[self._position] != 0xFF or code in (0, SOI):
-            raise BrokenJpegError
-        if code == 0xFF:
-            self._position += 1
-        elif code in ALONE:
-            self._position += 2
-        elif len(data) < self._position + 4:
-            return False
-        else:
-            self._position += 2 + int.from_bytes(data[self._position + 2 : self._position + 4], "big")
-            self._in_pixels = code == SCAN
-        return True
-
-
-def is_whole(data: bytes) -> bool:
-    """Return False if an encoded image is a JPEG without end. OpenCV would fill the missing part with grey."""
-    if not data.startswith(JPEG):
-        return True
-    try:
-        return JpegScanner().find_end(bytearray(data)) is not None
-    except BrokenJpegError:
-        return False
 
 
 class ImageParts:

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit, urlunsplit
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.sources import received_bytes
 from orilla.runtime.sources.http_source import open_http
+from orilla.runtime.sources.jpeg_scanner import JPEG
 from orilla.runtime.sources.live_container import explain, is_file, open_received, open_url
 from orilla.runtime.sources.live_video import LiveVideo
 from orilla.runtime.sources.mjpeg import MotionJpeg
-from orilla.runtime.sources.multipart import JPEG, ByteStream, ImageParts
+from orilla.runtime.sources.multipart import ByteStream, ImageParts
 from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.source import Source
 from orilla.runtime.sources.time_limit import TimeLimits, open_live

@@ -12,7 +12,7 @@ from orilla.runtime.frame import Event, EventKind, Frame
 from orilla.runtime.preprocessing.image_file import decode_quietly
 from orilla.runtime.sources.capture import CorruptFrames
 from orilla.runtime.sources.http_request import KeepAlive, Reply
-from orilla.runtime.sources.multipart import is_whole
+from orilla.runtime.sources.jpeg_scanner import is_whole
 from orilla.runtime.sources.source import SLICE_S, now_ns
 
 RATE_HZ = 5.0

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orilla.runtime.sources import multipart
-from orilla.runtime.sources.multipart import BrokenJpegError, ByteStream, ImageParts, JpegScanner, Part, is_whole
+from orilla.runtime.sources.jpeg_scanner import BrokenJpegError, JpegScanner, is_whole
+from orilla.runtime.sources.multipart import ByteStream, ImageParts, Part
 
 COUNT = 4
 
