@@ -38,6 +38,8 @@ BUILT_IN = {
     "video": SinkKind("video:OUT.mp4 (or .mkv, .avi, .webm)", "video"),
     "frames": SinkKind("frames:FOLDER", "frames"),
     "exec": SinkKind("exec:COMMAND", "exec"),
+    "mqtt": SinkKind("mqtt:HOST[:PORT]/TOPIC", "mqtt"),
+    "metrics": SinkKind("metrics[:[HOST:]PORT]", "metrics"),
     "window": SinkKind("window", "window"),
     "none": SinkKind("none", "none"),
 }

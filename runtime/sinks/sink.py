@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orilla.runtime.frame import Event, Tick
 
@@ -21,6 +22,9 @@ class Setup:
     """Names of the model's classes, in the order of their numbers. Empty if there are several models."""
     report: Callable[[str], None] = print
     """Function that reports one line of text to the user, such as a file that was repaired."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Event that is set at the end of the loop. A sink that waits in `write`, for a server or for space in a buffer,
+    then stops waiting and raises `OutputError`."""
 
 
 class Sink(ABC):

@@ -21,6 +21,10 @@ STALL_S = 10.0
 """Time in seconds after which ticks of a recorded source are dropped, because the sink accepts none. Until then, the
 loop waits for the sink."""
 
+QUIET_S = 1.0
+"""Time in seconds without a further drop after which the end of the drops is reported. A sink that is too slow now and
+then is therefore reported once, not for every tick."""
+
 CLOSE_S = 10.0
 """Time in seconds that a sink has to write the waiting ticks and to close its output at the end of the loop."""
 
@@ -45,7 +49,8 @@ class SinkThread:
     """Passes ticks to a sink through a bounded queue.
 
     If the queue is full, the tick of a live source is dropped and counted, and the loop waits for a recorded source. An
-    event of the kind `sink` reports the first drop, and the number of drops when the sink accepts ticks again.
+    event of the kind `sink` reports the first drop, and the number of drops when the sink has accepted all ticks for
+    `QUIET_S` seconds.
 
     Args:
         opener: The sink, which is opened here.
@@ -63,12 +68,15 @@ class SinkThread:
         self.source = opener.source
         """Name of the source whose ticks the sink receives. None for the ticks of all sources."""
         self._opener, self._report, self._alone = opener, report, alone
-        self._setup = replace(setup, report=lambda detail: self._tell(f"sink {self.name}: {detail}"))
+        self._closing = threading.Event()
+        self._setup = replace(
+            setup, report=lambda detail: self._tell(f"sink {self.name}: {detail}"), closing=self._closing
+        )
         self._queue: queue.Queue[Tick | Event | None] = queue.Queue(DEPTH)
         self._written = self._dropped = self._reported = self._index = 0
+        self._dropped_s = 0.0
         self._failed: str | None = None
         self._ends_loop = False
-        self._closing = threading.Event()
         self._sink: Sink | None = opener.open(self._setup)
         self._thread = threading.Thread(target=self._run, name=f"orilla-sink-{opener.spec[:40]}", daemon=True)
         self._thread.start()
@@ -88,9 +96,10 @@ class SinkThread:
         self._index = tick.index
         if self._failed is None and not self._put(tick, 0.0 if self._setup.live else STALL_S):
             self._dropped += 1
+            self._dropped_s = time.monotonic()
             if self._dropped - self._reported == 1:
                 self._tell(f"sink {self.name} is too slow: its ticks are dropped until it accepts new ones")
-        elif self._dropped > self._reported:
+        elif self._dropped > self._reported and time.monotonic() - self._dropped_s >= QUIET_S:
             self._tell(f"sink {self.name} accepts ticks again; {self._dropped - self._reported} were dropped")
             self._reported = self._dropped
         return not self._ends_loop

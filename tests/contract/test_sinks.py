@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.mosquitto import mosquitto
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.runtime.sinks.contract import CHECKS, SinkCase
@@ -22,6 +23,8 @@ TARGETS = {
     "video": ":{}/out.mp4",
     "frames": ":{}",
     "exec": ":cat",
+    "mqtt": ":127.0.0.1:{port}/orilla?qos=1&discovery=homeassistant",
+    "metrics": ":127.0.0.1:0",
     "window": "",
     "none": "",
 }
@@ -31,12 +34,21 @@ FILES = ("jsonl", "csv", "video")
 """Sinks that write a single file."""
 
 
+@pytest.fixture
+def broker(tmp_path_factory):
+    with mosquitto(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
 @pytest.fixture(params=SINKS.built_in)
 def case(request, tmp_path):
-    """Each sink. The sink `window` is skipped if it cannot be opened here."""
-    target = TARGETS[request.param].format(tmp_path)
+    """Each sink. Sinks that cannot be opened here, or whose server is not installed, are skipped."""
+    port = 0
+    if request.param == "mqtt":
+        port = request.getfixturevalue("broker").port
+    target = TARGETS[request.param].format(tmp_path, port=port)
     case = SinkCase(request.param + target, result, Path(target[1:]) if request.param in FILES else None)
-    if request.param == "window":
+    if request.param in ("window", "mqtt", "metrics"):
         try:
             case.open().close()
         except (ConfigError, MissingExtraError) as error:

@@ -71,7 +71,8 @@ def test_every_tick_is_written_in_order(events, live):
     assert (sink.closed, events) == (1, [])
 
 
-def test_a_slow_sink_does_not_delay_a_live_loop(events):
+def test_a_slow_sink_does_not_delay_a_live_loop(events, monkeypatch):
+    monkeypatch.setattr(sink_thread, "QUIET_S", 0.03)
     release = threading.Event()
     sink = Fake(lambda index: release.wait(10) and None)
     thread = SinkThread(opener(sink), Setup(live=True), events.append)
@@ -91,6 +92,29 @@ def test_a_slow_sink_does_not_delay_a_live_loop(events):
         "sink fake is too slow: its ticks are dropped until it accepts new ones",
         f"sink fake accepts ticks again; {counts.dropped} were dropped",
     ]
+
+
+def test_a_sink_that_is_always_too_slow_is_reported_once(events):
+    sink = Fake(lambda index: time.sleep(0.01))
+    thread = SinkThread(opener(sink), Setup(live=True), events.append)
+    for index in range(60):
+        thread.write(tick(index))
+        time.sleep(0.003)
+    assert thread.close().dropped > 10
+    assert details(events) == ["sink fake is too slow: its ticks are dropped until it accepts new ones"]
+
+
+def test_a_sink_that_waits_learns_that_the_loop_has_ended(events):
+    setups = []
+
+    def open_sink(setup):
+        setups.append(setup)
+        return Fake(lambda index: setup.closing.wait(20) and None)
+
+    thread = SinkThread(SinkOpener("fake", "", open_sink), Setup(live=True), events.append)
+    thread.write(tick(0))
+    assert not setups[0].closing.is_set()
+    assert thread.close().written == 1
 
 
 def test_a_recorded_loop_waits_for_a_slow_sink(events):

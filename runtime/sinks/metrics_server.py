@@ -1,0 +1,71 @@
+"""The HTTP server of the sink `metrics`."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import socketserver
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from orilla.devices.errors import OutputError
+from orilla.runtime.sinks.address import Address
+
+
+class Handler(WSGIRequestHandler):
+    """Answers one request, and logs nothing."""
+
+    timeout = 10.0
+    """Time in seconds after which a silent connection is closed."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
+        """Log nothing."""
+
+
+class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
+    """Serves a registry of metrics. Each request has a thread of its own.
+
+    Args:
+        address: Address of the server. The system chooses the port 0.
+        registry: The metrics.
+
+    Raises:
+        OutputError: The server cannot use the address. The message says what to do.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, address: Address, registry: CollectorRegistry) -> None:
+        if ":" in address.host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((address.host, address.port), Handler)
+        except OSError as error:
+            raise OutputError(_reason(error, address)) from error
+        self.set_app(make_wsgi_app(registry))
+
+    @property
+    def address(self) -> Address:
+        """Return the address of the server."""
+        host, port = self.socket.getsockname()[:2]
+        return Address(host, port)
+
+    def server_bind(self) -> None:
+        """Bind the address. Unlike the inherited method, do not ask the name service for the name of the machine."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.address
+        self.setup_environ()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore a client that disconnects early."""
+
+
+def _reason(error: OSError, address: Address) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"another program uses port {address.port} of {address.host}: choose another one, as in metrics:9465"
+    if error.errno == errno.EACCES:
+        return f"port {address.port} is reserved for the system: choose one above 1023, as in metrics:9464"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{address.host} is not an address of this machine: give 0.0.0.0 for all its addresses"
+    return f"cannot listen at {address}: {error.strerror or error}"
