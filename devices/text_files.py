@@ -134,13 +134,17 @@ def check_encoding(encoding: str) -> None:
         raise ConfigError(msg) from error
 
 
-def lines_of(text: str) -> list[str]:
+def lines_of(text: str, blanks: str | None = None) -> list[str]:
     r"""Return the lines of a text without line ends and without white space around them, except empty ones at the end.
 
     Lines end with `\n`, `\r\n` or `\r`. `str.splitlines` would also split at characters such as U+2028, which may be
     part of a name. A byte order mark at the start of a line, which remains after joining files, is removed.
+
+    Args:
+        text: The text.
+        blanks: Characters that are removed around a line. If None, these are all white space.
     """
-    lines = [line.lstrip(MARK).strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    lines = [line.lstrip(MARK).strip(blanks) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     return lines

@@ -82,7 +82,7 @@ def read_vocabulary(hints: ModelHints, length: int, rows: int | None) -> Vocabul
     if text.lstrip()[:1] in ("{", "[") and (document := _json(text)) is not None:
         found = file.of_document(document)
     else:
-        lines = lines_of(text)
+        lines = lines_of(text, " \t")  # Keras' index of IMDB contains U+0085, which is white space, as a word.
         pairs = _pairs(lines)
         found = file.of_ranks(pairs) if pairs else file.of_list(lines)
     return _stated(_checked(_fitted(found, rows, path), path), hints)

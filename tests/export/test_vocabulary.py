@@ -158,6 +158,8 @@ def test_keras_own_index_of_imdb(tmp_path):
     assert (found.words[:2], found.spec.first_word, len(found.words)) == (("the", "and"), 4, 9_996)
     assert "keras.datasets.imdb" in found.notes[0]
     ranks = json.loads(index.read_bytes())
+    listed = read(tmp_path, "\n".join(sorted(ranks, key=ranks.__getitem__)), 10_000, 12, vocabulary_start=4)
+    assert listed.words == found.words
     text = "a good film"
     expected = [1, *(3 + ranks[word] for word in text.split())]
     assert tokens(found, [text]) == [[0] * 8 + expected]
