@@ -104,7 +104,8 @@ def open_source(spec: str | int | Path) -> Source:
     Args:
         spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains
             ` ! ` or starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`,
-            which draws the time into the images; or a path. `./scenes` is a path.
+            which draws the time into the images; numbered images such as `frame%04d.png`; or a path. `./scenes` is a
+            path.
 
     Raises:
         SourceError: The file, camera or server does not exist, or the file is not a video.
@@ -120,6 +121,11 @@ def open_source(spec: str | int | Path) -> Source:
             source: Source = SOURCES.module(kind).open_source(text)
             return source
         exists = Path(text).exists()
+    except ModuleNotFoundError as error:
+        if error.name != "av":
+            raise
+        msg = f'{text[:200]} needs PyAV, which is not installed: pip install "av>=17"'
+        raise SourceError(msg) from error
     except OSError as error:
         if isinstance(error, SourceError):
             raise

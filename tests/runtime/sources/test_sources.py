@@ -1,4 +1,5 @@
 import os
+import sys
 
 import cv2
 import numpy as np
@@ -108,6 +109,14 @@ def test_a_file_that_is_not_a_video_is_rejected(tmp_path, content, capfd):
 def test_a_video_without_frames(tmp_path):
     path = factories.video(tmp_path / "clip.avi", 0)
     refuse(path, "is not a video|no frames")
+
+
+def test_without_pyav_a_video_is_refused(tmp_path, monkeypatch):
+    path = factories.video(tmp_path / "clip.avi")
+    for name in ("video", "av_frames", "video_container", "missing_frames"):
+        monkeypatch.delitem(sys.modules, f"orilla.runtime.sources.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "av", None)
+    refuse(path, 'clip.avi needs PyAV, which is not installed: pip install "av>=17"')
 
 
 @pytest.mark.parametrize(
