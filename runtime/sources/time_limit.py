@@ -190,7 +190,7 @@ class TimeLimited:
             limit_s = self._limits.read_s if self._is_open else self._limits.open_s
             if self._clock() - self._since_ns < 1e9 * limit_s:
                 return None
-            did = "sent nothing" if self._is_open else "did not open"
+            did = "delivered no frame" if self._is_open else "did not open"
             msg = f"{self._name} {did} for {limit_s:g} s"
             raise SourceError(msg) from None
         self._waits = False

@@ -341,3 +341,20 @@ def test_a_camera_without_a_first_boundary(size):
 
     with serving(reply) as server, opened(server.address) as source:
         assert [item.index for item in items(source, 10)] == list(range(10))
+
+
+def test_a_camera_that_sends_byte_by_byte_is_lost():
+    """No transfer exceeds its time limit, but no frame arrives."""
+
+    def reply(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace;boundary=x")
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x")
+            time.sleep(0.1)
+
+    with serving(reply) as server, opened(server.address) as source:
+        (lost,) = items(source, 1)
+        assert (lost.kind, lost.index) == ("lost", 0)
+        assert "delivered no frame for 1.2 s" in lost.detail

@@ -348,7 +348,7 @@ def test_a_raspberry_pi_camera_that_stalls_is_lost_and_opened_again(monkeypatch,
     monkeypatch.setattr(FakePicamera2, "stalled", True)
     (lost,) = take(source, 1)
     assert lost.kind == "lost"
-    assert re.search(r"no frame for 0.36 s|sent nothing for 0.4 s", lost.detail)
+    assert re.search(r"no frame for 0.36 s|delivered no frame for 0.4 s", lost.detail)
     monkeypatch.setattr(FakePicamera2, "stalled", False)
     assert take(source, 1)[0].kind == "back"
     source.close()
@@ -386,7 +386,7 @@ def test_a_capture_that_hangs_is_lost(monkeypatch, module):
     source = open_source("0" if module is camera else "v4l2src ! appsink")
     (lost,) = take(source, 1)
     assert (lost.kind, lost.index) == ("lost", 0)
-    assert "sent nothing for 0.3 s" in lost.detail
+    assert "delivered no frame for 0.3 s" in lost.detail
     freed.set()
     source.close()
 

@@ -62,7 +62,7 @@ def test_a_source_that_hangs_is_lost_and_opened_again():
     source = open_live(lambda: left.pop(0), "camera 0", LIMITS)
     *frames, lost = until(source, kind("lost"))
     assert [frame.index for frame in frames] == [0, 1, 2]
-    assert lost.detail == "camera 0 sent nothing for 0.4 s; retrying"
+    assert lost.detail == "camera 0 delivered no frame for 0.4 s; retrying"
     assert lost.index == 3
     back, frame = until(source, lambda item: isinstance(item, Frame))
     assert (back.kind, frame.index) == ("back", 3)
