@@ -12,11 +12,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from orilla.runtime.sources.video_container import CLOCK_RESTARTS, NO_TIMES
-
-ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
-"""Codecs of which each packet contains exactly one frame that is shown, and whose decoders drop damaged frames without
-an error. Packets of other codecs may contain no frame, or their decoders report each error."""
+from orilla.runtime.sources.video_container import CLOCK_RESTARTS, NO_TIMES, ONE_TO_ONE
 
 MISSING_SHARE = 0.05
 """Share of the stated duration that may be missing at the end. If more is missing, the file counts as truncated. Some

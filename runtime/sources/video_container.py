@@ -47,6 +47,10 @@ RAW_SUFFIXES = (".yuv", ".rgb", ".raw", ".nv12", ".i420")
 MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 """Types of the first box of an MP4 or MOV file."""
 
+ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
+"""Codecs of which each packet contains exactly one frame that is shown, and whose decoders drop damaged frames without
+an error. Packets of other codecs may contain no frame, or their decoders report each error."""
+
 NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
 """Flags of a container: It contains no times. Its clock may restart within a file. Source: FFmpeg,
 `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT`."""
@@ -109,10 +113,10 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     if codec is None:
         msg = f"{name} is coded as {described}, which PyAV cannot decode: {converted(name)}"
         raise SourceError(msg)
-    # Without a limit, FFmpeg decodes on all cores, which would slow inference down. If several frames are decoded at
-    # once, PyAV may lose frames after a damaged one. Streams without dependent frames are therefore decoded in order.
+    # Without a limit, FFmpeg decodes on all cores, which would slow inference down. A decoder that works on several
+    # frames at once does not say which of them is damaged. It may do so only if `MissingFrames` can find out.
     codec.thread_count = max(1, available_cores() - loop_threads())
-    codec.thread_type = "SLICE" if codec.codec.intra_only else "AUTO"
+    codec.thread_type = "AUTO" if codec.codec.canonical_name in ONE_TO_ONE else "SLICE"
     return stream
 
 

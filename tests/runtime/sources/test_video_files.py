@@ -16,11 +16,18 @@ import pytest
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event
+from orilla.runtime.sources import video_container
 from orilla.runtime.sources.registry import open_source
 
 WIDTH, HEIGHT, COUNT, RATE = 128, 64, 12, 10
 BAR_BGR = (20, 40, 160)
 MS = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    """Decode in one thread, as on a machine with two cores, so that the tests do not depend on the machine."""
+    monkeypatch.setattr(video_container, "available_cores", lambda: 2)
 
 
 def picture(number, width=WIDTH, height=HEIGHT):
@@ -723,3 +730,24 @@ def test_memory_is_reused_without_waiting_for_the_garbage_collector(tmp_path):
         gc.enable()
         source.close()
     assert len(addresses) <= 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"), [FORMATS[0], FORMATS[8], FORMATS[17], FORMATS[18], FORMATS[24]]
+)
+def test_several_threads_decode(tmp_path, monkeypatch, suffix, codec, options):
+    monkeypatch.setattr(video_container, "available_cores", lambda: 8)
+    check_whole(clip(tmp_path / f"clip.{suffix}", codec, **options))
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), [("mp4", "libx264", {}), ("avi", "mpeg4", {})])
+def test_several_threads_find_the_damaged_frame(tmp_path, monkeypatch, suffix, codec, options):
+    monkeypatch.setattr(video_container, "available_cores", lambda: 8)
+    path = clip(tmp_path / f"clip.{suffix}", codec, options={"g": "1"})
+    data = bytearray(path.read_bytes())
+    _, place, content = sorted(packets(path))[2]
+    data[place : place + len(content)] = bytes(len(content))
+    path.write_bytes(data)
+    _, frames, images, events = read(path)
+    assert [(event.kind, event.index) for event in events] == [("corrupt", 2)]
+    assert [number_of(image) for image in images] == [frame.index for frame in frames] == [0, 1, *range(3, COUNT)]
