@@ -57,7 +57,7 @@ def test_every_example_of_the_camera_loop_runs(tmp_path, capsys, monkeypatch):
     clip, picture = factories.video(tmp_path / "clip.avi", 5, (240, 320)), tmp_path / "picture.png"
     factories.write_picture(picture, factories.picture(240, 320))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
-    assert len(examples) == 9
+    assert len(examples) == 10
     detector = detector_bundle(tmp_path / "colors.orilla")
     names = {
         "SOURCE": str(clip),
@@ -99,7 +99,7 @@ def test_the_results_are_what_the_cards_say():
 @pytest.mark.parametrize("example", sorted((ROOT / "docs" / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_every_example_runs(example, tmp_path):
     image = factories.write_picture(tmp_path / "image.png", factories.picture(240, 320))
-    words = [str(image)] if example.stem == "single_image" else []
+    words = {"single_image": [str(image)], "rover": ["--seconds", "2", "--out", str(tmp_path)]}.get(example.stem, [])
     done = subprocess.run([sys.executable, str(example), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import unknown_name
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.placement import Placement, grid_to_frame
+from orilla.runtime.tasks.corridor import ROWS, TRAPEZOID, Corridor, area_ahead, corridor
 from orilla.runtime.tasks.drawing import TINT, draw_mask, palette
 from orilla.runtime.tasks.task import Image
 
@@ -29,7 +30,45 @@ Mask = NDArray[np.bool_]
 Cell = TypeVar("Cell", bound=np.generic)
 
 
-class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
+class Drivable:
+    """Methods for a robot that drives where a mask is True."""
+
+    def mask(self, label: str | None = None) -> Mask:
+        """Return the pixels of a class, `[H,W]` bool."""
+        raise NotImplementedError
+
+    def corridor(self, label: str | None = None) -> Corridor | None:
+        """Return the free corridor ahead, or None if the mask does not reach the lowest rows of the frame.
+
+        Args:
+            label: Name of the class on which the robot may drive. It may be None if there is only one class.
+
+        Raises:
+            ConfigError: The model has no class of this name.
+        """
+        return corridor(self.mask(label))
+
+    def steer(self, label: str | None = None, *, rows: tuple[float, float] = ROWS) -> float | None:
+        """Return the direction to the middle of the corridor, -1 (left edge of the frame) to 1 (right edge), or None.
+
+        Args:
+            label: As for `corridor`.
+            rows: Upper and lower end of the rows that count, as shares of the frame's height.
+        """
+        found = self.corridor(label)
+        return None if found is None else found.steer(rows)
+
+    def area_ahead(self, label: str | None = None, *, corners: tuple[tuple[float, float], ...] = TRAPEZOID) -> float:
+        """Return the share of an area ahead of the robot that belongs to the class, 0–1.
+
+        Args:
+            label: As for `corridor`.
+            corners: Corners of the area as shares of the frame's width and height.
+        """
+        return area_ahead(self.mask(label), corners)
+
+
+class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
     """The pixels of a frame that belong to one class."""
 
     probability: NDArray[np.float32]
@@ -107,6 +146,16 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         visible = visible_cells(self._inside, self.placement)
         return float(np.count_nonzero(visible)) / visible.size
 
+    @property
+    def centre_xy(self) -> tuple[float, float] | None:
+        """Return the centre of the class as shares of the frame's width and height, or None if there is no pixel."""
+        return self._place[0]
+
+    @property
+    def top_y(self) -> float | None:
+        """Return the topmost row of the class as a share of the frame's height, or None if there is no pixel."""
+        return self._place[1]
+
     def to_dict(self) -> dict[str, object]:
         """Return the result as a JSON document."""
         extent = _extent(visible_cells(self._inside, self.placement))
@@ -117,13 +166,17 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         draw_mask(image, self.mask(), TINT)
         return [f"{self.label} {100 * self.fraction:.0f} %"]
 
+    @cached_property
+    def _place(self) -> tuple[tuple[float, float] | None, float | None]:
+        return _place_of(visible_cells(self._inside, self.placement))
+
     @property
     def _inside(self) -> Mask:
         inside: Mask = self.probability >= self.threshold
         return inside
 
 
-class ClassSegmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
+class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
     """The class of each pixel of a frame."""
 
     labels: tuple[str, ...]
@@ -255,15 +308,23 @@ def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint
 
 
 def _extent(inside: Mask) -> dict[str, object]:
-    """Return the centre and the topmost row of a class as fractions of the frame's size.
+    """Return the centre and the topmost row of a class for a JSON document.
 
     Both are None if the class is not in the frame.
     """
+    centre, top = _place_of(inside)
+    if centre is None or top is None:
+        return {"centre_xy": None, "top_y": None}
+    return {"centre_xy": [round(centre[0], 4), round(centre[1], 4)], "top_y": round(top, 4)}
+
+
+def _place_of(inside: Mask) -> tuple[tuple[float, float] | None, float | None]:
+    """Return the centre and the topmost row of a class as shares of the frame's size, or None for both."""
     rows, columns = np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
     total = int(rows.sum())
     if not total:
-        return {"centre_xy": None, "top_y": None}
+        return None, None
     height, width = inside.shape
     x = float(columns @ (np.arange(width) + 0.5)) / total / width
     y = float(rows @ (np.arange(height) + 0.5)) / total / height
-    return {"centre_xy": [round(x, 4), round(y, 4)], "top_y": round(int(np.argmax(rows > 0)) / height, 4)}
+    return (x, y), int(np.argmax(rows > 0)) / height

@@ -137,8 +137,9 @@ def test_texts_that_cannot_be_read(text_bundle, tmp_path, capsys):
         next(ticks)
         with pytest.raises(SourceError, match=r"latin\.txt line 2 is not UTF-8"):
             next(ticks)
+    (tmp_path / "good.txt").write_text("good\n" * 50)
     assert (
-        main(["run", str(text_bundle), "--source", str(tmp_path / "latin.txt"), "--sink", f"video:{tmp_path}/o.mp4"])
+        main(["run", str(text_bundle), "--source", str(tmp_path / "good.txt"), "--sink", f"video:{tmp_path}/o.mp4"])
         == 2
     )
     assert "there is no image to draw on" in capsys.readouterr().err
