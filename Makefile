@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-arm lint format wheel clean help
+.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-arm lint format wheel clean help
 
 help:
 	@echo "make demo    train, export, verify and run a small road model; the results are in $(DEMO)/"
@@ -16,6 +16,7 @@ help:
 	@echo "make docs    build the documentation with the API reference in build/site"
 	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow, and import PyTorch networks; downloads both"
 	@echo "make test-engines   the contract tests of the engines with tflite_runtime and OpenVINO, in separate environments"
+	@echo "make test-keras2    all stored models of Keras 1 and 2, and their stored answers with tf_keras, in a separate environment"
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
 	@echo "make lint    check format, style, types, imports and banned words"
 	@echo "make wheel   build the wheel in dist/"
@@ -76,6 +77,13 @@ test-engines: wheel
 	build/engines/openvino/bin/pip install --quiet onnxruntime-openvino opencv-python-headless msgspec rich pytest
 	build/engines/openvino/bin/pip install --quiet --no-deps --force-reinstall dist/orilla-*.whl
 	ORILLA_ENGINES="onnx onnx:openvino" build/engines/openvino/bin/python -m pytest tests/contract/test_engines.py
+
+# tf_keras cannot be installed beside Keras 3 without an influence on it, so it needs a separate environment.
+test-keras2: $(STAMP)
+	$(PYTHON) -m venv build/keras2
+	build/keras2/bin/pip install --quiet tf-keras
+	build/keras2/bin/python tests/export/keras2/check.py
+	$(BIN)/python -m pytest -n 2 tests/export/test_keras2_files.py
 
 test-arm: wheel
 	$(PYTHON) tests/arm/run.py

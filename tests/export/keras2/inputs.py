@@ -37,7 +37,7 @@ def values(name, number, given):
         given: Description of the input.
     """
     draw = np.random.RandomState(zlib.crc32("{}/{}".format(name, number).encode()) & 0xFFFFFFFF)
-    shape = (SAMPLES,) + tuple(given.shape)
+    shape = (SAMPLES, *given.shape)
     if given.kind == "ints":
         x = draw.randint(1, given.high, size=shape).astype("int32")
     else:

@@ -11,7 +11,7 @@ DENSE = {
     "dense-no-bias": "Dense(output_dim=4, bias=False)",
     **{
         "dense-" + name.replace("_", "-"): "Dense(4, activation='" + name + "')"
-        for name in "relu sigmoid tanh softmax softplus softsign elu hard_sigmoid".split()
+        for name in ("relu", "sigmoid", "tanh", "softmax", "softplus", "softsign", "elu", "hard_sigmoid")
     },
     "dense-regularised": "Dense(4, init='he_normal', W_regularizer='l2', b_constraint='nonneg')",
     "maxout-dense": "MaxoutDense(3, nb_feature=2)",
@@ -71,11 +71,11 @@ IMAGES = {
     "flatten-image": "[Flatten(), Dense(3)]",
     "conv2d": "Convolution2D(4, 3, 3)",
     "conv2d-same-stride": "Convolution2D(4, 3, 2, border_mode='same', subsample=(2, 2), activation='relu')",
-    "conv2d-dilation": "AtrousConvolution2D(4, 2, 2, atrous_rate=(2, 1))",
+    "conv2d-dilation": "AtrousConvolution2D(4, 2, 2, atrous_rate=(2, 2))",
     "conv2d-no-bias": "[Convolution2D(4, 3, 3, bias=False), BatchNormalization(), Activation('relu')]",
     "conv2d-channels-first": "Convolution2D(4, 3, 3, dim_ordering='th')",
     "conv2d-then-flatten-channels-first": (
-        "[Convolution2D(4, 3, 3, dim_ordering='th'), MaxPooling2D(dim_ordering='th'), Flatten(), Dense(3)]"
+        "[Convolution2D(4, 2, 2, dim_ordering='th'), MaxPooling2D(dim_ordering='th'), Flatten(), Dense(3)]"
     ),
     "conv2d-transpose": "Deconvolution2D(2, 3, 3, output_shape=(4, 8, 7, 2))",
     "separable-conv2d": "SeparableConvolution2D(4, 3, 3, depth_multiplier=2)",

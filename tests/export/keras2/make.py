@@ -65,14 +65,14 @@ def main(out, module="keras", pattern=""):
 
 
 def pack(folder, out):
-    """Write the files of a folder into a compressed archive, files of one kind after another."""
+    """Write the files of a folder into a compressed archive: the index, then files of one kind after another."""
 
     def plain(entry):
         entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, 0, "", ""
         return entry
 
     with tarfile.open(out, "w:xz", preset=9) as archive:
-        for path in sorted(folder.iterdir(), key=lambda path: (path.suffix, path.name)):
+        for path in sorted(folder.iterdir(), key=lambda path: (path.suffix != ".json", path.suffix, path.name)):
             archive.add(str(path), path.name, filter=plain)
 
 
@@ -185,7 +185,8 @@ def store(k, name, inputs, build, folder, answers):
         ys = [ys[key] for key in sorted(ys)]
     ys = [np.asarray(y, "float32") for y in (ys if isinstance(ys, (list, tuple)) else [ys])]
     if not all(np.isfinite(y).all() for y in ys):
-        raise ValueError("the answers are not finite")
+        msg = "the answers are not finite"
+        raise ValueError(msg)
     save(k, model, name, folder)
     for letter, arrays in (("x", xs), ("y", ys)):
         answers.update(("{}/{}{}".format(name, letter, number), value) for number, value in enumerate(arrays))
@@ -221,9 +222,9 @@ def draw_weights(layer, draw):
     if not before:
         return
     drawn = []
-    for weight, value in zip(layer.weights, before):  # noqa: B905 - Python 3.6 has no `strict`.
+    for weight, value in zip(layer.weights, before):
         name = getattr(weight, "path", weight.name)
-        if value.dtype.kind != "f" or value.shape == () and "scale" not in name:
+        if value.dtype.kind != "f" or (value.shape == () and "scale" not in name):
             drawn.append(value)
         elif "variance" in name or "running_std" in name:
             drawn.append(np.round(draw.uniform(0.3, 2, value.shape) * 64) / 64)
@@ -231,6 +232,8 @@ def draw_weights(layer, draw):
             width = 1.5 / max(1.0, value.shape[0] if value.ndim == 2 else np.prod(value.shape[:-1])) ** 0.5
             drawn.append(np.round(draw.normal(scale=max(width, 0.4), size=value.shape) * 64) / 64)
     layer.set_weights(drawn)
+    if hasattr(layer, "finalize_state"):  # A normalisation computes with copies of its weights, as after loading.
+        layer.finalize_state()
 
 
 def cudnn(k, kind, bidirectional=False, **options):

@@ -8,16 +8,13 @@ from inputs import Floats, Ints, Masked
 
 VECTOR, SERIES, IMAGE, VOLUME = Floats(6), Floats(6, 4), Floats(6, 5, 3), Floats(4, 5, 4, 2)
 
+ACTIVATIONS = ["relu", "sigmoid", "tanh", "softmax", "softplus", "softsign", "elu", "selu", "hard_sigmoid"]
+ACTIVATIONS += ["exponential", "swish", "gelu", "relu6", "silu", "mish", "leaky_relu", "hard_silu", "log_softmax"]
+
 DENSE = {
     "dense": "Dense(4)",
     "dense-no-bias": "Dense(4, use_bias=False)",
-    **{
-        "dense-" + name.replace("_", "-"): "Dense(4, activation='" + name + "')"
-        for name in (
-            "relu sigmoid tanh softmax softplus softsign elu selu hard_sigmoid exponential swish gelu relu6 silu mish "
-            "leaky_relu hard_silu log_softmax"
-        ).split()
-    },
+    **{"dense-" + name.replace("_", "-"): "Dense(4, activation='" + name + "')" for name in ACTIVATIONS},
     "dense-regularised": "Dense(4, kernel_regularizer='l2', bias_regularizer=regularizers.l1(0.1))",
     "dense-constrained": "Dense(4, kernel_constraint='max_norm', bias_constraint='non_neg')",
     "dense-initialisers": "Dense(4, kernel_initializer='he_uniform', bias_initializer=initializers.Constant(0.2))",
