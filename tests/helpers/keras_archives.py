@@ -30,15 +30,7 @@ REFUSED = {
 }
 """Models that Orilla must refuse, and a word of the message."""
 
-REFUSED_IN = {
-    "2.2.4-theano": {
-        "average-pooling-1d-same": "Theano pads differently",
-        "average-pooling-2d-same": "Theano pads differently",
-        "average-pooling-3d": "Theano pads differently",
-        "max-pooling-1d-same": "Theano pads differently",
-        "max-pooling-2d-same": "Theano pads differently",
-    },
-}
+REFUSED_IN: dict[str, dict[str, str]] = {}
 """Models that Orilla must refuse if this Keras wrote them, and a word of the message."""
 
 DIFFERS = {
