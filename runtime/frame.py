@@ -165,12 +165,17 @@ class Record(msgspec.Struct, frozen=True, eq=False):
         return self.arrays
 
 
-def wall_time(monotonic_ns: int) -> str:
-    """Return a time on the monotonic clock as date and time in UTC, as in `2026-03-01T12:00:00.250Z`.
+def wall_ns(monotonic_ns: int) -> int:
+    """Return a time on the monotonic clock in nanoseconds since 1970.
 
     If the clock of the machine was set since then, the result is the time that the clock would have shown.
     """
-    seconds = (monotonic_ns + time.time_ns() - time.monotonic_ns()) / 1e9
+    return monotonic_ns + time.time_ns() - time.monotonic_ns()
+
+
+def wall_time(monotonic_ns: int) -> str:
+    """Return a time on the monotonic clock as date and time in UTC, as in `2026-03-01T12:00:00.250Z`. See `wall_ns`."""
+    seconds = wall_ns(monotonic_ns) / 1e9
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

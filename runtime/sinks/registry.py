@@ -40,6 +40,7 @@ BUILT_IN = {
     "exec": SinkKind("exec:COMMAND", "exec"),
     "mqtt": SinkKind("mqtt:HOST[:PORT]/TOPIC", "mqtt"),
     "metrics": SinkKind("metrics[:[HOST:]PORT]", "metrics"),
+    "shm": SinkKind("shm:NAME", "shm"),
     "window": SinkKind("window", "window"),
     "none": SinkKind("none", "none"),
 }

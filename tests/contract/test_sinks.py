@@ -1,5 +1,6 @@
 """Contract tests that every sink must pass. The checks are in `orilla.runtime.sinks.contract`."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ TARGETS = {
     "exec": ":cat",
     "mqtt": ":127.0.0.1:{port}/orilla?qos=1&discovery=homeassistant",
     "metrics": ":127.0.0.1:0",
+    "shm": ":orilla-contract-{pid}?frames",
     "window": "",
     "none": "",
 }
@@ -46,7 +48,7 @@ def case(request, tmp_path):
     port = 0
     if request.param == "mqtt":
         port = request.getfixturevalue("broker").port
-    target = TARGETS[request.param].format(tmp_path, port=port)
+    target = TARGETS[request.param].format(tmp_path, port=port, pid=os.getpid())
     case = SinkCase(request.param + target, result, Path(target[1:]) if request.param in FILES else None)
     if request.param in ("window", "mqtt", "metrics"):
         try:
