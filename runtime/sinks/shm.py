@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.frame import Frame, Tick, wall_ns
@@ -32,9 +33,11 @@ from orilla.runtime.sinks.shm_layout import (
     Header,
 )
 from orilla.runtime.sinks.sink import Setup, Sink
-from orilla.runtime.tasks.task import Image
 
 NEEDS_TARGET = True
+
+Image = NDArray[np.uint8]
+"""Image `[H,W,3]` uint8 BGR."""
 
 NAME = re.compile(r"/?[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
