@@ -153,6 +153,9 @@ def resize_options(hints: ModelHints, resize: ResizeMode) -> dict[str, object]:
     """
     if hints.interpolation is not None and hints.interpolation not in get_args(Interpolation):
         raise unknown_name(hints.interpolation, get_args(Interpolation), kind="interpolation")
+    if hints.interpolation is not None and resize == "none":
+        msg = "`interpolation` has no effect if `resize` is none: leave it out"
+        raise ConfigError(msg)
     interpolation = hints.interpolation or ("halve-linear" if resize == "stretch" else "linear")
     stated: dict[str, object] = {
         name: value

@@ -78,16 +78,26 @@ def read_lines(path: Path, encoding: str | None = None) -> tuple[str, ...]:
     if not labels:
         msg = f"labels={path} is empty"
         raise DataError(msg)
+    check_visible(labels, f"labels={path}")
+    return labels
+
+
+def check_visible(labels: Sequence[str], origin: str) -> None:
+    """Raise `DataError` if a label is empty or contains invisible characters, such as control characters.
+
+    Args:
+        labels: The labels.
+        origin: Where the labels come from, for the message.
+    """
     for number, label in enumerate(labels, 1):
         if not label:
-            msg = f"labels={path}: label {number} is empty: name each class"
+            msg = f"{origin}: label {number} is empty: name each class"
             raise DataError(msg)
         odd = next((letter for letter in label if _is_invisible(letter)), None)
         if odd is not None:
             shown = "".join(letter if not _is_invisible(letter) else "\ufffd" for letter in label)[:60]
-            msg = f"labels={path}: label {number}, {shown!r}, contains the character U+{ord(odd):04X}: remove it"
+            msg = f"{origin}: label {number}, {shown!r}, contains the character U+{ord(odd):04X}: remove it"
             raise DataError(msg)
-    return labels
 
 
 def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:

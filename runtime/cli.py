@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
+MAX_MESSAGE = 4000
+"""Maximum number of characters of an error message. Only a message that quotes a long value is longer."""
+
 QUIET = {
     "OPENCV_LOG_LEVEL": "SILENT",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
@@ -198,7 +201,7 @@ def _end_on_signals() -> None:
 
 
 def _refuse(reason: str) -> int:
-    print(f"orilla: {' '.join(reason.split())[:500]}", file=sys.stderr)
+    print(f"orilla: {' '.join(reason.split())[:MAX_MESSAGE]}", file=sys.stderr)
     return USAGE_ERROR
 
 

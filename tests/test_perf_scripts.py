@@ -81,3 +81,8 @@ def test_recurrent_layers():
     result = document("export.py", "--rounds", 1)["recurrent"]
     assert {(layer["layer"], layer["form"]) for layer in result} >= {("LSTM", "fused"), ("GRU", "onnx")}
     assert max(layer["parity"] for layer in result) <= 1e-5
+
+
+def test_nms_threads():
+    result = document("nms_threads.py", "--rounds", 3, "--threads", 1)
+    assert result["different"] == {"1": 0}

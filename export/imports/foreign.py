@@ -10,6 +10,12 @@ import msgspec
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.quantization import Quantization
 
+USUAL_SIZE = 224
+"""Height and width of the input of most networks for images, in pixels."""
+
+USUAL_LENGTH = 128
+"""Size that is proposed for another axis that a file does not fix."""
+
 
 class ForeignTensor(msgspec.Struct, frozen=True):
     """An input or output of a model file."""
@@ -23,6 +29,17 @@ class ForeignTensor(msgspec.Struct, frozen=True):
     def describe(self) -> str:
         """Return the name, shape and type, as in `images [1,3,416,416] float32`. A size that is not fixed is `?`."""
         return f"{self.name} [{','.join(str(size) if size else '?' for size in self.shape)}] {self.dtype}"
+
+
+class OpenSizes(msgspec.Struct, frozen=True):
+    """Sizes of input axes that a file does not fix, and that the user has not stated."""
+
+    inputs: str
+    """Descriptions of these inputs, as `ForeignTensor.describe` returns them."""
+    guess: tuple[int, ...]
+    """Probable sizes. The description of the model applies to these sizes."""
+    reason: str
+    """Why these sizes are probable."""
 
 
 class FileHints(msgspec.Struct, frozen=True):
@@ -60,6 +77,10 @@ class ForeignModel(msgspec.Struct, frozen=True):
     activation: Literal["softmax", "sigmoid"] | None = None
     """Activation that computes the output of a model with one output. None if there is no such activation."""
     hints: FileHints = FileHints()
+    changing: dict[str, str] = {}
+    """For each output whose size changes with its values: the operator that causes it."""
+    open_sizes: OpenSizes | None = None
+    """Sizes that the user must state. None if all sizes are known."""
 
     @property
     def quantised(self) -> bool:
@@ -74,6 +95,36 @@ class ForeignModel(msgspec.Struct, frozen=True):
 def read(path: Path) -> ForeignModel:
     """Read a description that `ForeignModel.write` wrote."""
     return msgspec.json.decode(path.read_bytes(), type=ForeignModel)
+
+
+def usual_sizes(described: str, count: int, *, image: bool) -> OpenSizes:
+    """Return the usual sizes of axes that a file does not fix.
+
+    Args:
+        described: Descriptions of the inputs with such axes.
+        count: Number of these axes.
+        image: True if they are height and width of an image.
+    """
+    if image:
+        return OpenSizes(described, (USUAL_SIZE,) * count, "most networks for images take this size")
+    return OpenSizes(described, (USUAL_LENGTH,) * count, "the file does not show it; use the size of your samples")
+
+
+def check_count(stated: int, needed: int, described: str) -> None:
+    """Raise `ValueError` if the user states too few or too many sizes of axes that are not fixed.
+
+    Args:
+        stated: Number of sizes that the user states.
+        needed: Number of axes that are not fixed.
+        described: Descriptions of the inputs with such axes.
+    """
+    if stated > needed:
+        where = f" ({described})" if described else ""
+        msg = f"`input` has {stated - needed} more sizes than the model has open axes{where}: leave them out"
+        raise ValueError(msg)
+    if stated < needed:
+        msg = f"`input` has {stated} sizes, but the model has {needed} open axes: {described}; state the size of each ?"
+        raise ValueError(msg)
 
 
 def most_frequent(counts: dict[str, int], otherwise: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from orilla.devices.errors import ConfigError
 from orilla.export.convert import fork_server
 from orilla.export.imports.predict import save_binding
+from orilla.export.imports.questions import Questions
 from orilla.export.model_hints import ModelHints
 from orilla.export.workspace import save_array
 from orilla.runtime import scenes
@@ -18,7 +20,6 @@ from orilla.runtime.engines.session import Binding
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
-from orilla.runtime.tasks.detect import head_labels
 from orilla.runtime.tasks.heads import registry as heads
 from orilla.runtime.tasks.heads.head import HeadSpec, Option, with_options
 
@@ -28,8 +29,8 @@ SAMPLE_HW = (360, 640)
 
 def choose_head(
     model: Path, outputs: tuple[TensorSpec, ...], spec: Spec, hints: ModelHints, labels: tuple[str, ...]
-) -> tuple[HeadSpec, tuple[str, ...]]:
-    """Return the head of a detector and its labels.
+) -> list[HeadSpec]:
+    """Return the heads that fit the outputs of a detector: usually one. The user must choose between several.
 
     Args:
         model: Path of the model file, in which all axes of the inputs have fixed sizes.
@@ -39,7 +40,7 @@ def choose_head(
         labels: Labels from the user or from the file. Empty if they are unknown.
 
     Raises:
-        ConfigError: No layout fits the outputs, several fit, or the labels do not match the outputs.
+        ConfigError: No layout fits the outputs.
     """
     if not isinstance(spec, Preprocess):
         msg = "task=detect needs a model that takes images"
@@ -48,7 +49,7 @@ def choose_head(
     seen = heads.describe_outputs(shapes)
     found = heads.recognise(shapes, spec.size_hw, labels)
     if not found and labels:
-        # The number of labels may be wrong. `head_labels` says so below.
+        # The number of labels may be wrong. `head_labels` says so later.
         found = heads.recognise(shapes, spec.size_hw)
     if hints.head is not None:
         layout, options = _stated(hints.head)
@@ -60,14 +61,22 @@ def choose_head(
         found = [with_options(candidate, **options) for candidate in found]
     if not found:
         known = "; ".join(heads.describe_heads())
-        msg = f"no layout of a detector fits the outputs {seen}; the known layouts are: {known}"
+        msg = f"no layout of a detector fits the outputs {seen}: use task=tensor, or one of the layouts {known}"
         raise ConfigError(msg)
-    refined = heads.refine(found, _sample_outputs(model, outputs, spec), spec.size_hw) or found
-    if len(refined) > 1:
-        layouts = ", ".join(candidate.layout for candidate in refined)
-        msg = f"the outputs {seen} fit several layouts of a detector: set `head` to one of {layouts}"
-        raise ConfigError(msg)
-    return refined[0], head_labels(refined[0], shapes, labels)
+    return heads.refine(found, _sample_outputs(model, outputs, spec), spec.size_hw) or found
+
+
+def ask_for_head(found: Sequence[HeadSpec], seen: str, questions: Questions) -> None:
+    """Ask for the layout of a detector's outputs if several layouts fit.
+
+    Args:
+        found: The heads that fit.
+        seen: Description of the outputs.
+        questions: The questions that the user must answer.
+    """
+    if len(found) > 1:
+        layouts = [candidate.layout for candidate in found]
+        questions.ask("head", ", ".join(layouts), layouts[0], f"the outputs {seen} fit all of them")
 
 
 def _stated(text: str) -> tuple[str, dict[str, Option]]:

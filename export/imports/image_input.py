@@ -59,6 +59,13 @@ def takes_images(model: ForeignModel, hints: ModelHints) -> bool:
     return possible and _is_image(model.inputs[0])
 
 
+def image_size(model: ForeignModel) -> tuple[int, int]:
+    """Return height and width of the only input, which is an image."""
+    (tensor,) = model.inputs
+    height, width, _ = _sizes(tensor, _layouts(tensor)[0])
+    return height, width
+
+
 def image_spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> ImportedImages:
     """Return the preprocessing of images. A question about each unknown fact is added to `questions`.
 

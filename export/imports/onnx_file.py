@@ -5,18 +5,27 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from orilla.export.imports.foreign import FileHints, ForeignModel, ForeignTensor, most_frequent
+from orilla.export.imports import onnx_check
+from orilla.export.imports.foreign import (
+    FileHints,
+    ForeignModel,
+    ForeignTensor,
+    OpenSizes,
+    check_count,
+    most_frequent,
+    usual_sizes,
+)
+from orilla.export.imports.foreign_check import check_inputs
+from orilla.runtime.engines.onnx_errors import cause
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tasks.registry import TASKS
-
-MIN_OPSET = 7
-"""Oldest version of the operator set that ONNX Runtime supports."""
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "QLinearConv", "ConvInteger")
 RECURRENT = ("LSTM", "GRU", "RNN", "Loop", "Scan")
@@ -50,9 +59,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     Raises:
         ValueError: The file cannot be used. The message says why.
     """
-    import onnx
-
-    loaded = _fixed(_load(model), sizes)
+    loaded, open_sizes = _fixed(_load(model), sizes)
     graph = loaded.graph
     weights: Counter[str] = Counter()
     for tensor in graph.initializer:
@@ -61,11 +68,13 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     counts = Counter(node.op_type for node in graph.node)
     quantised = any(counts[name] for name in INTEGER_OPERATORS)
     inputs = _inputs(graph)
+    check_inputs([_tensor(value) for value in inputs])
+    outputs = _outputs(loaded, Path(model).name, open_sizes)
     first = next((node.op_type for node in graph.node if inputs and inputs[0].name in node.input), None)
     ForeignModel(
         format="onnx",
-        inputs=tuple(_tensor(value, onnx) for value in inputs),
-        outputs=tuple(_tensor(value, onnx) for value in graph.output),
+        inputs=tuple(_tensor(value) for value in inputs),
+        outputs=outputs,
         weights=most_frequent(dict(weights), "float32"),
         activations="int8" if quantised else most_frequent(dict(weights), "float32"),
         parameters=sum(weights.values()),
@@ -74,6 +83,12 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         normalising=first if first in NORMALISING else None,
         activation=_activation(graph),
         hints=_hints(loaded),
+        changing={
+            tensor.name: operator
+            for tensor in outputs
+            if 0 in tensor.shape and (operator := onnx_check.changing(graph, tensor.name)) is not None
+        },
+        open_sizes=open_sizes,
     ).write(out)
 
 
@@ -85,7 +100,7 @@ def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
     """
     import onnx
 
-    loaded = _fixed(_load(model), sizes)
+    loaded, _ = _fixed(_load(model), sizes)
     onnx.save(loaded, out)
 
 
@@ -101,88 +116,100 @@ def _load(model: str) -> Any:
     try:
         loaded = onnx.load(model, load_external_data=False)
     except Exception as error:  # Google's protobuf library raises its own exceptions.
-        msg = f"{path.name} is damaged, or is not an .onnx file"
+        with path.open("rb") as stream:
+            begins = stream.read(8).hex(" ")
+        msg = (
+            f"{path.name} cannot be read as an ONNX model (it has {path.stat().st_size} bytes and begins with "
+            f"{begins}): download it again, and compare its size with that of the original"
+        )
         raise ValueError(msg) from error
     if not loaded.graph.node:
-        msg = f"{path.name} is damaged, or is not an .onnx file: it has no operators"
+        msg = f"{path.name} is not an ONNX model with operators: its graph is empty; export the model again"
         raise ValueError(msg)
-    for tensor in loaded.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-            _check_location(path, location)
+    onnx_check.check_external_data(path, loaded)
     try:
         onnx.load_external_data_for_model(loaded, str(path.parent))
     except Exception as error:
         msg = f"the external data of {path.name} cannot be read: {str(error).splitlines()[0]}"
         raise ValueError(msg) from error
-    _check_operators(loaded, path.name)
+    onnx_check.check_operators(loaded, path.name)
     return loaded
 
 
-def _check_location(path: Path, location: str) -> None:
-    """Raise `ValueError` if external data is missing or lies outside the folder of the model."""
-    file = (path.parent / location).resolve()
-    if path.parent.resolve() not in file.parents:
-        msg = f"{path.name} refers to external data outside its folder: {location!r}"
-        raise ValueError(msg)
-    if not file.is_file():
-        msg = f"{path.name} needs the file {location!r} with its weights beside it: copy it there"
-        raise ValueError(msg)
+def _outputs(loaded: Any, name: str, open_sizes: OpenSizes | None) -> tuple[ForeignTensor, ...]:
+    """Try the model, and return its outputs. A size that changes with the values is 0.
+
+    Raises:
+        ValueError: The model cannot run, or answers at random.
+    """
+    described = [_tensor(value) for value in loaded.graph.output]
+    try:
+        found = onnx_check.trial(loaded, name)
+    except ValueError:
+        if open_sizes is None:
+            raise
+        return tuple(described)  # The guessed sizes may be wrong.
+    outputs = []
+    for value, tensor in zip(loaded.graph.output, described, strict=True):
+        shape = found[tensor.name]
+        stated = value.type.tensor_type.HasField("shape") and 0 not in tensor.shape
+        if not stated and onnx_check.changing(loaded.graph, tensor.name) is not None:
+            shape = tensor.shape if 0 in tensor.shape else (0,) * len(shape)
+        outputs.append(msgspec.structs.replace(tensor, shape=shape))
+    return tuple(outputs)
 
 
-def _check_operators(loaded: Any, name: str) -> None:
-    import onnx
-
-    versions = {entry.domain or "ai.onnx": entry.version for entry in loaded.opset_import}
-    version, newest = versions.get("ai.onnx", 0), onnx.defs.onnx_opset_version()
-    if not MIN_OPSET <= version <= newest:
-        msg = f"{name} uses version {version} of the operator set: use a version from {MIN_OPSET} to {newest}"
-        raise ValueError(msg)
-    known = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
-    custom = sorted({f"{node.domain}:{node.op_type}" for node in loaded.graph.node if node.domain not in known})
-    if custom:
-        msg = f"{name} has custom operators, which no engine supports: {', '.join(custom)}"
-        raise ValueError(msg)
-
-
-def _fixed(loaded: Any, sizes: list[int] | None) -> Any:
-    """Return the model with a batch of one and with fixed sizes of all input axes.
+def _fixed(loaded: Any, sizes: list[int] | None) -> tuple[Any, OpenSizes | None]:
+    """Return the model with a batch of one and with fixed sizes of all input axes, and the sizes that were guessed.
 
     Args:
         loaded: The model.
-        sizes: Sizes of the axes that are not fixed: height and width of an image, or a length.
+        sizes: Sizes of the axes that are not fixed: height and width of an image, or a length. If None, they are
+            guessed.
 
     Raises:
-        ValueError: An axis has no size, there are too many sizes, or the network cannot run with these sizes.
+        ValueError: There are too few or too many sizes, or the network cannot run with these sizes.
     """
     import onnx
 
-    changed, waiting = False, list(sizes or [])
-    for value in _inputs(loaded.graph):
+    values, changed = _inputs(loaded.graph), False
+    open_axes = [axis for value in values for axis in list(value.type.tensor_type.shape.dim)[1:] if axis.dim_value <= 0]
+    for value in values:
         axes = value.type.tensor_type.shape.dim
         if axes and not axes[0].dim_value:
             axes[0].dim_value, changed = 1, True
-        for axis in list(axes)[1:]:
-            if axis.dim_value > 0:
-                continue
-            if not waiting:
-                described = _tensor(value, onnx).describe()
-                msg = f"the input {described} has axes without a fixed size: set `input`, such as 224x224"
-                raise ValueError(msg)
-            axis.dim_value, changed = waiting.pop(0), True
-    if waiting:
-        msg = f"`input` has more sizes than the model has axes without a fixed size, by {len(waiting)}: leave them out"
-        raise ValueError(msg)
+    before = [_tensor(value) for value in values]
+    described = ", ".join(tensor.describe() for tensor in before if 0 in tensor.shape[1:])
+    guess = None
+    if sizes is None and open_axes:
+        guess = _guess(loaded, before, described, len(open_axes))
+    chosen = list(guess.guess) if guess is not None else sizes or []
+    check_count(len(chosen), len(open_axes), described)
+    for axis, size in zip(open_axes, chosen, strict=True):
+        axis.dim_value, changed = size, True
     if not changed:
-        return loaded
+        return loaded, guess
     del loaded.graph.value_info[:]
     for value in loaded.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        return onnx.shape_inference.infer_shapes(loaded, data_prop=True)
+        return onnx.shape_inference.infer_shapes(loaded, data_prop=True), guess
     except Exception as error:
-        msg = f"the network cannot run with `input` {sizes}: {str(error).splitlines()[0]}"
+        if guess is not None:
+            return loaded, guess
+        msg = f"the network cannot run with `input` {'x'.join(map(str, chosen))}: {cause(error)}"
         raise ValueError(msg) from error
+
+
+def _guess(loaded: Any, inputs: list[ForeignTensor], described: str, count: int) -> OpenSizes:
+    """Return the probable sizes of the axes that are not fixed."""
+    sizes = [
+        int(size) for entry in loaded.metadata_props if entry.key == "imgsz" for size in re.findall(r"\d+", entry.value)
+    ]
+    if len(sizes) == count:
+        return OpenSizes(described, tuple(sizes), "the file states imgsz")
+    image = len(inputs) == 1 and len(inputs[0].shape) == 4 and count == 2
+    return usual_sizes(described, count, image=image)
 
 
 def _inputs(graph: Any) -> list[Any]:
@@ -191,11 +218,20 @@ def _inputs(graph: Any) -> list[Any]:
     return [value for value in graph.input if value.name not in initialised]
 
 
-def _tensor(value: Any, onnx: Any) -> ForeignTensor:
+def _tensor(value: Any) -> ForeignTensor:
+    import onnx
+
     kind = value.type.tensor_type
     if kind.elem_type not in TYPES:
-        name = onnx.TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else value.type.WhichOneof("value")
-        msg = f"{value.name} has type {name}, which no session supports"
+        name = (
+            onnx.TensorProto.DataType.Name(kind.elem_type).lower() if kind.elem_type else value.type.WhichOneof("value")
+        )
+        advice = (
+            "export the model without ZipMap"
+            if name == "sequence_type"
+            else "convert it inside the model, as with Cast"
+        )
+        msg = f"{value.name} has the type {name.removesuffix('_type')}, which no session supports: {advice}"
         raise ValueError(msg)
     shape = tuple(int(axis.dim_value) if axis.dim_value > 0 else 0 for axis in kind.shape.dim)
     return ForeignTensor(value.name, shape, TYPES[kind.elem_type])

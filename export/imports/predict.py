@@ -11,13 +11,11 @@ import numpy as np
 
 from orilla.export.data.prepared import row
 from orilla.export.imports.registry import importer_for
+from orilla.export.imports.trial import LIMIT_S
 from orilla.export.workspace import save_array
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.engines.session import Binding
-
-LIMIT_S = 120
-"""Time limit for loading a file and its first inference, in seconds. A file may contain an endless loop."""
 
 
 def predict(model: str, jobs: str, binding: str) -> None:

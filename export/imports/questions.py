@@ -29,8 +29,13 @@ class Questions:
         """
         self._open.append(f"`{parameter}` ({choices}; probably {guess}, because {reason})")
 
+    @property
+    def are_open(self) -> bool:
+        """Return True if there are questions."""
+        return bool(self._open)
+
     def require_answers(self) -> None:
         """Raise `ConfigError` with all questions if there are any."""
         if self._open:
-            msg = f"{self.name} does not describe its input completely: set " + "; ".join(self._open)
+            msg = f"{self.name} does not state everything that the import needs: set " + "; ".join(self._open)
             raise ConfigError(msg)

@@ -36,7 +36,7 @@ def imported_recipes(
     name, recipe = as_is(model)
     if selection == DEFAULT:
         int8 = f"{default_engine(model.format)}_wi8_ai8"
-        selection = int8 if calibrated and not model.quantised else ""
+        selection = int8 if calibrated and not _is_quantised(model) else ""
     chosen = select(selection) if selection else {}
     recipes, reasons = {name: recipe}, {}
     for other, candidate in chosen.items():
@@ -71,7 +71,7 @@ def as_is(model: ForeignModel) -> tuple[str, Recipe]:
 
 def _adapted(recipe: Recipe, model: ForeignModel) -> Recipe | str:
     """Return the recipe for an imported file instead of a Keras model, or the reason why it does not apply."""
-    if model.quantised:
+    if _is_quantised(model):
         return "the model is already quantised"
     if recipe.base not in PLAIN_BASES:
         return "it converts a Keras model"
@@ -81,6 +81,11 @@ def _adapted(recipe: Recipe, model: ForeignModel) -> Recipe | str:
     if recipe.format not in importer.conversions:
         return f"a .{model.format} file cannot be converted to {recipe.format}"
     return msgspec.structs.replace(recipe, base=importer.conversions[recipe.format], sequences=None)
+
+
+def _is_quantised(model: ForeignModel) -> bool:
+    """Return True if the activations or the weights are integers. Their ranges can no longer be measured."""
+    return model.quantised or model.weights.startswith(("int", "uint"))
 
 
 def check_selection(selection: str) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError
+from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError, OrillaError
 from orilla.export.choices import output_choices, preprocessing_choices
 from orilla.export.convert import fork_server
+from orilla.export.hint_rules import check_imported
 from orilla.export.imports import foreign
 from orilla.export.imports.foreign import ForeignModel, ForeignTensor
-from orilla.export.imports.head_choice import choose_head
+from orilla.export.imports.foreign_check import unusable_model
+from orilla.export.imports.head_choice import ask_for_head, choose_head
 from orilla.export.imports.image_input import describe_inputs, image_spec, takes_images
 from orilla.export.imports.questions import Questions
-from orilla.export.imports.registry import IMPORTERS, is_import_path
-from orilla.export.labels import read_lines, unique_labels
-from orilla.export.model_hints import IMAGE_HINTS, ModelHints
+from orilla.export.imports.registry import IMPORTERS, Importer, is_import_path
+from orilla.export.imports.task_choice import ask_for_labels, choose_task
+from orilla.export.labels import check_visible, read_lines, unique_labels
+from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo, Tensor
 from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace
@@ -26,11 +30,23 @@ from orilla.runtime.bundle.choices import Choice, Origin
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
-from orilla.runtime.tasks.registry import TASKS, task_of
+from orilla.runtime.tasks.detect import head_labels
+from orilla.runtime.tasks.heads import registry as heads
+from orilla.runtime.tasks.heads.head import HeadSpec
+from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import ImportedOutput
 
 PREDICT = "orilla.export.imports.predict:predict"
 """Function that runs the imported file as the original model."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Facts about a model that its file and the user's hints state."""
+
+    task: str
+    spec: Spec
+    outputs: tuple[TensorSpec, ...]
 
 
 def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> SourceModel:
@@ -52,32 +68,25 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     for package in importer.packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
-    sizes = None if hints.input is None else list(hints.input)
-    model = _described(path, importer.describe, sizes, work)
-    for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
-        if not tensors:
-            msg = f"{path.name} cannot be imported: the model has no {side}"
-            raise DataError(msg)
-    task = _task(path, hints.task or model.hints.task)
-    copied = work.folder / f"original{IMPORTERS[model.format].suffixes[0]}"
-    _in_own_process(importer.copy, path, copied, sizes)
+    model = _described(path, importer, hints, work)
     questions = Questions(path.name)
-    spec, choices = _spec(model, task, hints, questions)
-    labels = unique_labels(
-        read_lines(hints.labels, hints.encoding) if hints.labels is not None else model.hints.labels or ()
-    )
+    task = choose_task(model, hints, questions)
+    if model.open_sizes is not None:
+        sizes = "x".join(map(str, model.open_sizes.guess))
+        marked = f"the sizes marked ? in {model.open_sizes.inputs}"
+        questions.ask("input", marked, sizes, model.open_sizes.reason)
+    copied = work.folder / f"original{IMPORTERS[model.format].suffixes[0]}"
+    try:
+        spec, choices = _spec(model, task, hints, questions)
+        outputs = tuple(_output(tensor, model) for tensor in model.outputs)
+        decoding = task_of(task).decoding_for(_imported_output(model), multi_label=bool(hints.multi_label))
+        _in_own_process(importer.copy, path, copied, _sizes(model, hints))
+        head, labels = _classes(model, copied, _Facts(task, spec, outputs), hints, questions)
+    except OrillaError:
+        # A wrong guess may be the reason, so the questions come first.
+        questions.require_answers()
+        raise
     questions.require_answers()
-    outputs = tuple(TensorSpec(name, shape, dtype) for name, shape, dtype in map(_output, model.outputs))
-    output = _imported_output(model)
-    if output.has_numbers and task_of(task).labels_pixels and not labels:
-        msg = f"`labels` is missing: the output {model.outputs[0].describe()} contains class numbers without names"
-        raise ConfigError(msg)
-    decoding = task_of(task).decoding_for(output, multi_label=bool(hints.multi_label))
-    head = None
-    if task_of(task).needs_head:
-        head, labels = choose_head(copied, outputs, spec, hints, labels)
-    else:
-        labels = task_of(task).labels_for([output.shape for output in outputs], labels)
     return SourceModel(
         name=path.name.rpartition(":")[2] if is_import_path(str(path)) else path.stem,
         model=copied,
@@ -108,22 +117,58 @@ def _origin_of_labels(hints: ModelHints, model: ForeignModel) -> Origin:
     return "default" if model.hints.labels is None else "model"
 
 
-def _task(path: Path, task: str | None) -> str:
-    if task is None:
-        names = [name for name in TASKS if "text" not in task_of(name).input_kinds]
-        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(names)}"
-        raise ConfigError(msg)
-    TASKS.find(task)
-    if "text" in task_of(task).input_kinds:
-        msg = "text models cannot be imported: use task=tensor, which takes tokens, or export the Keras model"
-        raise ConfigError(msg)
-    return task
+def _classes(
+    model: ForeignModel, copied: Path, facts: _Facts, hints: ModelHints, questions: Questions
+) -> tuple[HeadSpec | None, tuple[str, ...]]:
+    """Return the head of a detector, or None for other tasks, and the labels. Ask for what is unknown.
+
+    Args:
+        model: The model.
+        copied: Path of the copy of its file.
+        facts: Facts about the model that are known.
+        hints: Facts that the user states.
+        questions: The questions that the user must answer.
+    """
+    task, labels = task_of(facts.task), _labels(model, hints)
+    shapes = {output.name: output.shape for output in facts.outputs}
+    if task.needs_head:
+        found = choose_head(copied, facts.outputs, facts.spec, hints, labels)
+        ask_for_head(found, heads.describe_outputs(shapes), questions)
+        head = heads.head_of(found[0].layout)
+        if not labels and not head.labels:
+            ask_for_labels(head.class_count(found[0], shapes), questions)
+            return found[0], ()
+        return found[0], head_labels(found[0], shapes, labels)
+    if _imported_output(model).has_numbers and task.labels_pixels and not labels:
+        ask_for_labels(None, questions)
+        return None, ()
+    return None, task.labels_for(list(shapes.values()), labels)
 
 
-def _described(path: Path, function: str, sizes: list[int] | None, work: Workspace) -> ForeignModel:
+def _labels(model: ForeignModel, hints: ModelHints) -> tuple[str, ...]:
+    """Return the labels from the user or from the metadata of the file. Return no labels if they are unknown."""
+    if hints.labels is not None:
+        return unique_labels(read_lines(hints.labels, hints.encoding))
+    labels = model.hints.labels or ()
+    check_visible(labels, "the metadata of the file")
+    return unique_labels(labels)
+
+
+def _sizes(model: ForeignModel, hints: ModelHints) -> list[int] | None:
+    """Return the sizes of the axes that the file does not fix. None if it fixes all of them."""
+    guess = None if model.open_sizes is None else list(model.open_sizes.guess)
+    return guess if hints.input is None else list(hints.input)
+
+
+def _described(path: Path, importer: Importer, hints: ModelHints, work: Workspace) -> ForeignModel:
     """Read a file in a separate process, and return its description. Raise `DataError` if it cannot be used."""
-    _in_own_process(function, path, work.model_info, sizes)
-    return foreign.read(work.model_info)
+    _in_own_process(importer.describe, path, work.model_info, None if hints.input is None else list(hints.input))
+    model = foreign.read(work.model_info)
+    problem = unusable_model(model)
+    if problem is not None:
+        msg = f"{path.name} cannot be imported: {problem}"
+        raise DataError(msg)
+    return model
 
 
 def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | None) -> None:
@@ -132,9 +177,9 @@ def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | Non
         fork_server.call(function, model=model, out=str(out), sizes=sizes)
     except ConversionError as error:
         reason = re.sub(r"^\w+(Error|Exception): ", "", str(error))
-        if reason.startswith("the converter "):
-            reason = f"the file is damaged: its parser {reason.removeprefix('the converter ')}"
-        if reason.startswith(("set ", "the input ")) or "`input`" in reason:
+        reason = reason.replace("the converter crashed", "the parser crashed, so the file is probably damaged")
+        reason = reason.replace("the converter exceeded", "the first inference exceeded")
+        if "`input`" in reason:
             raise ConfigError(reason) from error
         msg = reason if path.name in reason else f"{path.name} cannot be imported: {reason}"
         raise DataError(msg) from error
@@ -144,23 +189,18 @@ def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Question
     """Return the preprocessing, and its choices."""
     kinds = task_of(task).input_kinds
     # Without a hint, a model of the task `tensor` takes arrays.
-    as_images = "image" in (kinds[0], hints.input_kind) and "image" in kinds
-    if as_images and takes_images(model, hints):
+    as_images = "image" in (kinds[0], hints.input_kind) and "image" in kinds and takes_images(model, hints)
+    takes = f"{describe_inputs(model)}{_channels(model)}"
+    if not as_images and "tensor" not in kinds:
+        msg = f"task={task} needs a model that takes one image, but this model takes {takes}"
+        raise ConfigError(msg)
+    check_imported(hints, task_of(task), takes, image=as_images)
+    if as_images:
         images = image_spec(model, task, hints, questions)
         return images.spec, preprocessing_choices(images.spec, hints, images.values, images.known)
-    if "tensor" not in kinds:
-        msg = (
-            f"task={task} needs a model that takes one image, but this model takes {describe_inputs(model)}"
-            f"{_channels(model)}"
-        )
-        raise ConfigError(msg)
-    for name in (*IMAGE_HINTS, "layout"):
-        if getattr(hints, name) is not None:
-            msg = f"`{name}` is only for image models, but this model takes {describe_inputs(model)}{_channels(model)}"
-            raise ConfigError(msg)
     inputs = []
     for tensor in model.inputs:
-        if not tensor.shape or tensor.shape[0] != 1 or 0 in tensor.shape:
+        if not tensor.shape or tensor.shape[0] != 1:
             msg = f"the input {tensor.describe()} is not for one sample: its first axis must be 1"
             raise ConfigError(msg)
         # A quantised input is described as float32, because the session quantises its values.
@@ -177,20 +217,22 @@ def _channels(model: ForeignModel) -> str:
     return "; images have 1 or 3 channels, so give samples with other channels as arrays in a .npz file"
 
 
-def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:
-    """Return the name, shape without batch axis, and type of an output. Raise `ConfigError` if a size is unknown."""
+def _output(tensor: ForeignTensor, model: ForeignModel) -> TensorSpec:
+    """Return the name, shape without batch axis, and type of an output. Raise `ConfigError` if a size changes."""
     if 0 in tensor.shape:
-        msg = f"the output {tensor.describe()} has no fixed shape, so results cannot be compared: fix it in the model"
+        operator = model.changing.get(tensor.name)
+        reason = "" if operator is None else f", because the operator {operator} determines it from values"
+        msg = f"the output {tensor.describe()} has no fixed shape{reason}: export the model without that part"
         raise ConfigError(msg)
     shape = tensor.shape[1:] if tensor.shape and tensor.shape[0] == 1 else tensor.shape
-    return tensor.name, shape, "float32" if tensor.quantisation is not None else tensor.dtype
+    return TensorSpec(tensor.name, shape, "float32" if tensor.quantisation is not None else tensor.dtype)
 
 
 def _imported_output(model: ForeignModel) -> ImportedOutput:
     """Return the properties of the first output by which the task chooses its settings."""
-    tensor, (_, shape, _) = model.outputs[0], _output(model.outputs[0])
+    tensor, spec = model.outputs[0], _output(model.outputs[0], model)
     has_numbers = tensor.dtype.startswith(("int", "uint")) and tensor.quantisation is None
-    return ImportedOutput(shape, has_numbers, model.activation is not None)
+    return ImportedOutput(spec.shape, has_numbers, model.activation is not None)
 
 
 def _info(model: ForeignModel) -> ModelInfo:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from orilla.export.imports.foreign import FileHints, ForeignModel, ForeignTensor, most_frequent
-from orilla.runtime.engines.litert import slots, tensor_details
+from orilla.export.imports import tflite_check
+from orilla.export.imports.foreign import (
+    FileHints,
+    ForeignModel,
+    ForeignTensor,
+    OpenSizes,
+    check_count,
+    most_frequent,
+    usual_sizes,
+)
+from orilla.runtime.engines.litert import slots
 from orilla.runtime.tflite.graph import Operator, read_operators
 from orilla.runtime.tflite.model_metadata import read_metadata
-
-SUPPORTED_CUSTOM = ("TFLite_Detection_PostProcess", "Convolution2DTransposeBias", "MaxPoolingWithArgmax2D")
-"""Custom operators that LiteRT's interpreter supports."""
+from orilla.runtime.tflite.rewrite import rewritten
 
 SHAPE_OPERATORS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "DEQUANTIZE", "QUANTIZE", "CAST")
 """Operators that do not change the values of an output, except by rounding."""
@@ -35,11 +42,9 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     path = Path(model)
     data = path.read_bytes()
     operators = read_operators(data, path.name)
-    custom = sorted({operator.name for operator in operators if operator.custom} - set(SUPPORTED_CUSTOM))
-    if custom:
-        msg = f"{path.name} has custom operators, which no engine supports: {', '.join(custom)}"
-        raise ValueError(msg)
-    inputs, outputs = _tensors(data, path.name, sizes)
+    tflite_check.check_operators(data, path.name)
+    data, open_sizes = resized(data, sizes)
+    inputs, outputs = _tensors(data, path.name)
     weights: Counter[str] = Counter()
     for operator in operators:
         for tensor in operator.parameters:
@@ -67,41 +72,83 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         normalising=first if first in NORMALISING else None,
         activation=_activation(operators, outputs),
         hints=_hints(data, inputs),
+        open_sizes=open_sizes,
     ).write(out)
 
 
 def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
-    """Copy the file. Its batch axis must be 1 or not fixed, and `sizes` must be None."""
-    if sizes is not None:
-        msg = "`input` is only for .onnx files: the sizes in a .tflite file are fixed"
-        raise ValueError(msg)
-    shutil.copyfile(model, out)
+    """Copy the file. If it has axes that are not fixed, the copy has the given sizes."""
+    path = Path(model)
+    data = path.read_bytes()
+    changed, _ = resized(data, sizes)
+    if changed is data:
+        shutil.copyfile(model, out)
+    else:
+        Path(out).write_bytes(changed)
 
 
-def _tensors(
-    data: bytes, name: str, sizes: list[int] | None
-) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...]]:
-    """Return the inputs and outputs. An inference with zeros determines the shapes of the outputs.
+def resized(data: bytes, sizes: list[int] | None) -> tuple[bytes, OpenSizes | None]:
+    """Return a file with fixed sizes of all input axes, and the sizes that were guessed.
+
+    Args:
+        data: Content of the file.
+        sizes: Sizes of the axes that are not fixed, apart from the batch axis. If None, they are guessed.
+
+    Raises:
+        ValueError: There are too few or too many sizes.
+    """
+    tables = _open_inputs(data)
+    axes = [
+        (place, axis)
+        for place, (_, signature) in tables.items()
+        for axis, size in enumerate(signature)
+        if axis and size < 0
+    ]
+    described = ", ".join(
+        f"{name} [{','.join('?' if size < 0 else str(size) for size in (1, *signature[1:]))}]"
+        for name, signature in tables.values()
+    )
+    guess = None
+    if sizes is None and axes:
+        guess = usual_sizes(described, len(axes), image=len(axes) == 2 and len(tables) == 1)
+    chosen = list(guess.guess) if guess is not None else sizes or []
+    check_count(len(chosen), len(axes), described)
+    if not axes:
+        return data, None
+
+    def fix(model: Any, _: Any) -> None:
+        graph = model.subgraphs[0]
+        for (place, axis), size in zip(axes, chosen, strict=True):
+            shape = np.array(graph.tensors[graph.inputs[place]].shape)
+            shape[axis] = size
+            graph.tensors[graph.inputs[place]].shape = graph.tensors[graph.inputs[place]].shapeSignature = shape
+
+    return rewritten(data, fix), guess
+
+
+def _open_inputs(data: bytes) -> dict[int, tuple[str, tuple[int, ...]]]:
+    """Return the name and shape of each input with axes that are not fixed, by its place among the inputs.
+
+    The size of such an axis is negative.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0]
+    tensors = {place: graph.tensors[index] for place, index in enumerate(graph.inputs)}
+    return {
+        place: ((tensor.name or b"").decode(errors="replace"), tuple(map(int, tensor.shapeSignature)))
+        for place, tensor in tensors.items()
+        if tensor.shapeSignature is not None and any(size < 0 for size in tensor.shapeSignature[1:])
+    }
+
+
+def _tensors(data: bytes, name: str) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...]]:
+    """Return the inputs and outputs. An inference determines the shapes of the outputs.
 
     Raises:
         ValueError: The interpreter rejects the file, or the inference fails.
     """
-    if sizes is not None:
-        msg = "`input` is only for .onnx files: the sizes in a .tflite file are fixed"
-        raise ValueError(msg)
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        interpreter = Interpreter(model_content=data, num_threads=1)
-        interpreter.allocate_tensors()
-        for details in interpreter.get_input_details():
-            interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
-        interpreter.invoke()
-        _, outputs = tensor_details(interpreter)
-        shapes = [tuple(interpreter.get_tensor(details["index"]).shape) for _, details in outputs]
-    except (RuntimeError, ValueError) as error:
-        msg = f"{name} cannot run: {str(error).strip().splitlines()[0]}"
-        raise ValueError(msg) from error
+    interpreter, shapes = tflite_check.trial(data, name)
     input_slots, output_slots = slots(interpreter)
     return (
         tuple(ForeignTensor(slot.name, slot.shape, str(slot.dtype), slot.quantisation) for slot in input_slots),

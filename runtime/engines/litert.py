@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
+from orilla.runtime.engines.litert_limits import KEEPS_STATE, cause, needs_one_thread
 from orilla.runtime.engines.registry import is_package
 from orilla.runtime.engines.session import UNBOUND, Binding, Inputs, OutputConverter, Slot
 from orilla.runtime.preprocessing.input_kind import ModelInput
@@ -45,7 +46,7 @@ class LiteRTSession:
         inputs, outputs = slots(interpreter)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self._inputs, self._outputs = Inputs(inputs, binding), OutputConverter(outputs, binding)
-        self._keeps_state = STATEFUL in _operators(interpreter)
+        self._keeps_state = not _operators(interpreter).isdisjoint(KEEPS_STATE)
 
     def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
@@ -99,7 +100,7 @@ class LiteRTSession:
         except BundleError:
             raise
         except (RuntimeError, ValueError) as error:
-            msg = f"{self.engine} failed: {first_line(error)}"
+            msg = f"{self.engine} failed: {cause(error)}"
             raise EngineError(msg) from error
         return self._outputs.convert(arrays)
 
@@ -143,7 +144,8 @@ def load(
 
     Args:
         data: Content of the file.
-        threads: Number of inference threads.
+        threads: Number of inference threads. A model that LiteRT computes correctly only with one thread gets one.
+            The name of the session's engine then says so.
         binding: Names and pixel values of the bundle.
         package: A package of `INTERPRETERS`. If None, the first one that is installed is used.
         delegates: Delegates that `load_delegate` returned.
@@ -159,16 +161,25 @@ def load(
         )
         raise EngineError(msg)
     try:
-        with hidden_stderr():  # The runtime prints a line for every interpreter.
-            interpreter = module.Interpreter(
-                model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
-            )
-            interpreter.allocate_tensors()
+        interpreter = _interpreter(module, data, threads, delegates)
+        name = named(package)
+        if threads > 1 and needs_one_thread(data, _operators(interpreter)):
+            threads, name = 1, f"{name} (1 thread)"
+            interpreter = _interpreter(module, data, threads, delegates)
         _reject_wrong(package, interpreter)
-        return LiteRTSession(interpreter, named(package), data, threads, binding)
+        return LiteRTSession(interpreter, name, data, threads, binding)
     except Exception as error:  # A wheel that was built for another NumPy version may raise any exception.
-        msg = f"{package} cannot load this variant: {first_line(error)}"
+        msg = f"{package} cannot load this variant: {cause(error)}"
         raise EngineError(msg) from error
+
+
+def _interpreter(module: Any, data: bytes, threads: int, delegates: Sequence[Any]) -> Any:
+    with hidden_stderr():  # The runtime prints a line for every interpreter.
+        interpreter = module.Interpreter(
+            model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
+        )
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _reject_wrong(package: str, interpreter: Any) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line
+from orilla.runtime.engines.onnx_errors import cause
 from orilla.runtime.engines.session import (
     UNBOUND,
     Binding,
@@ -66,7 +67,7 @@ class OnnxSession:
         try:
             outputs = self._session.run(None, tensors)
         except Exception as error:
-            msg = f"{self.engine} failed: {first_line(error)}"
+            msg = f"{self.engine} failed: {cause(error)}"
             raise EngineError(msg) from error
         for output in outputs:
             if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb":
@@ -121,7 +122,7 @@ def load(data: bytes, threads: int, binding: Binding = UNBOUND, provider: str = 
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
-        msg = f"onnxruntime cannot load this variant: {first_line(error)}"
+        msg = f"onnxruntime {onnxruntime.__version__} cannot load this variant: {cause(error)}"
         raise EngineError(msg) from error
     # Otherwise, ONNX Runtime would repeat a failed inference on the CPU and print a message.
     session.disable_fallback()

@@ -101,12 +101,14 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
         msg = "ai_edge_litert"
         raise MissingExtraError(msg, "export") from error
     if data[4:8] != b"TFL3":
-        msg = f"{name} is not a .tflite file"
+        msg = f"{name} is not a .tflite file: its content lacks the signature TFL3"
         raise DataError(msg)
     try:
         return _operators(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
     except (struct.error, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        msg = f"{name} is damaged: {error}"
+        beyond = isinstance(error, struct.error | IndexError) or "buffer" in str(error)
+        detail = f"it refers to data after its end, at byte {len(data)}" if beyond else "its tables are inconsistent"
+        msg = f"{name} is incomplete or damaged ({detail}): download it again, and compare its size with the original's"
         raise DataError(msg) from error
 
 

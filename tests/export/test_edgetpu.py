@@ -227,7 +227,7 @@ def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"hello world, no model", b"\0\0\0\0TFL3" + bytes(100)])
 def test_what_is_no_model(data):
-    with pytest.raises(DataError, match=r"is not a \.tflite file|is damaged"):
+    with pytest.raises(DataError, match=r"is not a \.tflite file|is incomplete or damaged"):
         prediction.predict(data)
 
 
