@@ -112,10 +112,11 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
     """
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # Only fatal errors are printed.
     signal.alarm(LIMIT_S)  # The signal ends this process. `fork_server.call` reports it.
     try:
-        session = onnxruntime.InferenceSession(loaded.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(loaded.SerializeToString(), options, providers=["CPUExecutionProvider"])
         _check_types([*session.get_inputs(), *session.get_outputs()], name)
         inputs = {tensor.name: sample(tuple(tensor.shape), DTYPES[tensor.type]) for tensor in session.get_inputs()}
         names = [tensor.name for tensor in session.get_outputs()]

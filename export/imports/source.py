@@ -212,7 +212,8 @@ def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Question
 
 def _channels(model: ForeignModel) -> str:
     """Return an explanation if the only input looks like an image with another number of channels than 1 or 3."""
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+    shape = model.inputs[0].shape
+    if len(model.inputs) != 1 or len(shape) != 4 or shape[1] in (1, 3) or shape[3] in (1, 3):
         return ""
     return "; images have 1 or 3 channels, so give samples with other channels as arrays in a .npz file"
 
