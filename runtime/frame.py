@@ -76,7 +76,7 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
 Result = Answer | Answers | CascadeResult
 """The result for one frame: the answer of one model, of several models, or of a cascade."""
 
-EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink"]
+EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink", "doubt"]
 """Kind of an event:
 
 - `lost`: The source failed or stalled.
@@ -88,6 +88,7 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "
 - `time`: The times that the source itself states disagree with the clock, so frames are stamped when they arrive; or
   they agree again. Or frames arrive faster than they are read.
 - `engine`: An accelerator was lost or is back.
+- `doubt`: From this frame on, the frames are ones that a model cannot be trusted on, or are no longer.
 - `sink`: A sink failed, was opened again, or drops ticks because it is too slow.
 """
 
@@ -207,6 +208,14 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     source: str | None = None
     """Name of the source, if the loop has several sources."""
 
+    doubts: tuple[str, ...] = ()
+    """Reasons why the answer cannot be trusted, names of `orilla.runtime.loop.guard.CHECKS`."""
+
+    @property
+    def trusted(self) -> bool:
+        """Return True if there is no reason to doubt the answer."""
+        return not self.doubts
+
     @property
     def dropped(self) -> int:
         """Return the number of dropped frames so far."""
@@ -262,5 +271,6 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
             "stages_ms": {name: round(value, 3) for name, value in self.stages_ms.items()},
             "dropped": self.dropped,
             "drops": dict(self.drops),
+            **({"doubts": list(self.doubts)} if self.doubts else {}),
             "result": self.result.to_dict(),
         }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.engines.session import Recoverable, Session
 from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.loop.guard import GuardLike, parse_guard
 from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
@@ -42,6 +43,7 @@ class _Options(NamedTuple):
     on_event: Callable[[Event], None] | None
     record: str | Path | None
     track: Track | bool
+    guard: GuardLike = None
     name: str | None = None
     """Name of the source among several sources."""
 
@@ -128,7 +130,7 @@ class Runner(ABC):
         result, stages_ms = answer_once(self.stages(), image)
         return Tick(Frame(0, image, captured_ns), result, stages_ms, time.monotonic_ns())
 
-    def stream(
+    def stream(  # noqa: PLR0913 - keyword-only options
         self,
         source: SourceLike,
         *,
@@ -136,6 +138,7 @@ class Runner(ABC):
         on_event: Callable[[Event], None] | None = None,
         record: str | Path | None = None,
         track: Track | bool = False,
+        guard: GuardLike = None,
     ) -> Stream:
         """Process the frames of a source while the caller works with the previous answer.
 
@@ -154,6 +157,9 @@ class Runner(ABC):
             track: If True, or if given as settings, the objects of a detector get numbers that they keep from frame to
                 frame. The settings may contain lines and zones at which objects are counted. Each stream has its own
                 numbers and counts.
+            guard: Checks of the frames: names separated by commas, such as `dark,frozen` (see
+                `orilla.runtime.loop.guard.CHECKS`), True for all, or False for none. If None, the frames of a live
+                source are checked. `tick.doubts` lists the checks that a frame does not pass.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -164,7 +170,7 @@ class Runner(ABC):
             ConfigError: The policy needs a frame rate, but the source has none; or `track` is set, but the model is not
                 a detector.
         """
-        return self._stream(source, _Options(policy, on_event, record, track))
+        return self._stream(source, _Options(policy, on_event, record, track, guard))
 
     def _stream(self, source: SourceLike, options: _Options) -> Stream:
         policy, record = options.policy, options.record
@@ -181,13 +187,14 @@ class Runner(ABC):
                 played = Paced(opened)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
             loop = CameraLoop(played, stages, chosen, on_event=options.on_event, recorder=recording)
+            loop.guard = parse_guard(options.guard, live=opened.live)
             self.listen(loop.report_engine)
         except BaseException:
             opened.close()
             raise
         return Stream(loop, recording, source=opened, name=options.name)
 
-    def streams(
+    def streams(  # noqa: PLR0913 - keyword-only options
         self,
         sources: Mapping[str, SourceLike] | None = None,
         /,
@@ -196,6 +203,7 @@ class Runner(ABC):
         on_event: Callable[[Event], None] | None = None,
         record: str | Path | None = None,
         track: Track | bool = False,
+        guard: GuardLike = None,
         **named: SourceLike,
     ) -> Streams:
         """Process the frames of several sources with one model. `tick.source` is the name of the source.
@@ -210,6 +218,7 @@ class Runner(ABC):
                 `orilla` logs the events.
             record: Path of the recordings. The name of the source is added to the file name.
             track: As for `stream`. Each source has its own track numbers.
+            guard: As for `stream`.
             **named: Further sources by name, as in `streams(front=0, rear="rtsp://HOST/NAME")`.
 
         Raises:
@@ -225,7 +234,7 @@ class Runner(ABC):
         try:
             for name, source in chosen.items():
                 path = None if record is None else _with_name(Path(record), name)
-                options = _Options(policies.get(name), _named_events(on_event, name), path, track, name)
+                options = _Options(policies.get(name), _named_events(on_event, name), path, track, guard, name)
                 opened[name] = self._stream(source, options)
         except BaseException:
             for stream in opened.values():

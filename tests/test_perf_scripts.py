@@ -34,6 +34,14 @@ def test_video(tiny_bundle, tmp_path):
     assert all(result[f"{kind}_{unit}_ratio"] > 0 for kind in ("reader", "loop") for unit in ("fps", "cpu_ms"))
 
 
+def test_guard(tmp_path):
+    for index in range(3):
+        factories.write_picture(tmp_path / f"{index}.jpg", factories.picture(180, 240, seed=index))
+    result = document("guard.py", tmp_path)
+    assert result["cost_ms"] > 0
+    assert result["sets"][tmp_path.name]["images"] == 3
+
+
 def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["ratio"] > 0
 

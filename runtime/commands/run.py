@@ -23,6 +23,7 @@ from orilla.runtime.commands.run_result import RunResult
 from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Result, Tick
+from orilla.runtime.loop.guard import CHECKS
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.loop.streams import Streams
@@ -66,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cascade",
         metavar="BUNDLE",
         help="second model, which runs on the parts of the frame in which the first model finds something",
+    )
+    parser.add_argument(
+        "--guard",
+        metavar="CHECKS",
+        help=f"mark answers to frames that cannot be trusted: {', '.join(CHECKS)}, separated by commas, all or none "
+        "(default: all for a live source, none for a file)",
     )
     track_options.add_arguments(parser)
     parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
@@ -173,14 +180,15 @@ class _Run:
     ) -> RunResult:
         """Open the sources and the sinks, process all answers, and close the sinks."""
         track, record = self._track or False, self._arguments.record
+        guard = {"all": True, "none": False}.get(self._arguments.guard, self._arguments.guard)
         if "" not in sources:
             several = self._runner.streams(
-                sources, policy=policies, on_event=self._on_event, record=record, track=track
+                sources, policy=policies, on_event=self._on_event, record=record, track=track, guard=guard
             )
             with several:
                 return self._loop(several, several.sources, openers)
         one = self._runner.stream(
-            sources[""], policy=policies.get(""), on_event=self._on_event, record=record, track=track
+            sources[""], policy=policies.get(""), on_event=self._on_event, record=record, track=track, guard=guard
         )
         with one:
             return self._loop(one, {"": one}, openers)

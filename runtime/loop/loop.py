@@ -14,6 +14,7 @@ from collections.abc import Callable
 from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
 from orilla.runtime.frame import Event, Frame, Line, Record, Tick, media_time_ns
+from orilla.runtime.loop.guard import Guard
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.shared_scheduler import LoopItem, Recorder, SharedScheduler
 from orilla.runtime.loop.stages import Stages, StageTimer
@@ -56,6 +57,9 @@ class CameraLoop:
         self.source = source
         self._stages, self._on_event = stages, on_event
         self._scheduler = SharedScheduler(policy, live=source.live, recorder=recorder)
+        self.guard: Guard | None = None
+        """Checks of the frames. If None, frames are not checked. It must be set before the start."""
+        self._doubts: tuple[str, ...] = ()
         self._alone = False
         self._inferring = 0
         self._size: tuple[int, ...] | None = None
@@ -174,7 +178,7 @@ class CameraLoop:
         timer.lap("prepare")
         self._report_new_size(frame)
         self._prepared_count += 1
-        self._scheduler.arrive(LoopItem(frame, prepared, timer))
+        self._scheduler.arrive(LoopItem(frame, prepared, timer, doubts=self._doubts_of(frame)))
 
     def _infer(self) -> None:
         if self._alone:
@@ -186,6 +190,20 @@ class CameraLoop:
             item.input = None
             self._scheduler.answer(item)
             del item  # Without this, the buffers would be held until the next inference starts.
+
+    def _doubts_of(self, frame: Frame | Line | Record) -> tuple[str, ...]:
+        """Return the checks that a frame does not pass.
+
+        If they differ from those of the last frame, report an event.
+        """
+        if self.guard is None or not isinstance(frame, Frame):
+            return ()
+        doubts, before = self.guard.doubts(frame.image, frame.captured_ns), self._doubts
+        if doubts != before:
+            self._doubts = doubts
+            detail = f"the frames are {' and '.join(doubts)}" if doubts else f"the frames are no longer {before[0]}"
+            self._report(Event("doubt", frame.index, time.monotonic_ns(), f"{detail}, from frame {frame.index} on"))
+        return doubts
 
     def _report(self, event: Event) -> None:
         """Count, record and report an event of the source or of an accelerator."""

@@ -46,6 +46,8 @@ class LoopItem(msgspec.Struct):
     """The network's input, which `Stages.prepare` returned."""
     timer: StageTimer
     result: Result | None = None
+    doubts: tuple[str, ...] = ()
+    """Names of the checks of the guard that the frame does not pass."""
 
     @property
     def index(self) -> int:
@@ -213,7 +215,7 @@ class SharedScheduler:
         self._may_answer.notify()
         assert item.result is not None
         drops = dict(self._scheduler.drops)
-        return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), drops)
+        return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), drops, doubts=item.doubts)
 
     def _release(self, now_ns: int) -> None:
         if self._delivered is not None:

@@ -1,0 +1,150 @@
+"""Find frames that a model cannot be trusted on: black, white, frozen, out of focus or covered ones.
+
+The thresholds were chosen on images of four data sets, from day and night. `tests/perf/guard.py` counts false alarms
+and misses, and docs/camera-loop.md states them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import ConfigError, unknown_name
+
+GRID_HW = (48, 64)
+"""Approximate number of rows and columns of pixels from which brightness and structure are computed."""
+
+LINES = 20
+"""Number of image rows in which sharpness is measured."""
+
+DARK_LEVEL, BRIGHT_LEVEL = 30.0, 235.0
+"""A frame is dark if 99 % of its pixels are at or below the first grey level, and bright if 99 % are at or above the
+second."""
+
+SHARP_RATIO = 0.29
+"""Minimum ratio of the mean difference between close pixels to that between pixels four times as far apart. It is 0.25
+for a smooth ramp, as in an image that is out of focus, and larger for edges."""
+
+SHARP_SPAN = 320
+"""Close pixels are 1/320 of the frame's width apart, at least one pixel. Sharpness is thus measured at the scale at
+which a network sees the frame, and not at that of single pixels."""
+
+MIN_DIFFERENCE = 1.0
+"""Minimum mean difference in grey levels. In a frame with less structure, sharpness cannot be measured."""
+
+FLAT_DEVIATION, FLAT_SHARE = 2.0, 0.75
+"""A block of the frame is flat if the standard deviation of its grey levels is below the first number. A frame is
+covered if at least this share of its blocks is flat."""
+
+BLOCKS_HW = (6, 8)
+
+FROZEN_NS, FROZEN_FRAMES = 1_000_000_000, 5
+"""Time in nanoseconds and number of frames after which identical frames count as frozen. The noise of a sensor makes
+any two frames differ."""
+
+
+GuardLike = str | bool | None
+"""Names of checks separated by commas, True for all, False for none, or None for the default of the source."""
+
+
+class Guard:
+    """Checks the frames of one source, in order.
+
+    Args:
+        checks: Names of the checks, some of `CHECKS`.
+    """
+
+    def __init__(self, checks: Sequence[str]) -> None:
+        self._checks = frozenset(checks)
+        self._last: NDArray[np.uint8] | None = None
+        self._same_since_ns = 0
+        self._same = 0
+
+    def doubts(self, image: NDArray[np.uint8], captured_ns: int) -> tuple[str, ...]:
+        """Return the names of the checks that a frame does not pass, in alphabetical order.
+
+        Args:
+            image: Frame `[H,W,3]` uint8 BGR.
+            captured_ns: Capture time on the monotonic clock, in nanoseconds.
+        """
+        height, width = image.shape[:2]
+        sample = np.ascontiguousarray(image[:: max(1, height // GRID_HW[0]), :: max(1, width // GRID_HW[1])])
+        found = {"frozen"} if self._is_frozen(sample, captured_ns) else set()
+        grey = cv2.cvtColor(sample, cv2.COLOR_BGR2GRAY)
+        low, high = np.percentile(grey, (1, 99))
+        if high <= DARK_LEVEL:
+            found.add("dark")
+        elif low >= BRIGHT_LEVEL:
+            found.add("bright")
+        elif _is_covered(grey):
+            found.add("covered")
+        elif _is_blurred(image):
+            found.add("blurred")
+        return tuple(sorted(found & self._checks))
+
+    def _is_frozen(self, sample: NDArray[np.uint8], captured_ns: int) -> bool:
+        last, self._last = self._last, sample
+        if last is None or last.shape != sample.shape or not np.array_equal(last, sample):
+            self._same, self._same_since_ns = 0, captured_ns
+            return False
+        self._same += 1
+        return self._same >= FROZEN_FRAMES and captured_ns - self._same_since_ns >= FROZEN_NS
+
+
+def _is_covered(grey: NDArray[np.uint8]) -> bool:
+    """Return True if most blocks of the frame have no structure, as behind a finger or fogged glass."""
+    (down, across), (rows, columns) = BLOCKS_HW, grey.shape
+    if rows < down or columns < across:
+        return False
+    whole = grey[: rows - rows % down, : columns - columns % across].astype(np.float32)
+    blocks = whole.reshape(down, whole.shape[0] // down, across, whole.shape[1] // across)
+    return float(np.mean(blocks.std(axis=(1, 3)) < FLAT_DEVIATION)) >= FLAT_SHARE
+
+
+def _is_blurred(image: NDArray[np.uint8]) -> bool:
+    """Return True if no edge in the frame is sharp."""
+    height, width = image.shape[:2]
+    step = max(1, width // SHARP_SPAN)
+    if width <= 8 * step:
+        return False
+    rows = image[height // (2 * LINES) :: max(1, height // LINES), ::step, 1].astype(np.int16)
+    near = float(np.abs(rows[:, 1:] - rows[:, :-1]).mean())
+    far = float(np.abs(rows[:, 4:] - rows[:, :-4]).mean())
+    return far >= MIN_DIFFERENCE and near < SHARP_RATIO * far
+
+
+CHECKS = {
+    "dark": "almost all pixels are black",
+    "bright": "almost all pixels are white",
+    "covered": "most of the frame has no structure",
+    "blurred": "no edge is sharp",
+    "frozen": "the same frame arrived for a second or longer",
+}
+"""The checks, with the meaning of each."""
+
+
+def parse_guard(text: GuardLike, *, live: bool) -> Guard | None:
+    """Return the guard for a source, or None if its frames are not checked.
+
+    Args:
+        text: Names of checks separated by commas, True for all, False for none, or None for all if the source is live.
+        live: True for a live source.
+
+    Raises:
+        ConfigError: A name is unknown.
+    """
+    if text is None:
+        text = live
+    if isinstance(text, bool):
+        return Guard(tuple(CHECKS)) if text else None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        msg = f"guard={text!r} names no check: choose from {', '.join(CHECKS)}"
+        raise ConfigError(msg)
+    for name in names:
+        if name not in CHECKS:
+            raise unknown_name(name, CHECKS, kind="check of frames")
+    return Guard(names)
