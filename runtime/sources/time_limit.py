@@ -17,7 +17,7 @@ from orilla.runtime.sources.reconnect import FIRST_WAIT_S, Reconnecting
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 CLOSE_S = 1.0
-"""Number of seconds to wait until a source that is not hanging has been closed."""
+"""Number of seconds to wait until a source has been closed, unless it hangs."""
 
 MAX_HANGING = 3
 """Maximum number of threads of one source that may hang in a driver at the same time. Until one of them returns, the
@@ -136,6 +136,7 @@ class TimeLimited:
         self._index = 0
         self._since_ns = clock()
         self._is_open, self._waits = False, True
+        self._hangs = False
         self.thread = ReaderThread(opener)
         self.thread.start()
         self._release = weakref.finalize(self, self.thread.leave)
@@ -168,13 +169,12 @@ class TimeLimited:
 
     def close(self) -> None:
         """Release the source. If it hangs, its own thread releases it later."""
-        hangs = self._waits and self._clock() - self._since_ns > 1e9 * CLOSE_S
         source = self.thread.opened
         self._release()
-        if hangs and isinstance(source, Interruptible):
-            threading.Thread(target=_interrupt, args=(source,), name="orilla-interrupt", daemon=True).start()
-        if not hangs:
+        if not self._hangs:
             self.thread.join(CLOSE_S)
+        if self.thread.is_alive() and isinstance(source, Interruptible):
+            threading.Thread(target=_interrupt, args=(source,), name="orilla-interrupt", daemon=True).start()
 
     def leave_open(self) -> None:
         """End the thread without closing the source, which another thread uses from now on."""
@@ -190,6 +190,7 @@ class TimeLimited:
             limit_s = self._limits.read_s if self._is_open else self._limits.open_s
             if self._clock() - self._since_ns < 1e9 * limit_s:
                 return None
+            self._hangs = True
             did = "delivered no frame" if self._is_open else "did not open"
             msg = f"{self._name} {did} for {limit_s:g} s"
             raise SourceError(msg) from None

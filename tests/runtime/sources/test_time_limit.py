@@ -167,3 +167,12 @@ def test_a_loop_over_a_source_that_hangs_ends_at_once(tiny_bundle):
         assert time.monotonic() - began < 3
     device.freed.set()
     assert device.closed.wait(PATIENCE_S)
+
+
+def test_a_source_that_begins_to_hang_is_interrupted_when_it_is_closed():
+    device = InterruptibleDevice(1)
+    source = open_live(lambda: device, "camera 0")
+    assert source.read().index == 0
+    assert source.read().kind == "waiting"
+    source.close()
+    assert device.closed.wait(PATIENCE_S)
