@@ -38,6 +38,7 @@ BUILT_IN = {
     "video": SinkKind("video:OUT.mp4 (or .mkv, .avi, .webm)", "video"),
     "frames": SinkKind("frames:FOLDER", "frames"),
     "exec": SinkKind("exec:COMMAND", "exec"),
+    "mcap": SinkKind("mcap:FILE", "mcap"),
     "mqtt": SinkKind("mqtt:HOST[:PORT]/TOPIC", "mqtt"),
     "metrics": SinkKind("metrics[:[HOST:]PORT]", "metrics"),
     "shm": SinkKind("shm:NAME", "shm"),

@@ -24,6 +24,7 @@ TARGETS = {
     "video": ":{}/out.mp4",
     "frames": ":{}",
     "exec": ":cat",
+    "mcap": ":{}/out.mcap?frames",
     "mqtt": ":127.0.0.1:{port}/orilla?qos=1&discovery=homeassistant",
     "metrics": ":127.0.0.1:0",
     "shm": ":orilla-contract-{pid}?frames",
@@ -32,7 +33,7 @@ TARGETS = {
 }
 """Target of each sink, with the name of an empty folder."""
 
-FILES = ("jsonl", "csv", "video")
+FILES = ("jsonl", "csv", "video", "mcap")
 """Sinks that write a single file."""
 
 
@@ -49,7 +50,10 @@ def case(request, tmp_path):
     if request.param == "mqtt":
         port = request.getfixturevalue("broker").port
     target = TARGETS[request.param].format(tmp_path, port=port, pid=os.getpid())
-    case = SinkCase(request.param + target, result, Path(target[1:]) if request.param in FILES else None)
+    file = Path(target[1:].partition("?")[0]) if request.param in FILES else None
+    case = SinkCase(request.param + target, result, file)
+    if request.param == "mcap":
+        pytest.importorskip("mcap.writer")
     if request.param in ("window", "mqtt", "metrics"):
         try:
             case.open().close()
