@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     lazy_help(
         parser.add_argument("--sink", action="append"),
-        lambda: f"{SINKS.described(lambda _, kind: kind.usage)}; may be repeated (default: jsonl)",
+        lambda: (
+            f"{SINKS.described(lambda _, kind: kind.usage)}; may be repeated (default: text on a terminal, else jsonl)"
+        ),
     )
     parser.add_argument(
         "--policy",
@@ -128,7 +130,8 @@ def execute(arguments: argparse.Namespace) -> CommandResult:
 
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
     """Return the values of `--sink`, or the default."""
-    specs: list[str] = arguments.sink or ([] if arguments.json else ["jsonl"])
+    default = "text" if sys.stdout.isatty() else "jsonl"
+    specs: list[str] = arguments.sink or ([] if arguments.json else [default])
     if arguments.json and any(spec.partition("?")[0].rstrip(":") == "jsonl" for spec in specs):
         msg = "--json and --sink jsonl both need standard output: use --sink jsonl:FILE"
         raise ConfigError(msg)

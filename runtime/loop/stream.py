@@ -268,7 +268,11 @@ class Watcher:
         try:
             for tick in self._stream:
                 self._on_tick(tick)
-        except BaseException as error:  # noqa: BLE001 - raised again by `wait`
+        except BaseException as error:
             self._error = error
+            import logging
+
+            # `wait` raises the error, but a program may call it late or never.
+            logging.getLogger("orilla").exception("the function that watches the stream has ended")
         finally:
             self._stream.close()

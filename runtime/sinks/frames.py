@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.files import make_folder
 from orilla.runtime.frame import Frame, Tick
+from orilla.runtime.sinks.answers import essence
 from orilla.runtime.sinks.sink import Setup, Sink
 
 NEEDS_TARGET = True
@@ -23,7 +24,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     on: Literal["each", "change"] = "each"
-    """`each` writes every frame, and `change` only the frames whose labels differ from those of the last one."""
+    """`each` writes every frame, and `change` only the frames whose result differs from that of the last one."""
     draw: Literal["result", "nothing"] = "result"
     """`result` draws the result on the image, and `nothing` leaves it unchanged."""
     format: Literal["jpg", "png", "webp"] = "jpg"
@@ -48,7 +49,7 @@ class Frames(Sink):
             msg = "there is no image to write: use the sink `jsonl`"
             raise ConfigError(msg)
         if self._options.on == "change":
-            seen = _labels(tick)
+            seen = essence(tick.result.to_dict())
             if self._last.get(tick.source) == seen:
                 return True
             self._last[tick.source] = seen
@@ -72,15 +73,6 @@ class Frames(Sink):
             temporary.unlink(missing_ok=True)
             msg = f"cannot write {path}: {error.strerror or error}"
             raise OutputError(msg) from error
-
-
-def _labels(tick: Tick) -> object:
-    """Return what must change so that a frame is written: the labels of the result, or the whole result."""
-    document = tick.result.to_dict()
-    boxes = document.get("boxes")
-    if isinstance(boxes, list):
-        return sorted(str(box.get("label")) for box in boxes)
-    return document.get("label", document)
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Frames:

@@ -34,6 +34,7 @@ class SinkKind(NamedTuple):
 
 BUILT_IN = {
     "jsonl": SinkKind("jsonl[:FILE]", "jsonl"),
+    "text": SinkKind("text", "text"),
     "csv": SinkKind("csv:FILE", "csv_file"),
     "video": SinkKind("video:OUT.mp4 (or .mkv, .avi, .webm)", "video"),
     "frames": SinkKind("frames:FOLDER", "frames"),

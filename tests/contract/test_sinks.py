@@ -20,6 +20,7 @@ def result(size_hw):
 
 TARGETS = {
     "jsonl": ":{}/out.jsonl",
+    "text": "",
     "csv": ":{}/out.csv",
     "video": ":{}/out.mp4",
     "frames": ":{}",

@@ -1,6 +1,7 @@
 """`orilla replay`, and `orilla run` with policies, several models, recordings and statistics."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -206,3 +207,13 @@ def test_sources_and_their_names_are_checked(tiny_bundle, clip, tmp_path):
         f"jsonl:{tmp_path}/a",
         match="the same --sink is given twice",
     )
+
+
+def test_lines_for_people_are_the_default_on_a_terminal(tiny_bundle, clip):
+    code = (
+        f"import pty, sys; pty.spawn([sys.executable, '-m', 'orilla.runtime.cli', 'run', {str(tiny_bundle)!r}, "
+        f"'--source', {str(clip)!r}, '--frames', '3'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    lines = [line for line in done.stdout.splitlines() if re.fullmatch(r"\d  .+ \d+ %  \d+ ms", line)]
+    assert len(lines) == 3, done.stdout
