@@ -20,11 +20,12 @@ from orilla.runtime.preprocessing.image import Image
 T = TypeVar("T")
 
 UNSPECIFIED = 2
-"""Code of an unstated colour matrix or transfer function. Source of all colour codes: ITU-T H.273, tables 3 and 4."""
+"""Code that means that the colour matrix or the transfer function is not stated. Source of all colour codes: ITU-T
+H.273, tables 3 and 4."""
 
 MATRICES = (0, 1, 4, 5, 6, 7, 8, 9)
 """Codes of the colour matrices that FFmpeg converts: RGB, BT.709, FCC, BT.601 (twice), SMPTE 240M, YCgCo, BT.2020.
-Frames with another code are converted like frames without a code, by BT.601."""
+Frames with any other code are converted with the BT.601 matrix, as are frames without a code."""
 
 HDR_TRANSFERS = (16, 18)
 """Codes of the transfer functions of high dynamic range: PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)."""
@@ -34,7 +35,8 @@ HDR_TO_SDR = ":out_primaries=bt709:out_transfer=bt709"
 compressed. Source: ITU-R BT.2408."""
 
 DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced:threads=1"
-"""Options of FFmpeg's filter `bwdif`: one frame out for one frame in, and only marked frames are changed."""
+"""Options of FFmpeg's filter `bwdif`: it returns one frame for each input frame, and changes only frames that are
+marked as interlaced."""
 
 MIN_DEINTERLACED = 4
 """Smallest height and width that `bwdif` accepts, in pixels."""
@@ -43,7 +45,7 @@ SQUARE = Fraction(1)
 """Width of a square pixel divided by its height."""
 
 MAX_ASPECT = 8
-"""Largest ratio between the sides of a pixel that is corrected. A larger ratio is an error in the file."""
+"""Largest ratio between the sides of a pixel that is corrected. A larger ratio is treated as an error in the file."""
 
 
 class _Layout(NamedTuple):
@@ -62,8 +64,8 @@ class _Layout(NamedTuple):
 class FrameConverter(Generic[T]):
     """Converts the frames of one video stream, in order.
 
-    Colours are converted by the stream's matrix (BT.601, BT.709, BT.2020) and range. A stream that does not state its
-    matrix is converted by BT.601, as OpenCV and the program `ffmpeg` do. Transparency is ignored.
+    Colours are converted with the matrix (BT.601, BT.709, BT.2020) and the range that the stream states. If the stream
+    does not state its matrix, BT.601 is used, as OpenCV and the program `ffmpeg` do. Transparency is ignored.
 
     Args:
         pool: Buffers for images that must be copied.
@@ -78,12 +80,14 @@ class FrameConverter(Generic[T]):
         self._pushed: deque[tuple[int, T]] = deque()
 
     def push(self, frame: av.VideoFrame, tag: T, aspect: Fraction | None = None) -> list[tuple[Image, T]]:
-        """Convert a frame. The result is empty for the first frame of an interlaced stream, which is one frame late.
+        """Convert a frame.
+
+        In an interlaced stream, each image is returned one frame late, so the first result is empty.
 
         Args:
             frame: Decoded frame. Its `pts` is ignored.
             tag: Any object that is returned with the image of this frame.
-            aspect: Width of a pixel divided by its height. None if it is unknown, which counts as 1.
+            aspect: Width of a pixel divided by its height. If None, pixels are taken to be square.
 
         Returns:
             Images `[H,W,3]` uint8 BGR, each with its tag.
@@ -128,7 +132,8 @@ class FrameConverter(Generic[T]):
             aspect = SQUARE
         size_wh, matrix = (frame.width, frame.height), frame.colorspace
         interlaced = frame.interlaced_frame and min(size_wh) >= MIN_DEINTERLACED
-        # Once a stream was interlaced, its progressive frames take the same way, so that all frames are equally late.
+        # After the first interlaced frame, progressive frames pass through the filter too, so that all frames have the
+        # same delay.
         interlaced = interlaced or (self._layout is not None and self._layout.interlaced)
         return _Layout(
             frame.format.name,
@@ -181,15 +186,15 @@ def _graph(layout: _Layout) -> av.filter.Graph:
 def _orientation_of(frame: av.VideoFrame) -> int:
     """Return how a frame must be turned, 1–8 as in EXIF, from the display matrix in the frame's side data.
 
-    The side data of a frame refer to the frame, so they keep its memory until Python's next garbage collection. Call
-    this function only for the first frame with a layout.
+    The side data and the frame refer to each other, so they stay in memory until Python's next garbage collection. Call
+    this function only for the first frame of each layout.
 
     Source: ISO/IEC 14496-12, 6.2.2. A point (x, y) is shown at (a·x + c·y, b·x + d·y).
     """
     entries: Any = frame.side_data
     try:
         matrices = [data for data in entries if data.type.name == "DISPLAYMATRIX"]
-    except ValueError:  # This PyAV does not know the type of other side data.
+    except ValueError:  # This version of PyAV does not know the type of some other side data.
         return 1
     if not matrices:
         return 1
@@ -214,7 +219,8 @@ _UPRIGHT: tuple[Callable[[NDArray[Any], NDArray[Any]], object], ...] = (
 def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool, *, owned: bool) -> Image:
     """Return the image of a BGR frame, upright and with contiguous rows.
 
-    If the frame has this form already, the image shares its memory. FFmpeg reuses the memory when no reference is left.
+    If the frame has this form already, the image shares its memory. FFmpeg reuses the memory when nothing refers to the
+    frame any more.
 
     Args:
         frame: Frame in the pixel format `bgr24`.
@@ -234,5 +240,5 @@ def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool, *, owned: b
 
 
 def reason_of(error: Exception) -> str:
-    """Return the message of an error of FFmpeg, without number and file name."""
+    """Return the message of an FFmpeg error, without its number and the file name."""
     return getattr(error, "strerror", None) or str(error)

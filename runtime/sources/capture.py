@@ -21,12 +21,15 @@ MAX_CORRUPT = 100
 
 
 def decoding_threads(count: int) -> list[int]:
-    """Return the setting that limits FFmpeg's threads in a capture. The result is empty if OpenCV lacks it."""
+    """Return the capture setting that limits the number of FFmpeg's threads.
+
+    The result is empty if OpenCV has no such setting.
+    """
     return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
 
 
 def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
-    """Open a capture without the messages of OpenCV, because Orilla reports errors itself.
+    """Open a capture and suppress OpenCV's messages, because Orilla reports errors itself.
 
     Args:
         target: A file, URL, pipeline or camera.

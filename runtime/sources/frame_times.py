@@ -5,22 +5,24 @@ from __future__ import annotations
 from fractions import Fraction
 
 MAX_BACK_NS = 1_000_000_000
-"""Largest step back in nanoseconds that counts as jitter. After a larger step back, the file's clock has restarted."""
+"""Largest decrease of the presentation time, in nanoseconds, that counts as jitter. A larger decrease means that the
+file's clock has restarted."""
 
 MAX_GAP_NS, MAX_STREAM_GAP_NS = 3600 * 10**9, 10 * 10**9
-"""Longest time between two frames in nanoseconds. After a longer gap, the file's clock has restarted. The second value
-holds for transport and program streams, whose clocks restart when recordings are joined. Source: FFmpeg's `ffplay`."""
+"""Longest time between two frames in nanoseconds. A longer gap means that the file's clock has restarted. The second
+value applies to transport and program streams, whose clocks restart when recordings are joined. Source: FFmpeg's
+`ffplay`."""
 
 MIN_STEP_NS = 1000
-"""Time from one frame to the next in nanoseconds if the file states the same time for both."""
+"""Time in nanoseconds that is assumed between two frames if the file states the same time for both."""
 
 
 class FrameTimes:
     """Computes the time from the first frame to each frame of a stream.
 
     The time follows the presentation times, so it is right for variable frame rates. If the clock of the file restarts,
-    the time continues one period after the previous frame. A frame without presentation time is one period later than
-    the previous frame.
+    the time continues one period after the previous frame. A frame without a presentation time is placed one period
+    after the previous frame.
 
     Args:
         time_base: Unit of the presentation times in seconds.

@@ -84,7 +84,7 @@ class Credentials:
 
         Args:
             challenges: Header fields `WWW-Authenticate`. Digest authentication is preferred to basic authentication.
-            address: Address of the request. Another server than that of the URL gets no password.
+            address: Address of the request. A server other than that of the URL does not get the password.
         """
         parts = urlsplit(address)
         if self._pair is None or (parts.scheme.lower(), parts.hostname, parts.port) != self._server:
@@ -105,7 +105,7 @@ class Credentials:
 def connect(url: str, timeout_s: float) -> Response:
     """Request a URL.
 
-    If the server asks for a user name and a password, send those in the URL, with basic or digest authentication.
+    If the server asks for a user name and a password, those in the URL are sent with basic or digest authentication.
 
     Raises:
         OSError: The server does not respond, or rejects the request.
@@ -217,7 +217,7 @@ class KeepAlive:
 
 
 def without_user(url: str) -> str:
-    """Return a URL without user name, password and fragment."""
+    """Return a URL without its user name, password and fragment."""
     return urlunsplit(urlsplit(url)._replace(netloc=_host(url), fragment=""))
 
 

@@ -24,8 +24,9 @@ PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mp
 def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | ReceivedBytes | None:
     """Request a URL, and return the source for the server's response.
 
-    If the response is a video without end, its bytes are returned, because some cameras allow only one connection. If
-    it is a file or a playlist, the result is None, and FFmpeg must request the parts that it needs.
+    If the response is an endless video, the open connection is returned as `ReceivedBytes`, because some cameras allow
+    only one connection. If it is a file or a playlist, the result is None: FFmpeg must open the URL, because it
+    requests only the parts that it needs.
 
     Args:
         url: The address.

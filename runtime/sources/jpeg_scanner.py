@@ -19,7 +19,7 @@ of the data. Source: ITU-T T.81, B.1.1.5."""
 
 
 class BrokenJpegError(ValueError):
-    """The data is not a JPEG from some position on."""
+    """The data stops being a valid JPEG at some position."""
 
 
 class JpegScanner:
@@ -70,7 +70,10 @@ class JpegScanner:
 
 
 def is_whole(data: bytes) -> bool:
-    """Return False if an encoded image is a JPEG without end. OpenCV would fill the missing part with grey."""
+    """Return False if an encoded image is a JPEG without an end marker.
+
+    OpenCV would fill the missing part with grey.
+    """
     if not data.startswith(JPEG):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Join the parts of a keyframe that a demuxer took for frames of their own."""
+"""Join the parts of a keyframe that FFmpeg's demuxer returns as separate frames."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ class KeyframeParts:
     """Joins the parts of a keyframe.
 
     Some RTSP servers (GStreamer's `rtph264pay config-interval=-1` with several slices) send the parameter sets before
-    each slice of a keyframe. FFmpeg then takes each slice for a frame of its own, and all of them get the same
-    presentation time. The first keyframe shows the number of parts. No other frame waits.
+    each slice of a keyframe. FFmpeg then returns each slice as a separate packet, and all of them have the same
+    presentation time. The number of parts is learnt from complete keyframes. Only keyframes are held back until they
+    are complete.
     """
 
     def __init__(self) -> None:
         self._held: list[Packet[VideoStream]] = []
         self._count: int | None = None
         self._begun = self._whole = False
-        """True after the first frame, and True if the held keyframe is not the first frame. A stream may be joined
-        within a keyframe, which then has fewer parts."""
+        """`_begun` is True after the first frame. `_whole` is True if the held keyframe was received from its
+        beginning: the first keyframe may lack parts, because the connection may begin in the middle of it."""
         self._passed: tuple[int, int | None] = 0, None
         """Number of parts of the last keyframe that was returned, and its presentation time."""
 
@@ -36,7 +37,8 @@ class KeyframeParts:
             self._begun = self._begun or not packet.is_keyframe
             return [*done, packet]
         passed, pts = self._passed
-        if pts == packet.pts:  # A part more than before: this keyframe is damaged, but the next ones will not be.
+        if pts == packet.pts:
+            # This keyframe has one part more than expected. It is damaged, but the next ones will be joined correctly.
             self._count, self._passed = passed + 1, (passed + 1, pts)
             return [*done, packet]
         self._whole = self._whole if self._held else self._begun

@@ -17,17 +17,17 @@ from orilla.runtime.sources.source import now_ns
 from orilla.runtime.sources.time_limit import TimeLimits
 
 PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,srtp,rtmp,rtmps,httpproxy,crypto,data,srt"
-"""Protocols that a stream may use. A playlist from the network must not open files of this machine."""
+"""Protocols that a stream may use. A playlist from the network must not open files on this machine."""
 
 LIVE_OPTIONS = {"flags": "low_delay", "fpsprobesize": "0", "protocol_whitelist": PROTOCOLS}
-"""FFmpeg's options of live streams: the decoder returns each frame as soon as it can, and no frames are read to
-estimate the frame rate."""
+"""FFmpeg's options for live streams: the decoder returns each frame as soon as it can, and FFmpeg reads no frames in
+advance to estimate the frame rate."""
 
 FILE_OPTIONS = {"protocol_whitelist": PROTOCOLS}
-"""FFmpeg's options of video files behind a URL."""
+"""FFmpeg's options for video files that are read from a URL."""
 
 RTSP_OPTIONS = {"rtsp_flags": "prefer_tcp"}
-"""FFmpeg's options for RTSP: TCP, which loses no packets, or UDP if the server refuses TCP."""
+"""FFmpeg's options for RTSP: use TCP, which loses no packets, and UDP only if the server refuses TCP."""
 
 REASONS: dict[type[Exception], str] = {
     av.HTTPUnauthorizedError: "the server responded with 401 Unauthorized: put the user name and the password into the "
@@ -37,7 +37,7 @@ REASONS: dict[type[Exception], str] = {
     av.InvalidDataError: "the server sent something that is not a video, or a damaged one",
     av.EOFError: "the server closed the connection without sending a video",
 }
-"""Reasons for errors of FFmpeg, with what to do."""
+"""Reason and advice for each error of FFmpeg."""
 
 PROBE_SHARE = 2.0
 """Longest time in which FFmpeg may examine the beginning of a stream, as a multiple of the time limit for opening it.
@@ -73,7 +73,7 @@ def open_url(url: str, name: str, limits: TimeLimits) -> InputContainer:
 
 
 def is_file(container: InputContainer) -> bool:
-    """Return True if a container is a recording, whose duration is known, and not a live stream."""
+    """Return True if a container is a recording and not a live stream. Only a recording has a known duration."""
     return container.duration is not None and container.duration > 0
 
 

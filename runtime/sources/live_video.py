@@ -34,14 +34,14 @@ DEFAULT_RATE_HZ, MAX_RATE_HZ = 30.0, 1000.0
 """Assumed frame rate of a stream that does not state its rate, and the largest plausible rate."""
 
 LATE_FORMATS = ("rtsp", "rtp", "sdp")
-"""Formats whose demuxer does not know where the frames of `LATE_CODECS` end."""
+"""Formats whose demuxer detects the end of a frame of `LATE_CODECS` only when the next frame begins."""
 
 LATE_CODECS = ("h264", "hevc", "vvc", "mpeg4", "mpeg1video", "mpeg2video", "h263")
-"""Codecs whose frames end where the next frame begins. FFmpeg returns a packet when it has received the beginning of
-the next one. The first byte of a frame has therefore arrived when the previous packet is returned."""
+"""Codecs that do not mark the end of a frame. FFmpeg returns a packet only when it has received the beginning of the
+next one. The first byte of a frame has therefore arrived when the previous packet is returned."""
 
 MAX_HELD = 64
-"""Number of frames whose time of arrival is kept while the decoder holds them back."""
+"""Maximum number of frames whose arrival times are stored while the decoder holds the frames back."""
 
 
 class _Arrival(NamedTuple):
@@ -62,7 +62,7 @@ class LiveVideo:
     Args:
         container: The opened stream.
         name: Name of the camera in messages.
-        read_s: Timeout of the connection for each transfer in seconds. It is used only in messages.
+        read_s: Read timeout of the connection in seconds. It is used only in messages.
         received: The bytes that the container reads, or None if FFmpeg reads from the network itself.
 
     Raises:
@@ -93,7 +93,7 @@ class LiveVideo:
         self._returned = self._began_ns, 0
         """Time at which the last packet was returned, and the time that was spent waiting for it, in nanoseconds."""
         self._queued = True
-        """True while the frames arrive that were queued when the stream was opened."""
+        """True until all frames that were queued while the stream was opened have arrived."""
         self._awaits_keyframe = False
         """True while the frames depend on a keyframe that was incomplete when the stream was opened."""
         self._reason = ""
@@ -143,7 +143,7 @@ class LiveVideo:
     def _next_packet(self) -> Packet[VideoStream]:
         try:
             packet = next(self._packets, None)
-            # An empty packet is the end of the stream.
+            # An empty packet marks the end of the stream.
             if packet is not None and packet.size:
                 return packet
             reason = "ended"
@@ -192,7 +192,10 @@ class LiveVideo:
             self._index += 1
 
     def _skip(self, reason: str) -> None:
-        """Report a damaged frame. Before the first good frame, damage is normal: the stream was joined within one."""
+        """Report a damaged frame.
+
+        Before the first good frame, damage is normal, because the connection may begin in the middle of a frame.
+        """
         if not self._index:
             self._reason = reason
             return

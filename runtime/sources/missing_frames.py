@@ -1,4 +1,4 @@
-"""Find the frames that are missing from a video file: those that the decoder dropped, and those cut off at the end."""
+"""Find the frames that are missing from a video file: those that the decoder dropped, and those missing at the end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MISSING_SHARE = 0.05
 containers only estimate their duration."""
 
 MISSING_FRAMES = 2
-"""Number of frames that may be missing at the end in any case."""
+"""Number of frames that may always be missing at the end, however short the file is."""
 
 
 class MissingFrames:
     """Compares the presentation times of packets and decoded frames.
 
-    A decoder returns frames in the order of presentation. When it has returned a frame, no frame with an earlier time
-    will follow.
+    A decoder returns frames in the order of their presentation times. A frame that is earlier than the last returned
+    one, and was not returned, is therefore missing.
 
     Args:
         stream: The video stream.
@@ -35,7 +35,7 @@ class MissingFrames:
 
     def __init__(self, stream: VideoStream, container: InputContainer) -> None:
         self.active = stream.codec.canonical_name in ONE_TO_ONE and not container.format.flags & NO_TIMES
-        """False if frames cannot be assigned to packets. Nothing is found then."""
+        """False if frames cannot be matched with packets. Missing frames are then not detected."""
         self._expected: list[int] = []
         self._dts: int | None = None
 
@@ -50,7 +50,7 @@ class MissingFrames:
 
     def before(self, frame: VideoFrame) -> list[int]:
         """Return the presentation times of the frames that should have been decoded before this one."""
-        # A field of an interlaced frame may have a packet of its own.
+        # Each field of an interlaced frame may have its own packet.
         if frame.pts is None or frame.interlaced_frame or frame.pts not in self._expected:
             self.active = False
         if not self.active:
@@ -96,7 +96,10 @@ class StatedEnd:
             self._end = max(self._end, time + (packet.duration or 0))
 
     def missing(self) -> str:
-        """Return where the file ended if it ended early. The result is empty if it did not."""
+        """Return the time at which the file ended and its stated duration, as text, if the file ended early.
+
+        Otherwise, return an empty string.
+        """
         end_s = float((self._end - self._start) * self._time_base)
         if self._stated_s - end_s <= max(MISSING_FRAMES * self._period_s, MISSING_SHARE * self._stated_s):
             return ""

@@ -1,7 +1,7 @@
 """Source for cameras that send one JPEG after another, over HTTP (`multipart/x-mixed-replace`) or TCP.
 
-FFmpeg could read such streams too, but it takes a second to start, makes up time stamps, keeps the size of the first
-image, and stops at a damaged image.
+FFmpeg could read such streams too, but it takes a second to start, invents time stamps, uses the size of the first
+image for all images, and stops at a damaged image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find the images in a stream of bytes: JPEGs one after the other, with or without the headers of a multipart message.
+"""Find the images in a stream of bytes: consecutive JPEGs, with or without the headers of a multipart message.
 
 Cameras deviate from the standard (RFC 2046) in many ways: no boundary before the first image, a boundary other than
 the announced one or none, a wrong length, line feeds without carriage returns, blank lines, or truncated images. A JPEG
@@ -18,7 +18,7 @@ from orilla.runtime.sources.jpeg_scanner import JPEG, BrokenJpegError, JpegScann
 from orilla.runtime.sources.source import now_ns
 
 MAX_BETWEEN = 8 << 20
-"""Maximum size in bytes of the data between two images, including headers, texts and the rest of damaged images."""
+"""Maximum size in bytes of the data between two images: headers, text and the remains of damaged images."""
 
 MAX_LINE = 1 << 12
 """Maximum length of a header line in bytes. Longer lines are not headers."""
@@ -26,7 +26,7 @@ MAX_LINE = 1 << 12
 CHUNK = 1 << 16
 
 PNG = b"\x89PNG\r\n\x1a\n"
-"""First bytes of a PNG, which is recognised without a header, as a JPEG is."""
+"""First bytes of a PNG. Like a JPEG, a PNG is recognised even if it has no header."""
 
 FIELD = re.compile(rb"([A-Za-z0-9_-]{1,64}):(.*)", re.DOTALL)
 """Pattern of a header field."""
@@ -64,11 +64,11 @@ class ByteStream:
         self._read = read
         self._received, self._taken = len(start), 0
         self._times: deque[tuple[int, int]] = deque([(len(start), now_ns())])
-        """Number of bytes received by each arrival, and its time in nanoseconds."""
+        """For each arrival, the total number of bytes received up to and including it, and its time in nanoseconds."""
 
     def fill(self) -> None:
         """Wait for more bytes. Raise `EOFError` if the stream has ended."""
-        self.arrived_ns()  # This forgets the arrivals of used bytes.
+        self.arrived_ns()  # Remove the arrivals whose bytes have been used.
         asked_ns = now_ns()
         data = self._read(CHUNK)
         if not data:
@@ -166,7 +166,7 @@ class ImageParts:
             image = buffer.find(JPEG, 0, len(buffer) if end < 0 else end)
             if image > 0:
                 return self._stream.take(image)
-            # A picture could begin with the bytes that have been received last.
+            # The last received bytes could be the start of an image.
             may_be_image = len(buffer) < len(PNG) and (JPEG.startswith(buffer) or PNG.startswith(buffer))
             if end >= 0 and not may_be_image:
                 return self._stream.take(end + 1)
@@ -210,7 +210,7 @@ class ImageParts:
             self._stream.fill()
 
     def _ends_at(self, length: int) -> bool:
-        """Return True if a boundary follows after `length` bytes."""
+        """Return True if there is a boundary after `length` bytes."""
         rest = self._stream.buffer[length : length + MAX_LINE].lstrip(b"\r\n")
         return bool(self._boundary) and rest.startswith(b"--") and rest.lstrip(b"-").startswith(self._boundary)
 
@@ -246,7 +246,7 @@ class ImageParts:
 
     def _check_size(self) -> None:
         if len(self._stream.buffer) > MAX_BYTES:
-            msg = f"it sent an image with no end within {MAX_BYTES} bytes"
+            msg = f"it sent an image that does not end within {MAX_BYTES} bytes"
             raise ValueError(msg)
 
 
@@ -257,9 +257,11 @@ def _length(fields: dict[bytes, bytes]) -> int | None:
 
 
 def _stated_ms(fields: dict[bytes, bytes]) -> float | None:
-    """Return the time that the server states for an image, in milliseconds from any origin, or None.
+    """Return the time that the server states for an image, in milliseconds since an unknown origin.
 
-    The unit is seconds, unless the number is so large that it must be milli-, micro- or nanoseconds since 1970.
+    None if it states none.
+
+    The stated unit is seconds, unless the number is so large that it must be milli-, micro- or nanoseconds since 1970.
     """
     for name in STAMPS:
         try:

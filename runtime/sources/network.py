@@ -1,4 +1,4 @@
-"""Source for network cameras: the kind of URL determines who receives the stream."""
+"""Source for network cameras. The form of the URL determines whether Orilla or FFmpeg receives the stream."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def open_stream(url: str, limits: TimeLimits = LIMITS) -> Source:
         SourceError: The server does not respond, or sends no video.
     """
     name, rate_hz = _checked(url), _rate_of(url)
-    # The libraries have time limits for each transfer. These limits also end a server that sends byte by byte.
+    # The libraries limit the time of each transfer only. The limits here also stop a server that sends single bytes
+    # slowly.
     outer = replace(limits, open_s=2 * limits.open_s + limits.read_s, read_s=1.5 * limits.read_s)
     return open_live(lambda: _open(url, name, limits, rate_hz), name, outer)
 
@@ -64,7 +65,7 @@ def _redacted(url: str) -> str:
 
 
 def _rate_of(url: str) -> float | None:
-    """Return the rate of requests that the end of a URL states, as in `http://CAMERA/snapshot.jpg#rate=2`."""
+    """Return the request rate that the end of a URL states, as in `http://CAMERA/snapshot.jpg#rate=2`."""
     name, equals, value = urlsplit(url).fragment.partition("=")
     if name != "rate" or not equals:
         return None
@@ -73,7 +74,7 @@ def _rate_of(url: str) -> float | None:
     except ValueError:
         rate_hz = 0.0
     if not MIN_POLL_HZ <= rate_hz <= MAX_POLL_HZ:
-        msg = f"#rate={value[:40]}: give the requests per second, from {MIN_POLL_HZ:g} to {MAX_POLL_HZ:g}"
+        msg = f"#rate={value[:40]}: give the number of requests per second, from {MIN_POLL_HZ:g} to {MAX_POLL_HZ:g}"
         raise ConfigError(msg)
     return rate_hz
 
@@ -91,7 +92,7 @@ def _open(url: str, name: str, limits: TimeLimits, rate_hz: float | None) -> Sou
     if rate_hz is not None:
         msg = f"#rate= is only for addresses of single images, but {name} is a video"
         raise ConfigError(msg)
-    # FFmpeg understands further options behind a question mark.
+    # FFmpeg accepts further options after a question mark.
     if scheme in ("tcp", "udp") and not parts.query:
         try:
             if scheme == "tcp":
@@ -116,7 +117,7 @@ def _opened(url: str, name: str, limits: TimeLimits) -> Source:
 
 
 def _received(received: ReceivedBytes, url: str, name: str, limits: TimeLimits) -> Source:
-    """Return the source for bytes that Orilla receives: images one after the other, or a video."""
+    """Return the source for bytes that Orilla receives: consecutive images, or a video."""
     try:
         start = received.peek()
     except OSError as error:

@@ -15,8 +15,8 @@ from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 class Paced:
     """Delivers each frame of a recorded source when the frame is due. The capture time is the time of delivery.
 
-    The frames of a video file are due at their own times, so a variable frame rate is kept. If decoding takes longer
-    than the time between two frames, the source plays more slowly.
+    Frames of a video file are due at their presentation times, so a variable frame rate is kept. If decoding takes
+    longer than the time between two frames, the source plays more slowly.
 
     Args:
         source: A recorded source with a frame rate.

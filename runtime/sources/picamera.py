@@ -64,7 +64,7 @@ class PiCamera:
             raise ConfigError(msg) from error
         number = int(argument or 0)
         name = f"picamera2:{number}"
-        # If picamera2 has a time limit of its own, that limit must be the first to end.
+        # If picamera2 has its own time limit, it must expire before the limit of the reading thread.
         return open_live(lambda: cls(_started(module, number), name, 0.9 * limits.read_s), name, limits)
 
     def read(self) -> Frame | Event | None:
@@ -111,8 +111,8 @@ def _started(module: Any, number: int) -> Any:
 def _takes_seconds(camera: Any) -> bool:
     """Return True if `capture_request` has the argument `wait`.
 
-    In older versions, `wait` is True or False, and any number means True. A capture without an end is then ended by
-    the time limit of the thread that reads.
+    In older versions, `wait` is True or False, and any number means True. If a capture then hangs, the time limit of
+    the reading thread ends it.
     """
     try:
         return "wait" in inspect.signature(camera.capture_request).parameters

@@ -1,4 +1,4 @@
-"""Bytes that a camera sends over TCP, UDP or HTTP, with the time at which they arrived."""
+"""Bytes that a camera sends over TCP, UDP or HTTP, with their times of arrival."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from orilla.runtime.sources.source import now_ns
 
 MAX_ARRIVALS = 1 << 14
-"""Number of arrivals whose time is kept: more than a decoder holds back."""
+"""Number of arrivals whose times are stored. A decoder holds back fewer."""
 
 UDP_BUFFER = 4 << 20
 """Requested size of the system's buffer for datagrams in bytes. It must hold the largest frame."""
@@ -58,14 +58,17 @@ class ReceivedBytes:
         if not self._rest:
             try:
                 self._fill()
-            except (OSError, HTTPException) as error:  # PyAV would hide the reason.
+            except (OSError, HTTPException) as error:  # Keep the error, because PyAV would hide the reason.
                 self.error = error
         data = self._rest if count < 0 else self._rest[:count]
         self._rest = self._rest[len(data) :]
         return data
 
     def arrived_ns(self, position: int) -> int | None:
-        """Return the time at which the byte at a position arrived, in nanoseconds. None if it is not known any more."""
+        """Return the time at which the byte at a position arrived, in nanoseconds.
+
+        None if the time is no longer stored.
+        """
         place = bisect_right(self._starts, position) - 1
         return self._times[place] if place >= 0 else None
 

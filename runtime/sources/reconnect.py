@@ -68,7 +68,7 @@ class Reconnecting:
         if self._offset:
             frame = replace(frame, index=self._offset + frame.index)
         if isinstance(frame, Event):
-            # The other events do not use up a number.
+            # Only events of the kind `corrupt` have their own frame number.
             self._next = frame.index + (frame.kind == "corrupt")
             return frame
         self._next = frame.index + 1

@@ -115,7 +115,7 @@ def _read_csv(path: Path) -> dict[str, NDArray[Any]]:
     delimiter = next((mark for mark in DELIMITERS if lines and mark in lines[-1]), ",")
     header = int(bool(lines) and not all(_is_number(cell) for cell in lines[0].split(delimiter)))
     if delimiter == ";":
-        lines = [line.replace(",", ".") for line in lines]  # Such tables have decimal commas.
+        lines = [line.replace(",", ".") for line in lines]  # Tables with these delimiters have decimal commas.
     return {NAME: np.loadtxt(lines[header:], delimiter=delimiter, ndmin=2)}
 
 

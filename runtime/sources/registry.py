@@ -17,7 +17,7 @@ STILL = ("JPEG", "PNG", "TIFF", "WebP", "AVIF", "HEIC")
 """Formats of images that are recognised by their content."""
 
 HEAD_BYTES = 1 << 16
-"""Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
+"""Number of bytes at the beginning of an image file in which the mark of an animation is searched for."""
 
 
 class SourceKind(NamedTuple):
@@ -49,9 +49,9 @@ def _is_image(text: str) -> bool:
 
 
 def _has_image(path: Path) -> bool:
-    """Return True for a file with the suffix of an image, or with its content.
+    """Return True if the suffix or the content of a file is that of an image.
 
-    A `.mjpeg` file is a video that begins like an image.
+    A `.mjpeg` file begins like an image, but is a video.
     """
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True

@@ -23,7 +23,7 @@ UNCHANGED_S = 30.0
 """Number of seconds after which an image that stays the same is reported."""
 
 MAX_RETRY_S = 30.0
-"""Longest wait in seconds that a busy server can ask for."""
+"""Longest time in seconds for which requests pause if a busy server asks for a pause."""
 
 
 class Clock(NamedTuple):
@@ -60,7 +60,7 @@ class Snapshots:
         self._due_ns = self._changed_ns = self._clock.now_ns()
         self._frozen = False
         self._known: dict[str, str] = {}
-        """Header fields that ask the server to send an image only if it has changed."""
+        """Header fields of a request that ask the server to send the image only if it has changed."""
         self._pending: Frame | Event | None = None
 
     def read(self) -> Frame | Event | None:

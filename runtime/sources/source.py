@@ -16,7 +16,7 @@ being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH`
 uses one. The loop therefore allocates its memory at the start and not later, when the machine is busy."""
 
 NUMBERED = re.compile(r"%\d*d")
-"""Place of the number in the names of numbered images."""
+"""Pattern of the placeholder for the number in the names of numbered images."""
 
 SLICE_S = 0.25
 """Longest wait within `read`, in seconds. A source that has to wait longer returns an event, so that the loop can
@@ -49,7 +49,7 @@ def now_ns() -> int:
 
 
 def is_numbered(text: str) -> bool:
-    """Return True if a specification names numbered images, as `frame%04d.png` does."""
+    """Return True if a specification describes numbered images, such as `frame%04d.png`."""
     return NUMBERED.search(text) is not None and not Path(text).exists()
 
 

@@ -62,7 +62,8 @@ class Lines:
         """Return the next text or an event, or None at the end.
 
         Raises:
-            SourceError: The text is not UTF-8, has no byte order mark of another encoding, or is too long.
+            SourceError: The text is not in the encoding that its byte order mark states, or in UTF-8 if there is no
+                mark, or a line is too long.
         """
         while (data := self._next()) is not None:
             self._line += 1

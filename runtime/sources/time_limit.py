@@ -1,4 +1,4 @@
-"""Reads a live source in a thread of its own, so that a source that hangs never hangs the loop or its end."""
+"""Read a live source in a separate thread, so that a source that hangs never blocks the loop or its shutdown."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Interruptible(Protocol):
     """A source whose `read` can be ended from another thread."""
 
     def interrupt(self) -> None:
-        """Make `read`, which hangs in another thread, return or raise an error. This method may hang itself."""
+        """Make a `read` that hangs in another thread return or raise an error. This method may hang, too."""
 
 
 class ReaderThread(threading.Thread):
@@ -66,15 +66,18 @@ class ReaderThread(threading.Thread):
         self.opened: Source | None = None
         """The source, as soon as it is open."""
         self.answers: SimpleQueue[Item | BaseException] = SimpleQueue()
-        """The items that were read, in order. The first answer is None when the source is open. An error is an answer
-        too."""
+        """The items that were read, in order, or the error that ended reading. The first item is None and means that
+        the source is open."""
         self._opener = opener
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._keeps_open = False
         self._cores: frozenset[int] | None = None
 
     def ask(self) -> None:
-        """Ask for the next item. The thread reads on the cores of the thread that asks first, which the loop chose."""
+        """Ask for the next item.
+
+        The reading thread uses the cores of the thread that calls this method first, which the loop has chosen.
+        """
         if self._cores is None:
             self._cores = cores_of_thread()
         self._asked.put(item=True)
@@ -112,10 +115,10 @@ class ReaderThread(threading.Thread):
 class TimeLimited:
     """Delivers the frames of another source. A frame that takes too long is an error.
 
-    `read` never waits longer than a slice of a second: it returns an event of the kind `waiting` meanwhile.
+    `read` never waits longer than `SLICE_S`. If there is no frame by then, it returns an event of the kind `waiting`.
 
     Args:
-        opener: Function that opens the source, or raises `SourceError`. It runs in the thread that reads.
+        opener: Function that opens the source, or raises `SourceError`. The reading thread calls it.
         name: Name of the source in messages.
         limits: The time limits.
         clock: Monotonic clock in nanoseconds.
@@ -177,7 +180,7 @@ class TimeLimited:
             threading.Thread(target=_interrupt, args=(source,), name="orilla-interrupt", daemon=True).start()
 
     def leave_open(self) -> None:
-        """End the thread without closing the source, which another thread uses from now on."""
+        """End the thread without closing the source, because another thread uses it from now on."""
         self._release.detach()
         self.thread.leave(keeps_open=True)
         self.thread.join(CLOSE_S)
@@ -209,7 +212,9 @@ def _interrupt(source: Interruptible) -> None:
 
 
 def open_live(opener: Callable[[], Source], name: str, limits: TimeLimits = DEFAULT_LIMITS) -> Source:
-    """Open a source that may hang. A live source is reopened when it fails or hangs; a recorded one is returned as is.
+    """Open a source that may hang.
+
+    A live source is reopened when it fails or hangs. A recorded source is returned unchanged.
 
     Args:
         opener: Function that opens the source, or raises `SourceError`.

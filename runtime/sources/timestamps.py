@@ -1,4 +1,4 @@
-"""Convert the presentation times of a stream to the monotonic clock, as long as they agree with it."""
+"""Convert the presentation times of a stream to the monotonic clock, as long as both run at the same speed."""
 
 from __future__ import annotations
 
@@ -6,43 +6,45 @@ import math
 from collections import deque
 
 PART_NS = 1_000_000_000
-"""Shortest length in nanoseconds of the parts into which arrivals are divided. Each part keeps its smallest delay
-between presentation and arrival."""
+"""Minimum length in nanoseconds of the time spans into which the arrivals are divided, the parts. For each part, the
+smallest delay between presentation and arrival is stored."""
 
 PARTS = 5
-"""Number of consecutive parts that must agree before presentation times are used."""
+"""Number of consecutive parts whose smallest delays must agree before presentation times are used."""
 
 TOLERANCE, TRUSTING = 0.02, 0.01
-"""Largest change of the smallest delay over `PARTS` parts, as a share of their length: while presentation times are in
-use, and before. A stream whose times run 2 % faster or slower than the clock exceeds the first limit. The second limit
-is smaller, so that a stream near the limit does not alternate."""
+"""Maximum change of the smallest delay over `PARTS` parts, as a share of their length. The first limit applies while
+presentation times are used. A stream whose times run 2 % faster or slower than the clock exceeds it. The second limit
+applies before they are used. It is smaller, so that a stream near the limit does not switch back and forth."""
 
 MAX_SPAN_NS = PARTS * PART_NS
-"""Length in nanoseconds to which the shares apply, at most. It bounds the change for streams with few frames."""
+"""Maximum length in nanoseconds to which these shares apply. It bounds the allowed change for streams with few
+frames."""
 
 MAX_LATE_NS = 1_000_000_000
-"""Largest plausible delay of a frame compared with the reference, in nanoseconds. If the delay is larger, the stream
-was paused or its times jumped."""
+"""Maximum plausible difference in nanoseconds between the delay of a frame and the reference. If it is larger, the
+stream was paused or its times jumped."""
 
 REPORT_NS = 7_000_000_000
 """Time in nanoseconds for which presentation times must disagree with the clock before this is reported. It is longer
-than the time that agreement takes to be recognised."""
+than the time needed to recognise that they agree."""
 
 WAITED_NS = 1_000_000
-"""If receiving a frame took less than this time in nanoseconds, the frame had arrived before: when, is not known."""
+"""If the reader waited less than this time in nanoseconds for a frame, the frame had arrived earlier, at an unknown
+time."""
 
 MAX_STAMP_AGE_NS = 5_000_000_000
 """Maximum plausible age of a driver's time stamp in nanoseconds. An older time stamp must come from another clock."""
 
 
 class PresentationClock:
-    """Converts presentation times to the monotonic clock, or returns the time of arrival if they do not agree with it.
+    """Converts presentation times to the monotonic clock, or returns the times of arrival if the two disagree.
 
     A frame that waits in a network or a decoder arrives late, never early. The smallest difference between arrival and
     presentation time is therefore the best estimate of the offset between the clocks. The estimate still contains the
     smallest delay itself.
 
-    Some streams have no clock: FFmpeg numbers the frames of a stream without times at 25 per second, and some cameras
+    Some streams have no clock. FFmpeg numbers the frames of a stream without times at 25 per second, and some cameras
     number frames at their nominal rate although they deliver fewer in the dark. The smallest delay of such a stream
     grows or shrinks steadily. The times are used only while the smallest delays of the last parts are equal within
     `TOLERANCE`. The reference is the smallest delay of the current and the previous part, so it follows a clock that
@@ -58,19 +60,22 @@ class PresentationClock:
         """Arrival and delay of the frame with the smallest delay in the current part."""
         self._agrees = self._reported = False
         self._doubted: tuple[int, float] | None = None
-        """Arrival and presentation time of the first frame since which the times have disagreed, in nanoseconds."""
+        """Arrival and presentation time of the first frame of the current period of disagreement, in nanoseconds."""
         self._latest_ns = 0
         self._behind_ns: int | None = None
-        """Arrival of the first of the recent frames for which the reader did not have to wait. -1 once reported."""
+        """Arrival of the first of the latest consecutive frames for which the reader did not have to wait, in
+        nanoseconds. -1 after this was reported."""
         self._notice: str | None = None
 
     def captured_ns(self, presented_ms: float | None, arrived_ns: int, waited_ns: int = WAITED_NS) -> int:
         """Return the capture time of a frame. It is never in the future, and never before that of the previous frame.
 
-        If the reader is too slow, frames wait in the network. Their delay then says nothing about the stream's times.
+        If the reader is too slow, frames wait in the network. Their delays then do not show whether the stream's times
+        are right.
 
         Args:
-            presented_ms: Presentation time in milliseconds, relative to any origin. None if the frame has none.
+            presented_ms: Presentation time in milliseconds, relative to any origin. If None, the frame has no
+                presentation time.
             arrived_ns: Time of arrival on the monotonic clock, in nanoseconds.
             waited_ns: Time that the reader waited for the frame, in nanoseconds.
         """
@@ -87,26 +92,29 @@ class PresentationClock:
                 self._agrees = self._agrees and delay_ns - self._reference_ns() <= MAX_LATE_NS
                 self._judge(arrived_ns, presented_ms)
             elif self._smallest is not None and delay_ns < self._smallest[1]:
-                self._smallest = arrived_ns, delay_ns  # The frame had arrived even earlier.
+                self._smallest = arrived_ns, delay_ns  # The frame had arrived before `arrived_ns`.
             if self._agrees:
                 stamp_ns = arrived_ns - max(0, round(delay_ns - self._reference_ns()))
         self._latest_ns = max(self._latest_ns, stamp_ns)
         return self._latest_ns
 
     def notice(self) -> str | None:
-        """Return once, as the end of a sentence, that the times are not used, or that they are used again."""
+        """Return a notice that has not been returned yet, or None.
+
+        It is the end of a sentence, such as `its frames arrive …`.
+        """
         notice, self._notice = self._notice, None
         return notice
 
     def _note_backlog(self, arrived_ns: int, *, waited: bool) -> None:
-        """Prepare a notice if the reader has not had to wait for any frame for long."""
+        """Prepare a notice if the reader has not had to wait for a frame for `REPORT_NS`."""
         if self._behind_ns == -1:
             return
         if waited or self._behind_ns is None:
             self._behind_ns = None if waited else arrived_ns
         elif arrived_ns - self._behind_ns >= REPORT_NS:
             self._behind_ns = -1
-            self._notice = "its frames arrive faster than they are read, so they wait, and their ages may be too small"
+            self._notice = "its frames arrive faster than they are read, so they queue, and may be older than stated"
 
     def _restart(self) -> None:
         self._parts.clear()
@@ -133,11 +141,11 @@ class PresentationClock:
         return min(self._smallest[1], self._parts[-1][1]) if self._parts else self._smallest[1]
 
     def _judge(self, arrived_ns: int, presented_ms: float) -> None:
-        """Prepare a notice if the times have disagreed for long, or agree again after such a notice."""
+        """Prepare a notice if the times have disagreed for `REPORT_NS`, or agree again after such a notice."""
         if self._agrees:
             self._doubted = None
             if self._reported:
-                self._notice = "its own times agree with the clock again, and are used as time stamps"
+                self._notice = "its presentation times agree with the clock again, and are used as time stamps"
             self._reported = False
         elif self._doubted is None:
             self._doubted = arrived_ns, 1e6 * presented_ms
@@ -146,9 +154,9 @@ class PresentationClock:
             rate = (1e6 * presented_ms - self._doubted[1]) / (arrived_ns - self._doubted[0])
             steady = 0 < rate < 100 and abs(rate - 1) > TRUSTING
             fault = f"run at {rate:.2f} times the speed of the clock" if steady else "jump or stand still"
-            self._notice = f"its own times {fault}, so each frame is stamped when it arrives"
+            self._notice = f"its presentation times {fault}, so the time of arrival is used as the time stamp"
 
 
 def plausible_ns(stamp_ns: int, now: int) -> int:
-    """Return a driver's time stamp if it can be on the monotonic clock, else `now`. Both are in nanoseconds."""
+    """Return a driver's time stamp if it can be a time of the monotonic clock, else `now`. Both are in nanoseconds."""
     return stamp_ns if 0 <= now - stamp_ns < MAX_STAMP_AGE_NS else now

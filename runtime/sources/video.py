@@ -34,21 +34,22 @@ from orilla.runtime.sources.video_container import (
 )
 
 WEBP_HEAD_BYTES = 32
-"""Number of bytes that show whether a file is an animated WebP image."""
+"""Number of bytes that are read to recognise an animated WebP image."""
 
 MAX_UNREADABLE = 20
-"""Number of consecutive packets that cannot be read after which the file counts as truncated."""
+"""Reading ends after this number of consecutive packets that cannot be read. The file then counts as truncated."""
 
 DEFAULT_RATE_HZ, MAX_RATE_HZ = 25.0, 1000.0
-"""Frame rate by which frames without presentation time are timed if the file states no plausible rate, and the largest
-plausible rate."""
+"""Frame rate that is assumed for frames without presentation times if the file states no plausible rate, and the
+largest plausible rate."""
 
 
 class VideoFile:
     """Delivers the frames of one file.
 
-    The capture time is the time of decoding. `time_ns` is the time from the first frame, from the presentation times.
-    A damaged frame is skipped and reported. A file that ends early delivers its frames, and then an event.
+    The capture time is the time of decoding. `time_ns` is the time since the first frame, computed from the
+    presentation times. A damaged frame is skipped and reported. A file that ends early delivers its frames, and then an
+    event.
 
     Args:
         container: The opened file.
@@ -109,7 +110,7 @@ class VideoFile:
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
-            # The file may be readable again behind a damaged part.
+            # The file may be readable again after a damaged part.
             self._reason, self._unreadable = f"it cannot be read ({reason_of(error)})", self._unreadable + 1
             packet = None
             if self._unreadable < MAX_UNREADABLE:
@@ -117,19 +118,22 @@ class VideoFile:
                 return
         if packet is None:
             self._finish()
-        elif packet.size:  # FFmpeg would take an empty packet for the end of the stream.
+        elif packet.size:  # To FFmpeg, an empty packet would mean the end of the stream.
             self._unreadable = 0
             self._end.passed(packet)
             self._missing.sent(packet)
             if not self._index and packet.has_sidedata("encryption_info"):
                 raise encrypted(self._name)
-            # Transport streams also mark frames that are whole, where two recordings are joined.
+            # In transport streams, complete frames are marked as damaged, too, where two recordings are joined.
             if packet.is_corrupt and packet.pts is not None and not self._restarts:
                 self._damaged.add(packet.pts)
             self._decode(packet)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> None:
-        """Decode a packet, or at the end of the stream the frames that the decoder holds back."""
+        """Decode a packet.
+
+        If it is None, the stream has ended, and the frames that the decoder holds back are returned.
+        """
         try:
             frames = self._stream.decode(packet)
         except av.EOFError:
@@ -168,7 +172,10 @@ class VideoFile:
             self._index += 1
 
     def _skip_missing(self, missing: Sequence[int]) -> None:
-        """Report frames that the decoder dropped. A file that was cut begins with frames that it cannot decode."""
+        """Report frames that the decoder dropped.
+
+        A file that was cut from a longer one may begin with frames that cannot be decoded.
+        """
         first = self._index == 0
         for pts in missing:
             self._time_of(pts)

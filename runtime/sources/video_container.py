@@ -24,7 +24,7 @@ TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
 """FFmpeg's formats that draw the characters of a text file."""
 
 PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
-"""Marks of a video stream that holds a cover or thumbnails."""
+"""Flags of a video stream that contains a cover or thumbnails."""
 
 ENCRYPTED = ("encv", "drmi")
 """Sample entries of encrypted video in MP4. Source: ISO/IEC 14496-12, 8.12, and Apple's FairPlay."""
@@ -40,7 +40,7 @@ KNOWN_HEADS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive, not a video: unpack it"),
     (b"rar!", "a RAR archive, not a video: unpack it"),
 )
-"""Beginnings of files in lower case that are often taken for videos, with what they are."""
+"""First bytes, in lower case, of files that users often mistake for videos, each with a description."""
 
 RAW_SUFFIXES = (".yuv", ".rgb", ".raw", ".nv12", ".i420")
 
@@ -52,11 +52,11 @@ ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
 an error. Packets of other codecs may contain no frame, or their decoders report each error."""
 
 NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
-"""Flags of a container: It contains no times. Its clock may restart within a file. Source: FFmpeg,
+"""Flags of a container format: files contain no times; the clock may restart within a file. Source: FFmpeg,
 `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT`."""
 
 MAX_BOXES = 1000
-"""Largest number of boxes of an MP4 file that are searched for its index."""
+"""Maximum number of boxes of an MP4 file in which the index is searched for."""
 
 
 def open_container(path: Path) -> InputContainer:
@@ -78,7 +78,7 @@ def open_container(path: Path) -> InputContainer:
         )
     except (av.FFmpegError, ValueError) as error:
         if numbered:
-            msg = f"no images with the name {name}, numbered from 0 to 4 on"
+            msg = f"no images named {name}: the first number must be between 0 and 4"
             raise SourceError(msg) from error
         _refuse(path, name, error)
     if container.format.name in TEXT_FORMATS:
@@ -91,7 +91,7 @@ def open_container(path: Path) -> InputContainer:
 def video_stream(container: InputContainer, name: str) -> VideoStream:
     """Return the video stream of a container, ready to be decoded on the cores that the loop leaves free.
 
-    If there are several, the result is the one that FFmpeg prefers: the default one, or the largest.
+    If there are several, FFmpeg's choice is returned: the default stream, or the largest one.
 
     Args:
         container: An opened file or stream.
@@ -114,7 +114,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         msg = f"{name} is coded as {described}, which PyAV cannot decode: {converted(name)}"
         raise SourceError(msg)
     # Without a limit, FFmpeg decodes on all cores, which would slow inference down. A decoder that works on several
-    # frames at once does not say which of them is damaged. It may do so only if `MissingFrames` can find out.
+    # frames at once does not report which of them is damaged. This is therefore allowed only if `MissingFrames` can
+    # find out.
     codec.thread_count = max(1, available_cores() - loop_threads())
     codec.thread_type = "AUTO" if codec.codec.canonical_name in ONE_TO_ONE else "SLICE"
     return stream
@@ -177,7 +178,7 @@ def _refuse(path: Path, name: str, error: Exception) -> NoReturn:
 
 
 def _boxes(file: BinaryIO) -> dict[bytes, int]:
-    """Return the end of each box of an MP4 file by its type. The result is empty for other files.
+    """Return the position of the end of each box of an MP4 file, by type. The result is empty for other files.
 
     Source: ISO/IEC 14496-12, 4.2.
     """

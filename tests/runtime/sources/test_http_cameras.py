@@ -317,7 +317,7 @@ def test_the_times_of_a_server_are_used_while_they_agree_with_the_clock(rate, la
     assert max(errors) == pytest.approx(largest_ms, abs=0.01)
     details = [item.detail for item in found if isinstance(item, Event)]
     assert len(details) == (rate != 1)
-    assert all("its own times run at 0.50 times the speed of the clock" in detail for detail in details)
+    assert all("its presentation times run at 0.50 times the speed of the clock" in detail for detail in details)
 
 
 @pytest.mark.parametrize("size", [(1600, 900), (160, 120)])

@@ -134,7 +134,7 @@ def test_times_that_stand_still_are_reported_once(presented):
     errors, notices = stamped(PresentationClock(), presented, times(30, 30), [5] * 900)
     assert set(errors) == {-5.0}
     assert [text for _, text in notices] == [
-        "its own times jump or stand still, so each frame is stamped when it arrives"
+        "its presentation times jump or stand still, so the time of arrival is used as the time stamp"
     ]
 
 
@@ -203,7 +203,7 @@ def test_a_reader_that_is_too_slow_is_reported_and_ages_grow_truly(rate_hz, too_
     assert max(errors[200:]) < too_young_ms
     assert min(errors) >= -0.01
     assert free_ms > 79_000, "the last frame is 20 s old"
-    assert notices == ["its frames arrive faster than they are read, so they wait, and their ages may be too small"]
+    assert notices == ["its frames arrive faster than they are read, so they queue, and may be older than stated"]
 
 
 def test_a_driver_s_time_that_cannot_be_right_is_not_used():
