@@ -43,6 +43,7 @@ BUILT_IN = {
     "mqtt": SinkKind("mqtt:HOST[:PORT]/TOPIC", "mqtt"),
     "metrics": SinkKind("metrics[:[HOST:]PORT]", "metrics"),
     "shm": SinkKind("shm:NAME", "shm"),
+    "web": SinkKind("web[:[HOST:]PORT]", "web"),
     "window": SinkKind("window", "window"),
     "none": SinkKind("none", "none"),
 }

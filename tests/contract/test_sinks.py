@@ -29,6 +29,7 @@ TARGETS = {
     "mqtt": ":127.0.0.1:{port}/orilla?qos=1&discovery=homeassistant",
     "metrics": ":127.0.0.1:0",
     "shm": ":orilla-contract-{pid}?frames",
+    "web": ":127.0.0.1:0",
     "window": "",
     "none": "",
 }
@@ -55,7 +56,7 @@ def case(request, tmp_path):
     case = SinkCase(request.param + target, result, file)
     if request.param == "mcap":
         pytest.importorskip("mcap.writer")
-    if request.param in ("window", "mqtt", "metrics"):
+    if request.param in ("window", "mqtt", "metrics", "web"):
         try:
             case.open().close()
         except (ConfigError, MissingExtraError) as error:
