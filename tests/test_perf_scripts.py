@@ -94,3 +94,9 @@ def test_recurrent_layers():
 def test_nms_threads():
     result = document("nms_threads.py", "--rounds", 3, "--threads", 1)
     assert result["different"] == {"1": 0}
+
+
+def test_web():
+    result = document("web.py", "--rounds", 1, "--seconds", 1, "--viewers", 2, "--size", "48x64")
+    assert set(result["fps"]) == {"without", "idle", "watched"}
+    assert result["received_mb_per_s"] > 0
