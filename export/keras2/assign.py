@@ -49,10 +49,11 @@ def _assign_group(part: Part, groups: dict[str, h5py.Group | None], missing: lis
     arrays = _arrays(group) if group is not None else []
     if arrays:
         _distribute(part, arrays)
-    elif part.parts:  # Keras 1 lists the layers of models inside a Sequential in place of these models.
+    elif part.parts and any(leaf.config.name in groups for leaf in _all(part.parts)):
+        # Keras 1 lists the layers of models inside a Sequential in place of these models.
         for inner in part.parts:
             _assign_group(inner, groups, missing)
-    elif sum(part.counts()):
+    elif any(sum(leaf.counts()) for leaf in _all([part])):
         missing.append(part)
 
 
@@ -122,6 +123,8 @@ def set_arrays(part: Part, arrays: Arrays) -> None:
         raise ValueError(msg)
     for variable, value in zip(variables, arrays, strict=True):
         variable.assign(value)
+    if part.finish is not None:
+        part.finish()
 
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:

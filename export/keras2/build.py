@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
+from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import keras
 
 from orilla.export.keras2.config import Call, Constant, LayerConfig, ModelConfig, Reference, flat, references, replaced
+from orilla.export.keras2.keras1 import arrays_of, modern
 from orilla.export.keras2.layers.table import translate
 from orilla.export.keras2.layers.translator import layer_name
 from orilla.export.keras2.origin import Origin, UntranslatableError
@@ -17,6 +20,9 @@ from orilla.export.keras2.part import Part, channels_first, channels_last, flat_
 
 FLOATS = ("float16", "bfloat16", "float32", "float64", "half", "double")
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+SMALL = 1 << 20
+"""Number of elements of a weight that is created even if the file is smaller."""
 
 
 class Builder:
@@ -26,11 +32,13 @@ class Builder:
         self.origin = origin
         self.config = config
         self.channels_first = any(
-            "channels_first" in str(layer.config.get("data_format", "")) for layer in config.walk()
+            layer.config.get(key) in ("channels_first", "th")
+            for layer in config.walk()
+            for key in ("data_format", "dim_ordering")
         )
         self.notes: dict[str, list[str]] = defaultdict(list)
         """Names of the layers by what was done with them."""
-        self._largest = largest
+        self._largest = max(largest, SMALL)
         self._parts: dict[int, Part] = {}
 
     def build(self) -> tuple[Any, list[Part]]:
@@ -49,6 +57,7 @@ class Builder:
                 problems[str(error)].append(f"{layer.name} ({layer.class_name})")
             except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
                 problems[f"Keras rejects its settings: {_first_line(error)}"].append(layer.name)
+        _reserve_names(layer.name for layer in self.config.walk())
         if problems:
             raise ValueError("; ".join(f"{', '.join(layers)}: {reason}" for reason, layers in problems.items()))
         return self.model(self.config, [])
@@ -56,10 +65,19 @@ class Builder:
     def part(self, config: LayerConfig) -> Part:
         """Translate a layer. Raise `UntranslatableError` if it cannot be read."""
         if id(config) not in self._parts:
-            part = translate(config, self)
+            part = self._translated(config)
             _limit_weights(part.layer, self._largest)
             self._parts[id(config)] = part
         return self._parts[id(config)]
+
+    def _translated(self, config: LayerConfig) -> Part:
+        if self.origin.version >= (2, 0, 0):
+            return translate(config, self)
+        newer = modern(config)
+        part = translate(newer, self)
+        rearranged, arrange = arrays_of(newer), part.arrange
+        part.arrange = lambda arrays: arrange(rearranged(arrays))
+        return part
 
     def note(self, text: str, layer: LayerConfig) -> None:
         """Remember how a layer was translated."""
@@ -228,11 +246,11 @@ class _Graph:
         return {key: replaced(value, self._tensor) for key, value in arguments.items()}
 
     def _run(self, config: LayerConfig, inputs: Any, arguments: dict[str, Any]) -> Any:
-        if isinstance(inputs, list) and len(inputs) == 1:
-            (inputs,) = inputs
         if config.model is not None:
             return self._run_model(config, inputs, arguments)
         part = self._parts.setdefault(config.name, self._builder.part(config))
+        if isinstance(inputs, list) and len(inputs) == 1 and not part.keeps_structure:
+            (inputs,) = inputs
         return self._axes.call(part, inputs, arguments)
 
     def _run_model(self, config: LayerConfig, inputs: Any, arguments: dict[str, Any]) -> Any:
@@ -285,3 +303,16 @@ def _first_line(error: Exception) -> str:
     if len(lines) > 1 and lines[0].startswith("Exception encountered"):
         del lines[0]
     return lines[0][:200] if lines else type(error).__name__
+
+
+def _reserve_names(names: Iterable[str]) -> None:
+    """Keep Keras from giving a name of the file to an operation of its own, such as one that joins masks."""
+    highest: dict[str, int] = {}
+    for name in names:
+        match = re.fullmatch(r"([a-z][a-z_0-9]*?)(?:_(\d{1,3}))?", name)
+        if match:
+            highest[match[1]] = max(highest.get(match[1], 0), int(match[2] or 0))
+    for name, count in highest.items():
+        kind = type(name, (keras.Operation,), {"call": None, "compute_output_spec": None})
+        for _ in range(count + 1):
+            kind()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MODELS = ("Sequential", "Model", "Functional")
@@ -12,6 +12,9 @@ MODELS = ("Sequential", "Model", "Functional")
 
 MAX_DEPTH = 40
 """Largest number of models inside one another."""
+
+UNNAMED = "unnamed sequential"
+"""Name of a model whose name is not in the file."""
 
 CONSTANT = "_CONSTANT_VALUE"
 """Name that stands in place of a layer's name if an input is a constant."""
@@ -133,20 +136,61 @@ def _sequential(entry: dict[str, Any], config: Any, depth: int) -> ModelConfig:
         msg = "a Sequential of the file has no layers"
         raise ValueError(msg)
     outer = config if isinstance(config, dict) else {}
-    layers = [_layer(row, depth) for row in rows]
+    # Until Keras 2.2.2, the configuration was a list without the name of the model.
+    name = str(outer.get("name") or entry.get("name") or UNNAMED)
+    if isinstance(rows[0], dict) and rows[0].get("class_name") == "Merge":
+        return _merged(name, rows, depth)
+    layers = _numbered([_layer(row, depth) for row in rows])
     start = layers[0].input_shape or (layers[0].model.input_shape if layers[0].model is not None else None)
     if layers[0].class_name != "InputLayer":
         shape = start or shape_of(outer.get("build_input_shape")) or _built(entry)
-        name = f"{layers[0].name}_input"
-        given = {"batch_input_shape": shape, "name": name, "dtype": _input_dtype(layers[0])}
-        layers.insert(0, LayerConfig("InputLayer", name, given))
+        given = {"batch_input_shape": shape, "dtype": _input_dtype(layers[0])}
+        layers.insert(0, LayerConfig("InputLayer", f"{layers[0].name}_input", given))
         start = shape
-    before = Reference(layers[0].name, 0, 0)
-    for layer in layers[1:]:
+    first = Reference(layers[0].name, 0, 0)
+    return ModelConfig(name, "Sequential", layers, [first], _chained(first, layers[1:]), start)
+
+
+def _chained(before: Reference, layers: list[LayerConfig]) -> Reference:
+    """Connect layers one after the other, and return the last output."""
+    for layer in layers:
         layer.calls = [Call(before, {})]
         before = Reference(layer.name, 0, 0)
-    name = str(outer.get("name") or entry.get("name") or "sequential")
-    return ModelConfig(name, "Sequential", layers, [Reference(layers[0].name, 0, 0)], before, start)
+    return before
+
+
+def _merged(name: str, rows: list[Any], depth: int) -> ModelConfig:
+    """Parse a `Sequential` of Keras 1 that begins with a `Merge` of other models."""
+    settings = rows[0].get("config")
+    branches = settings.get("layers") if isinstance(settings, dict) else None
+    if not isinstance(branches, list) or not branches:
+        msg = "a Merge at the beginning of a Sequential has no models"
+        raise ValueError(msg)
+    models = _numbered([_layer(row, depth) for row in branches])
+    starts: list[LayerConfig] = []
+    for layer in models:
+        if layer.model is None:
+            msg = f"a Merge at the beginning of a Sequential contains a {layer.class_name}, which is not a model"
+            raise ValueError(msg)
+        own = [start for given in layer.model.inputs for start in layer.model.layers if start.name == given.layer]
+        own = [replace(start, calls=[]) for start in own]
+        layer.calls = [Call([Reference(start.name, 0, 0) for start in own], {})]
+        starts += own
+    merge, *others = [_layer(row, depth) for row in rows]
+    merge.calls = [Call([Reference(layer.name, 0, 0) for layer in models], {})]
+    output = _chained(Reference(merge.name, 0, 0), others)
+    inputs = [Reference(start.name, 0, 0) for start in starts]
+    return ModelConfig(name, "Sequential", [*starts, *models, merge, *others], inputs, output)
+
+
+def _numbered(layers: list[LayerConfig]) -> list[LayerConfig]:
+    """Give models without a name different names."""
+    for number, layer in enumerate(layers):
+        if layer.name == UNNAMED:
+            layer.name = f"{UNNAMED} {number}"
+            if layer.model is not None:
+                layer.model.name = layer.name
+    return layers
 
 
 def _built(entry: dict[str, Any]) -> tuple[int | None, ...] | None:
@@ -174,6 +218,9 @@ def _functional(config: dict[str, Any], depth: int) -> ModelConfig:
     )
     _check_names(model)
     _count_from_zero(model)
+    if len(model.inputs) == 1:
+        (layer,) = (layer for layer in layers if layer.name == model.inputs[0].layer)
+        model.input_shape = layer.input_shape
     return model
 
 

@@ -37,6 +37,10 @@ class Part:
     last."""
     elementwise: bool = False
     """True if the layer computes each value from the values at the same place, so the order of the axes is free."""
+    keeps_structure: bool = False
+    """True if a list with one tensor is another input than the tensor itself."""
+    finish: Callable[[], None] | None = None
+    """Function that is called after the weights have been set."""
     parts: list[Part] = field(default_factory=list)
     """Layers inside, if this layer is a model or contains one."""
     inner_store: str = ""

@@ -9,8 +9,9 @@ import h5py
 
 from orilla.export.keras2.assign import assign_hdf5, assign_zipped
 from orilla.export.keras2.build import Builder
-from orilla.export.keras2.config import parse
+from orilla.export.keras2.config import ModelConfig, parse
 from orilla.export.keras2.file import Keras2File, opened
+from orilla.export.keras2.hdf5 import array, names, subgroup
 from orilla.export.keras2.origin import Origin
 
 WAY_ROUND = (
@@ -41,6 +42,7 @@ def read(path: Path, origin: Origin) -> tuple[Any, tuple[str, ...]]:
 
 def _read(file: Keras2File) -> tuple[Any, tuple[str, ...]]:
     config = parse(file.config)
+    _complete(config, file)
     builder = Builder(file.origin, config, _elements(file.weights))
     try:
         model, parts = builder.build()
@@ -50,6 +52,21 @@ def _read(file: Keras2File) -> tuple[Any, tuple[str, ...]]:
     (assign_zipped if file.zipped else assign_hdf5)(parts, file.weights)
     notes = tuple(f"{', '.join(layers)}: {text}" for text, layers in builder.notes.items())
     return model, notes
+
+
+def _complete(config: ModelConfig, file: Keras2File) -> None:
+    """Take the shape of the input from the first weights, for a `Sequential` of dense layers whose shape is not stated.
+
+    Keras up to 2.2.4 did not write the shape that an `InputLayer` gave to a `Sequential`.
+    """
+    start, *layers = config.layers
+    if config.class_name != "Sequential" or start.input_shape is not None or file.zipped:
+        return
+    dense = next((layer for layer in layers if layer.class_name not in ("Dropout", "Activation")), None)
+    group = subgroup(file.weights, dense.name) if dense is not None and dense.class_name == "Dense" else None
+    weights = names(group, "weight_names") if group is not None else []
+    if group is not None and weights:
+        start.config["batch_input_shape"] = [None, array(group, weights[0]).shape[0]]
 
 
 def _elements(group: h5py.Group) -> int:

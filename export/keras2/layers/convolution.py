@@ -9,8 +9,8 @@ from keras import layers
 from orilla.export.keras2.activations import activation_of
 from orilla.export.keras2.config import LayerConfig
 from orilla.export.keras2.layers.simple import first
+from orilla.export.keras2.layers.theano import padded_as_theano, pooled_as_theano
 from orilla.export.keras2.layers.translator import Translation, Translator, kept
-from orilla.export.keras2.origin import UntranslatableError
 from orilla.export.keras2.part import Arrays, Part, plain
 
 COMMON = ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "use_bias")
@@ -29,7 +29,9 @@ def convolution(kind: Any, rank: int, *keys: str) -> Translation:
     def translate(config: LayerConfig, translator: Translator) -> Part:
         arguments = kept(config, *keys)
         activation = activation_of(config.config.get("activation"))
-        _check_padding(config, translator)
+        padded = padded_as_theano(config) if translator.origin.backend == "theano" else None
+        if padded is not None:
+            arguments["padding"] = "valid"
         layer = kind(**arguments, activation=activation, data_format="channels_last")
 
         def arrange(arrays: Arrays) -> Arrays:
@@ -38,28 +40,24 @@ def convolution(kind: Any, rank: int, *keys: str) -> Translation:
                 arrays[0] = arrays[0][(slice(None, None, -1),) * rank]
             return arrays
 
-        return plain(config, layer, channels=rank if first(config) else None, arrange=arrange)
+        part = plain(config, layer, channels=rank if first(config) else None, arrange=arrange)
+        if padded is not None:
+            part.run = padded(layer)
+        return part
 
     return translate
-
-
-def _check_padding(config: LayerConfig, translator: Translator) -> None:
-    """Refuse a padding that depends on Theano."""
-    strides = config.config.get("strides") or (1,)
-    strided = any(size != 1 for size in (strides if isinstance(strides, list | tuple) else [strides]))
-    if translator.origin.backend == "theano" and config.config.get("padding") == "same" and strided:
-        msg = "it has strides with the padding same, where Theano pads differently"
-        raise UntranslatableError(msg)
 
 
 def pooling(kind: Any, rank: int) -> Translation:
     """Return the translation of a pooling."""
 
     def translate(config: LayerConfig, translator: Translator) -> Part:
+        arguments = kept(config, "pool_size", "strides", "padding")
         if translator.origin.backend == "theano" and config.config.get("padding") == "same":
-            msg = "it pools with the padding same, where Theano pads differently"
-            raise UntranslatableError(msg)
-        layer = kind(**kept(config, "pool_size", "strides", "padding"), data_format="channels_last")
+            arguments["padding"] = "valid"
+            layer = kind(**arguments, data_format="channels_last")
+            return Part(config, pooled_as_theano(layer), channels=rank if first(config) else None)
+        layer = kind(**arguments, data_format="channels_last")
         return plain(config, layer, channels=rank if first(config) else None)
 
     return translate

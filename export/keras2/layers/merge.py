@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import layers
+from keras import layers, ops
 
 from orilla.export.keras2.config import LayerConfig
 from orilla.export.keras2.layers.translator import Translation, Translator, kept
@@ -37,6 +37,19 @@ def dot(config: LayerConfig, _: Translator) -> Part:
     axes = config.config.get("axes")
     axes = tuple(axes) if isinstance(axes, list) else axes
     return plain(config, layers.Dot(axes=axes, **kept(config, "normalize")))
+
+
+def cosine(config: LayerConfig, _: Translator) -> Part:
+    """Translate the merge mode `cos` of Keras 1, for vectors. Its answer is `[B,1,1]`."""
+    layer = layers.Dot(axes=-1, normalize=True, **kept(config))
+
+    def run(inputs: Any, arguments: dict[str, Any]) -> Any:
+        if any(len(tensor.shape) != 2 for tensor in inputs):
+            msg = "it is the cosine of sequences, which is supported only for vectors"
+            raise UntranslatableError(msg)
+        return ops.expand_dims(layer(inputs, **arguments), 1)
+
+    return Part(config, run, layer)
 
 
 def attention(kind: Any, *keys: str) -> Translation:
@@ -81,6 +94,7 @@ ROWS: dict[str, Translation] = {
     "Minimum": merging(layers.Minimum),
     "Concatenate": concatenate,
     "Dot": dot,
+    "Cosine": cosine,
     "Attention": attention(layers.Attention, "use_scale", "score_mode"),
     "AdditiveAttention": attention(layers.AdditiveAttention, "use_scale"),
     "MultiHeadAttention": multi_head_attention,

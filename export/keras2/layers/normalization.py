@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from keras import layers
 
 from orilla.export.keras2.activations import activation_of, axis_of, number
-from orilla.export.keras2.config import LayerConfig
+from orilla.export.keras2.config import LayerConfig, layer_of
+from orilla.export.keras2.layers.gone import SampleNormalization
 from orilla.export.keras2.layers.simple import inactive, shared
 from orilla.export.keras2.layers.translator import Translation, Translator, kept, layer_name
 from orilla.export.keras2.origin import UntranslatableError
@@ -18,8 +20,11 @@ from orilla.export.keras2.part import Arrays, Part, plain
 def batch_normalization(config: LayerConfig, translator: Translator) -> Part:
     """Translate `BatchNormalization`. Its axis is a list in files of TensorFlow."""
     settings = config.config
-    if settings.get("mode", 0) != 0:
-        msg = f"its mode {settings['mode']} of Keras 1 normalises each sample, or each batch, by itself"
+    if settings.get("mode") == 1:
+        layer = SampleNormalization(number(settings.get("epsilon", 1e-3)), name=layer_name(config))
+        return plain(config, layer, in_file=lambda: (2, 2), arrange=lambda arrays: arrays[:2])
+    if settings.get("mode") == 2:
+        msg = "its mode 2 of Keras 1 normalises each batch by itself, so each answer depends on the other samples"
         raise UntranslatableError(msg)
     if settings.get("virtual_batch_size") is not None:
         msg = "it has a virtual_batch_size"
@@ -75,7 +80,7 @@ def normalization(config: LayerConfig, _: Translator) -> Part:
     def arrange(arrays: Arrays) -> Arrays:
         return arrays[:2] + [np.asarray(array, np.int32) for array in arrays[2:3]]
 
-    return plain(config, layer, in_file=in_file, arrange=arrange)
+    return plain(config, layer, in_file=in_file, arrange=arrange, finish=layer.finalize_state)
 
 
 def rescaling(config: LayerConfig, _: Translator) -> Part:
@@ -108,6 +113,21 @@ def einsum_dense(config: LayerConfig, _: Translator) -> Part:
     return plain(config, layers.EinsumDense(**options, activation=activation_of(config.config.get("activation"))))
 
 
+def spectral_normalization(config: LayerConfig, translator: Translator) -> Part:
+    """Translate `SpectralNormalization`, which changes the weights of its layer only during training."""
+    inner = translator.part(layer_of(config.config.get("layer")))
+
+    def in_file() -> tuple[int, int]:
+        trainable, others = inner.counts()
+        return trainable, others + 1
+
+    def arrange(arrays: Arrays) -> Arrays:
+        return inner.arrange(arrays[: sum(inner.counts())])
+
+    stores = tuple(f"layer/{store}" for store in inner.stores)
+    return replace(inner, config=config, in_file=in_file, arrange=arrange, stores=stores)
+
+
 def unit_normalization(config: LayerConfig, _: Translator) -> Part:
     """Translate `UnitNormalization`."""
     return plain(config, layers.UnitNormalization(**kept(config, "axis")))
@@ -123,7 +143,9 @@ ROWS: dict[str, Translation] = {
     "LayerNormalization": layer_normalization,
     "GroupNormalization": shared(layers.GroupNormalization, "groups", "axis", "epsilon", "center", "scale"),
     "UnitNormalization": unit_normalization,
+    "SpectralNormalization": spectral_normalization,
     "Normalization": normalization,
+    "Discretization": shared(layers.Discretization, "bin_boundaries", "output_mode"),
     "Rescaling": rescaling,
     "Resizing": resizing,
     "CenterCrop": center_crop,

@@ -274,7 +274,7 @@ ROWS: dict[str, Translation] = {
     "CuDNNLSTM": recurrent(layers.LSTM, _cudnn_cell),
     "CuDNNGRU": recurrent(layers.GRU, lambda config, origin: _cudnn_cell(config, origin) | {"reset_after": True}),
     "ConvLSTM1D": recurrent(layers.ConvLSTM1D, _convolutional_cell),
-    "ConvLSTM2D": recurrent(layers.ConvLSTM2D, _convolutional_cell),
+    "ConvLSTM2D": recurrent(layers.ConvLSTM2D, _convolutional_cell, _gates_of_keras_1((0, 2, 1, 3))),
     "ConvLSTM3D": recurrent(layers.ConvLSTM3D, _convolutional_cell),
     "Bidirectional": bidirectional,
     "TimeDistributed": time_distributed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import layers
 
 from orilla.export.keras2.activations import activation_of, number, relu_arguments
@@ -11,7 +12,7 @@ from orilla.export.keras2.config import LayerConfig
 from orilla.export.keras2.layers.gone import LegacyResize, ThresholdedReLU
 from orilla.export.keras2.layers.translator import Translation, Translator, kept, layer_name
 from orilla.export.keras2.origin import UntranslatableError
-from orilla.export.keras2.part import Part, plain
+from orilla.export.keras2.part import Arrays, Part, plain
 
 
 def activation(config: LayerConfig, _: Translator) -> Part:
@@ -56,8 +57,14 @@ def thresholded_relu(config: LayerConfig, _: Translator) -> Part:
 
 
 def prelu(config: LayerConfig, _: Translator) -> Part:
-    """Translate `PReLU`."""
-    return plain(config, layers.PReLU(**kept(config, "shared_axes")))
+    """Translate `PReLU`. Keras 1 did not write which axes share their slopes, but the slopes show it."""
+    layer = layers.PReLU(**kept(config, "shared_axes"))
+
+    def arrange(arrays: Arrays) -> Arrays:
+        needed = tuple(layer.alpha.shape)
+        return [np.broadcast_to(array, needed) if array.ndim == len(needed) else array for array in arrays]
+
+    return plain(config, layer, arrange=arrange)
 
 
 def softmax(config: LayerConfig, _: Translator) -> Part:

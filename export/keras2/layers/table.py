@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orilla.export.keras2.config import LayerConfig
-from orilla.export.keras2.layers import convolution, merge, normalization, recurrent, simple
+from orilla.export.keras2.layers import convolution, local, merge, normalization, recurrent, simple, tensorflow_ops
 from orilla.export.keras2.layers.translator import Translation, Translator
 from orilla.export.keras2.origin import UntranslatableError
 from orilla.export.keras2.part import Part
@@ -14,6 +14,8 @@ ROWS: dict[str, Translation] = {
     **recurrent.ROWS,
     **merge.ROWS,
     **normalization.ROWS,
+    **local.ROWS,
+    **tensorflow_ops.ROWS,
 }
 """Translation of each class of Keras 2."""
 
