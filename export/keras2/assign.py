@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,11 +146,18 @@ def assign_zipped(parts: list[Part], group: h5py.Group) -> None:
     if container is None:
         msg = "the weights have an unknown layout, so the file is damaged or incomplete"
         raise ValueError(msg)
-    seen: dict[str, int] = {}
+    # Each layer has one group. Its number is not the number of the layer: Keras 2.12 to 2.14 count layers with weights
+    # twice. So the groups of a class belong to the layers of this class in the order of their numbers.
+    waiting: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for name in container:
+        match = re.fullmatch(r"(.+?)(?:_(\d+))?", name)
+        if match:
+            waiting[match[1]].append((int(match[2] or 0), name))
+    ordered = {kind: iter(sorted(groups)) for kind, groups in waiting.items()}
     for part in parts:
-        name = _snake_case(part.config.class_name.rpartition(">")[2])
-        count = seen[name] = seen.get(name, -1) + 1
-        _assign_own(part, subgroup(container, f"{name}_{count}" if count else name))
+        kind = _snake_case(part.config.class_name.rpartition(">")[2])
+        _, name = next(ordered.get(kind, iter(())), (0, ""))
+        _assign_own(part, subgroup(container, name) if name else None)
 
 
 def _assign_own(part: Part, group: h5py.Group | None) -> None:

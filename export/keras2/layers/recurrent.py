@@ -168,8 +168,7 @@ def bidirectional(config: LayerConfig, translator: Translator) -> Part:
     merge_mode = config.config.get("merge_mode", "concat")
     layer = layers.Bidirectional(forward, merge_mode=merge_mode, name=layer_name(config), **options)
     for direction in (layer.forward_layer, layer.backward_layer):
-        if not translator.origin.in_tensorflow:
-            # Keras outside TensorFlow repeated the last output at masked steps. Keras 3 returns zeros.
+        if not _zeros_at_masked_steps(direction, translator.origin):
             direction.zero_output_for_mask = False
     count = inner.in_file()[0] if inner.in_file is not None else None
 
@@ -185,6 +184,21 @@ def bidirectional(config: LayerConfig, translator: Translator) -> Part:
         in_file=None if count is None else lambda: (2 * count, 0),
         stores=tuple(f"{side}/{store}" for side in ("forward_layer", "backward_layer") for store in inner.stores),
     )
+
+
+def _zeros_at_masked_steps(layer: Any, origin: Origin) -> bool:
+    """Return True if `Bidirectional` of the file's Keras returns zeros at masked steps. Others repeat the last output.
+
+    Keras outside TensorFlow always repeats it. TensorFlow 2.0 and 2.1 repeat it where cuDNN could run the layer.
+    Source: `recurrent_v2.py` of TensorFlow 2.1 and 2.2.
+    """
+    if not layer.return_sequences or not origin.in_tensorflow:
+        return False
+    if origin.text != "2.2.4-tf" or not isinstance(layer, layers.LSTM | layers.GRU) or layer.unroll:
+        return True
+    cell = layer.cell
+    for_cudnn = cell.activation.__name__ == "tanh" and cell.recurrent_activation.__name__ == "sigmoid" and cell.use_bias
+    return not for_cudnn or (isinstance(layer, layers.GRU) and not cell.reset_after)
 
 
 def time_distributed(config: LayerConfig, translator: Translator) -> Part:

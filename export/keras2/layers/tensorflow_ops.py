@@ -35,7 +35,7 @@ FUNCTIONS = frozenset(
     searchsorted sigmoid sign sin sinh size slice sort space_to_batch split sqrt square squeeze stack stop_gradient
     strided_slice subtract tan tanh tensor_scatter_nd_add tensor_scatter_nd_update tensordot tile transpose truediv
     truncatediv unstack where zeros zeros_like shape sequence_mask scatter_nd
-    """.split()  # noqa: SIM905 - a list of so many names is easier to read as text.
+    """.split()  # noqa: SIM905 - long lists of names are easier to read as text.
 )
 """Functions of TensorFlow itself that are called."""
 
@@ -73,7 +73,7 @@ OPERATIONS = frozenset(
     ReverseV2 Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign
     SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StopGradient StridedSlice Sub Sum
     Tan Tanh Tile TopKV2 Transpose TruncateDiv Unpack Where ZerosLike
-    """.split()  # noqa: SIM905 - a list of so many names is easier to read as text.
+    """.split()  # noqa: SIM905 - long lists of names are easier to read as text.
 )
 """Operations of TensorFlow that a `TensorFlowOpLayer` may run."""
 
@@ -211,11 +211,12 @@ class OperationCall(layers.Layer):
         node.ClearField("device")
         del node.input[:]
         node.input.extend(f"input_{number}" for number in range(len(tensors)))
-        count = max(node.attr["num"].i, node.attr["num_split"].i, 1) if node.op in ("Unpack", "Split", "SplitV") else 1
+        counts = [node.attr[key].i for key in ("num", "num_split") if key in node.attr]
+        count = 2 if node.op == "TopKV2" else counts[0] if counts else 1
         outputs = tf.graph_util.import_graph_def(
             graph,
             input_map={f"input_{number}:0": tensor for number, tensor in enumerate(tensors)},
-            return_elements=[f"operation:{number}" for number in range(2 if node.op == "TopKV2" else count)],
+            return_elements=[f"operation:{number}" for number in range(count)],
         )
         return outputs if len(outputs) > 1 else outputs[0]
 
