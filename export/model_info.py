@@ -38,6 +38,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """True if the model normalises its input itself."""
     activation: str
     """Activation of the last layer, such as `softmax`, `sigmoid` or `linear`. Empty if that layer has no activation."""
+    notes: tuple[str, ...] = ()
+    """How a file of Keras 1 or 2 was read, one line each. Empty for files of Keras 3."""
     unmapped: tuple[str, ...] = ()
     """One message for each layer for which the requested device has no operator."""
 
@@ -58,10 +60,10 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     from keras import layers
 
     from orilla.devices import keras_rules
-    from orilla.export.convert.frozen import fixed_shape, flat, input_names, load, output_names
+    from orilla.export.convert.frozen import fixed_shape, flat, input_names, load_with_notes, output_names
     from orilla.export.convert.lower_recurrent import not_fused, recurrent_layers
 
-    network = load(model)
+    network, notes = load_with_notes(model)
     layer_list = list(flat(network))
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
@@ -85,6 +87,7 @@ def describe(model: str, out: str, device: str | None = None) -> None:
         convolutions=tuple(layer.name for layer in layer_list if "Conv" in type(layer).__name__),
         normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in layer_list[:4]),
         activation=_activation(network.outputs[0]),
+        notes=notes,
         unmapped=tuple(str(advice) for advice in keras_rules.check(network, device) if not advice.maps)
         if device
         else (),

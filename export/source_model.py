@@ -77,7 +77,7 @@ class SourceModel:
     predict: str = "orilla.export.check.reference:predict"
     """Function that runs the original model, in the form `module:function`."""
     notes: tuple[str, ...] = ()
-    """What was concluded about the vocabulary, or is doubtful, one line each."""
+    """How a file of Keras 1 or 2 was read, and what was concluded about the vocabulary, one line each."""
     foreign: ForeignModel | None = None
     """Description of the model file, if an importer read it. None for Keras models."""
     choices: tuple[Choice, ...] = ()
@@ -179,7 +179,7 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
         preprocessor=_preprocessor(spec, None if vocabulary is None else encode_vocabulary(vocabulary.words)),
         outputs=_outputs(info),
         vocabulary=None if vocabulary is None else encode_vocabulary(vocabulary.words),
-        notes=() if vocabulary is None else vocabulary.notes,
+        notes=info.notes + (() if vocabulary is None else vocabulary.notes),
         choices=_choices(hints, spec, pictures)
         + output_choices(
             task,

@@ -75,13 +75,21 @@ def check_keras(path: Path) -> FileKind:
     kind = kind_of_model(path)
     if kind is None or kind.reader != "export":
         raise DataError(_unsuitable(path, kind, "a Keras model", KERAS))
-    if path.is_file() and path.suffix.lower() not in kind.suffixes:
-        raise DataError(_misnamed(path, kind))
-    if path.is_file() and path.suffix != ".keras":
+    in_hdf5 = path.is_file() and ".h5" in kind.suffixes
+    if in_hdf5:
         _check_hdf5(path)
+    if path.is_file() and path.suffix.lower() not in kind.suffixes and not (in_hdf5 and _named_by_keras_2(path)):
+        raise DataError(_misnamed(path, kind))
     if kind.format == "saved_model":
         _check_saved_model(path)
     return kind
+
+
+def _named_by_keras_2(path: Path) -> bool:
+    """Return True for an HDF5 file named `.keras`, which Keras 1 and 2 wrote under any name."""
+    from orilla.export.keras2.file import origin_of
+
+    return path.suffix.lower() == ".keras" and origin_of(path) is not None
 
 
 def _check_hdf5(path: Path) -> None:

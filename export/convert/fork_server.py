@@ -193,8 +193,11 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras puts this line before the reason.
         del lines[0]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:400]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:MAX_REASON]
 
+
+MAX_REASON = 2000
+"""Largest number of characters of a reason. A reason may list all layers that cannot be read."""
 
 NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
 """The operating system's message for a full disk, and the exit code of a job that fails because of a full disk."""

@@ -27,16 +27,31 @@ def load(path: str) -> keras.Model:
         ValueError: The file has another format, has layers that Keras does not know, or is already quantised. The
             message gives the cause.
     """
+    return load_with_notes(path)[0]
+
+
+def load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
+    """Load a model like `load`, and return it with notes on how a file of Keras 1 or 2 was read."""
     file = Path(path)
     if file.suffix == ".json":
-        return adapted(read_adapter(file), load)
+        notes: list[str] = []
+
+        def inner(model: str) -> keras.Model:
+            loaded, found = load_with_notes(model)
+            notes.extend(found)
+            return loaded
+
+        return adapted(read_adapter(file), inner), tuple(notes)
     if file.is_dir():
-        return _saved_model(file)
+        return _saved_model(file), ()
     origin = origin_of(file)
-    if origin is not None:
-        return read(file, origin)[0]
+    return read(file, origin) if origin is not None else (_of_keras_3(file), ())
+
+
+def _of_keras_3(file: Path) -> keras.Model:
+    """Load a file with the loader of Keras 3."""
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(str(file), compile=False)
     except (TypeError, ValueError, OSError, KeyError) as error:
         raise ValueError(_reason(file, error)) from error
     for layer in flat(model):

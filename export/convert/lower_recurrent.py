@@ -40,6 +40,7 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "softplus": ("Softplus", 0.0, 0.0),
     "linear": ("Affine", 1.0, 0.0),
     "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
+    "hard_sigmoid_keras2": ("HardSigmoid", 0.2, 0.5),
 }
 """ONNX name, alpha and beta of each activation, by its Keras name."""
 

@@ -15,7 +15,7 @@ from orilla.export.keras2.config import Call, Constant, LayerConfig, ModelConfig
 from orilla.export.keras2.keras1 import arrays_of, modern
 from orilla.export.keras2.layers.table import translate
 from orilla.export.keras2.layers.translator import layer_name
-from orilla.export.keras2.origin import Origin, UntranslatableError
+from orilla.export.keras2.origin import Origin, UnreadableLayersError, UntranslatableError
 from orilla.export.keras2.part import Part, channels_first, channels_last, flat_tensors
 
 FLOATS = ("float16", "bfloat16", "float32", "float64", "half", "double")
@@ -45,7 +45,8 @@ class Builder:
         """Return the model and its layers.
 
         Raises:
-            ValueError: Layers cannot be read. The message lists them all.
+            UnreadableLayersError: Layers cannot be read. The message lists them all.
+            ValueError: The graph is damaged.
         """
         problems: dict[str, list[str]] = defaultdict(list)
         for layer in self.config.walk():
@@ -59,7 +60,9 @@ class Builder:
                 problems[f"Keras rejects its settings: {_first_line(error)}"].append(layer.name)
         _reserve_names(layer.name for layer in self.config.walk())
         if problems:
-            raise ValueError("; ".join(f"{', '.join(layers)}: {reason}" for reason, layers in problems.items()))
+            raise UnreadableLayersError(
+                "; ".join(f"{', '.join(layers)}: {reason}" for reason, layers in problems.items())
+            )
         return self.model(self.config, [])
 
     def part(self, config: LayerConfig) -> Part:
@@ -231,12 +234,14 @@ class _Graph:
         call = config.calls[place]
         try:
             outputs = self._run(config, replaced(call.inputs, self._tensor), self._arguments(call))
+        except UnreadableLayersError:
+            raise
         except UntranslatableError as error:
             msg = f"{name} ({config.class_name}): {error}"
-            raise ValueError(msg) from None
+            raise UnreadableLayersError(msg) from None
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             msg = f"the layer {name} ({config.class_name}) cannot be called: {_first_line(error)}"
-            raise ValueError(msg) from error
+            raise UnreadableLayersError(msg) from error
         self._outputs[name, place] = flat_tensors(outputs)
 
     def _arguments(self, call: Call) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from orilla.export.keras2.hdf5 import attribute
+from orilla.export.keras2.hdf5 import attribute, names, subgroup
 from orilla.export.keras2.origin import Origin
 
 MAX_CONFIG = 1 << 28
@@ -68,7 +69,22 @@ def opened(path: Path, origin: Origin) -> Iterator[Keras2File]:
         if "model_weights" not in file:
             msg = "it has no group model_weights: save the model with model.save"
             raise ValueError(msg)
-        yield Keras2File(path.name, origin, config, file["model_weights"], zipped=False)
+        weights = file["model_weights"]
+        yield Keras2File(path.name, _detailed(origin, weights), config, weights, zipped=False)
+
+
+def _detailed(origin: Origin, weights: h5py.Group) -> Origin:
+    """Return the origin with the facts that only the names of the weights show."""
+    found = [name for layer in names(weights, "layer_names") for name in _weight_names(weights, layer)]
+    if origin.backend is None and found:  # Keras 1 did not write the backend. TensorFlow numbers outputs of operations.
+        origin = replace(origin, backend="tensorflow" if any(name.endswith(":0") for name in found) else "theano")
+    cells = not any(re.search(r"/(forward|backward)_[^/]+/kernel:0$", name) for name in found)
+    return replace(origin, cell_names=cells)
+
+
+def _weight_names(weights: h5py.Group, layer: str) -> list[str]:
+    group = subgroup(weights, layer)
+    return names(group, "weight_names") if group is not None else []
 
 
 def _zip_origin(archive: zipfile.ZipFile) -> Origin | None:

@@ -10,6 +10,10 @@ class UntranslatableError(ValueError):
     """A layer, or the way it is used, has no equivalent in Keras 3. The message is the reason, without the layer."""
 
 
+class UnreadableLayersError(ValueError):
+    """Layers of a file cannot be read. The message lists them with their reasons."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The Keras version that wrote a file, and the backend that ran the model."""
@@ -18,6 +22,9 @@ class Origin:
     """Version as it stands in the file, such as `2.2.4-tf`. Empty if the file does not state it."""
     backend: str | None
     """`tensorflow`, `theano` or `cntk`. None if the file does not state it, as in files of Keras 1."""
+
+    cell_names: bool = True
+    """False if the weights of recurrent layers are named without their cells, as until TensorFlow 2.1."""
 
     @property
     def version(self) -> tuple[int, int, int]:

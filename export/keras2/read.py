@@ -12,13 +12,15 @@ from orilla.export.keras2.build import Builder
 from orilla.export.keras2.config import ModelConfig, parse
 from orilla.export.keras2.file import Keras2File, opened
 from orilla.export.keras2.hdf5 import array, names, subgroup
-from orilla.export.keras2.origin import Origin
+from orilla.export.keras2.origin import Origin, UnreadableLayersError
 
-WAY_ROUND = (
-    "replace these layers by layers of Keras and save the model again, or save it as a SavedModel with the Keras that "
-    "wrote it (model.save with a folder), and export that folder"
+REPLACE = "replace these layers by layers of Keras, and save the model again"
+"""Advice for layers that cannot be read."""
+
+SAVED_MODEL = (
+    "or save it as a SavedModel with the Keras that wrote it (model.save with a folder), and export that folder"
 )
-"""Advice for layers that cannot be read. A SavedModel contains the graph of the model, without Python code."""
+"""Second advice. A SavedModel contains the graph of the model, without Python code. Keras writes it in TensorFlow 2."""
 
 
 def read(path: Path, origin: Origin) -> tuple[Any, tuple[str, ...]]:
@@ -46,12 +48,12 @@ def _read(file: Keras2File) -> tuple[Any, tuple[str, ...]]:
     builder = Builder(file.origin, config, _elements(file.weights))
     try:
         model, parts = builder.build()
-    except ValueError as error:
-        msg = f"{error}: {WAY_ROUND}"
+    except UnreadableLayersError as error:
+        msg = f"{error}; {REPLACE}" + (f", {SAVED_MODEL}" if file.origin.in_tensorflow else "")
         raise ValueError(msg) from error
     (assign_zipped if file.zipped else assign_hdf5)(parts, file.weights)
-    notes = tuple(f"{', '.join(layers)}: {text}" for text, layers in builder.notes.items())
-    return model, notes
+    notes = [f"{', '.join(layers)} {text}" for text, layers in builder.notes.items()]
+    return model, (f"{file.name} was written by {file.origin} and is read as this version computes it", *notes)
 
 
 def _complete(config: ModelConfig, file: Keras2File) -> None:

@@ -164,7 +164,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_applicable: dict[str, str] = {}
     """Reasons why recipes do not apply to this model, by the name of the recipe."""
     doubts: tuple[str, ...] = ()
-    """Facts about an imported model that the user stated but that are probably wrong, one line each."""
+    """Facts about the model that the user should check, one line each: stated facts that are probably wrong, and how a
+    file of Keras 1 or 2 was read."""
     choices: tuple[Choice, ...] = ()
     """Choices that the check cannot verify. Empty in bundles of older versions."""
     warning: str | None = None

@@ -52,12 +52,18 @@ def cosine(config: LayerConfig, _: Translator) -> Part:
     return Part(config, run, layer)
 
 
+LOSES_CAUSAL = (2, 10, 0)
+"""First version that does not write the argument `causal` of an attention layer into files."""
+
+
 def attention(kind: Any, *keys: str) -> Translation:
     """Return the translation of an attention layer. `causal` was an argument of the layer until Keras 2.10."""
 
-    def translate(config: LayerConfig, _: Translator) -> Part:
+    def translate(config: LayerConfig, translator: Translator) -> Part:
         layer = kind(**kept(config, *keys))
         causal = bool(config.config.get("causal"))
+        if "causal" not in config.config and translator.origin.version >= LOSES_CAUSAL:
+            translator.note("is read without causal=True, which this version of Keras did not write into files", config)
 
         def run(inputs: Any, arguments: dict[str, Any]) -> Any:
             if causal:

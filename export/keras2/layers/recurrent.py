@@ -194,7 +194,7 @@ def _zeros_at_masked_steps(layer: Any, origin: Origin) -> bool:
     """
     if not layer.return_sequences or not origin.in_tensorflow:
         return False
-    if origin.text != "2.2.4-tf" or not isinstance(layer, layers.LSTM | layers.GRU) or layer.unroll:
+    if origin.cell_names or not isinstance(layer, layers.LSTM | layers.GRU) or layer.unroll:
         return True
     cell = layer.cell
     for_cudnn = cell.activation.__name__ == "tanh" and cell.recurrent_activation.__name__ == "sigmoid" and cell.use_bias
