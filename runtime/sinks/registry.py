@@ -41,6 +41,7 @@ BUILT_IN = {
     "exec": SinkKind("exec:COMMAND", "exec"),
     "mcap": SinkKind("mcap:FILE", "mcap"),
     "mqtt": SinkKind("mqtt:HOST[:PORT]/TOPIC", "mqtt"),
+    "mavlink": SinkKind("mavlink:udpout:HOST:PORT (or tcp:HOST:PORT, /dev/DEVICE)", "mavlink"),
     "metrics": SinkKind("metrics[:[HOST:]PORT]", "metrics"),
     "shm": SinkKind("shm:NAME", "shm"),
     "web": SinkKind("web[:[HOST:]PORT]", "web"),

@@ -25,6 +25,7 @@ TARGETS = {
     "video": ":{}/out.mp4",
     "frames": ":{}",
     "exec": ":cat",
+    "mavlink": ":udpout:127.0.0.1:9?max_age=365d",
     "mcap": ":{}/out.mcap?frames",
     "mqtt": ":127.0.0.1:{port}/orilla?qos=1&discovery=homeassistant",
     "metrics": ":127.0.0.1:0",
@@ -34,6 +35,9 @@ TARGETS = {
     "none": "",
 }
 """Target of each sink, with the name of an empty folder."""
+
+NEEDS = {"mcap": "mcap.writer", "mavlink": "pymavlink.dialects.v20.common"}
+"""Modules without which a sink is skipped."""
 
 FILES = ("jsonl", "csv", "video", "mcap")
 """Sinks that write a single file."""
@@ -54,8 +58,8 @@ def case(request, tmp_path):
     target = TARGETS[request.param].format(tmp_path, port=port, pid=os.getpid())
     file = Path(target[1:].partition("?")[0]) if request.param in FILES else None
     case = SinkCase(request.param + target, result, file)
-    if request.param == "mcap":
-        pytest.importorskip("mcap.writer")
+    if request.param in NEEDS:
+        pytest.importorskip(NEEDS[request.param])
     if request.param in ("window", "mqtt", "metrics", "web"):
         try:
             case.open().close()

@@ -1,0 +1,135 @@
+"""MAVLink messages with the content of ticks and events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pymavlink.dialects.v20 import common
+
+from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.sinks.answers import Document, answers, fractions, line_counts
+
+NAME_BYTES, TEXT_BYTES = 10, 50
+"""Number of characters of a name in `NAMED_VALUE_FLOAT` and of a text in `STATUSTEXT`."""
+
+TEXT_NS = 1_000_000_000
+"""Shortest time between two texts about the label of a model, in nanoseconds. An uncertain label may change with each
+frame, and telemetry is slow."""
+
+SEVERITIES = {"lost": common.MAV_SEVERITY_ERROR, "back": common.MAV_SEVERITY_INFO}
+"""Severity of events by kind. Others are warnings."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOfView:
+    """The angles that the camera sees, in radians."""
+
+    horizontal: float
+    vertical: float | None
+    """None if pixels are square, so that it follows from the size of the image."""
+
+    def focal_px(self, width: int, height: int) -> tuple[float, float]:
+        """Return the focal lengths in pixels, for an image without distortion (pinhole camera)."""
+        across = width / 2 / math.tan(self.horizontal / 2)
+        return across, across if self.vertical is None else height / 2 / math.tan(self.vertical / 2)
+
+
+class MavlinkMessages:
+    """Converts ticks and events into messages.
+
+    Args:
+        fov: Field of view of the camera. None for no `LANDING_TARGET`.
+        label: Class of the boxes that are landing targets. None for all classes.
+    """
+
+    def __init__(self, fov: FieldOfView | None, label: str | None) -> None:
+        self._fov, self._label = fov, label
+        self._told: dict[str, tuple[str, int]] = {}
+        """Last label that was sent, and the capture time, by source and model."""
+
+    def of_tick(self, tick: Tick) -> Iterator[Any]:
+        """Yield the messages of one tick. Their times are the capture time since the computer was switched on."""
+        result = tick.to_dict()["result"]
+        assert isinstance(result, dict)
+        values: dict[str, float] = {}
+        for answer in answers(result):
+            place = ".".join(filter(None, (tick.source, answer.model)))
+            task = answer.document["task"]
+            if task == "detect":
+                yield from self._target(tick, answer.document)
+            elif task in ("classify", "text"):
+                yield from self._text(tick, place, answer.document["top"])
+            own = _numbers(answer.document)
+            values |= {f"{place}.{name}" if place else name: value for name, value in own.items()}
+        at_ms = tick.captured_ns // 1_000_000 % 2**32
+        for name, value in zip(short_names(list(values)), values.values(), strict=True):
+            yield common.MAVLink_named_value_float_message(at_ms, name, value)
+
+    def of_event(self, event: Event) -> Any:
+        """Return the event as a text."""
+        return _status(SEVERITIES.get(event.kind, common.MAV_SEVERITY_WARNING), event.detail)
+
+    def _target(self, tick: Tick, answer: Document) -> Iterator[Any]:
+        """Yield the box with the highest score as a target, seen from the centre of the image: x right, y down."""
+        boxes = [box for box in answer["boxes"] if self._label in (None, box["label"])]
+        if self._fov is None or not boxes or not isinstance(tick.frame, Frame):
+            return
+        height, width = tick.frame.image.shape[:2]
+        focal_x, focal_y = self._fov.focal_px(width, height)
+        left, top, right, bottom = boxes[0]["xyxy"]
+        yield common.MAVLink_landing_target_message(
+            time_usec=tick.captured_ns // 1000,
+            target_num=boxes[0].get("track", 0) % 256,
+            frame=common.MAV_FRAME_BODY_FRD,
+            angle_x=math.atan(((left + right) / 2 - width / 2) / focal_x),
+            angle_y=math.atan(((top + bottom) / 2 - height / 2) / focal_y),
+            distance=0.0,  # unknown
+            size_x=math.atan((right - width / 2) / focal_x) - math.atan((left - width / 2) / focal_x),
+            size_y=math.atan((bottom - height / 2) / focal_y) - math.atan((top - height / 2) / focal_y),
+            type=common.LANDING_TARGET_TYPE_VISION_OTHER,
+            position_valid=0,
+        )
+
+    def _text(self, tick: Tick, place: str, top: Document) -> Iterator[Any]:
+        """Yield the label of a classifier if it has changed."""
+        label, at_ns = self._told.get(place, (None, 0))
+        if top["label"] != label and (label is None or tick.captured_ns - at_ns >= TEXT_NS):
+            self._told[place] = (top["label"], tick.captured_ns)
+            name = f"{place}: " if place else ""
+            yield _status(common.MAV_SEVERITY_INFO, f"{name}{top['label']} {100 * top['score']:.0f} %")
+
+
+def short_names(names: list[str]) -> list[bytes]:
+    """Return each name in at most `NAME_BYTES` characters. Names that become equal get a number at their end."""
+    found: list[bytes] = []
+    for name in names:
+        short = plain = name.encode("ascii", "replace")
+        number = 1
+        while short[:NAME_BYTES] in found:
+            number += 1
+            end = b"~%d" % number
+            short = plain[: NAME_BYTES - len(end)] + end
+        found.append(short[:NAME_BYTES])
+    return found
+
+
+def _numbers(answer: Document) -> dict[str, float]:
+    """Return the numbers of an answer by name."""
+    task = answer["task"]
+    if task == "regress":
+        return {name: value for name, value in answer["values"].items() if value is not None}
+    if task == "segment":
+        return fractions(answer)
+    if task in ("classify", "text"):
+        return {"score": answer["top"]["score"]}
+    if task == "detect":
+        counts = {f"{name}.{kind}": float(number) for (name, kind), number in line_counts(answer).items()}
+        return {"objects": float(len(answer["boxes"])), **counts}
+    return {}
+
+
+def _status(severity: int, text: str) -> Any:
+    return common.MAVLink_statustext_message(severity, text.encode("ascii", "replace")[:TEXT_BYTES])
