@@ -1,4 +1,4 @@
-"""A lock for which threads take turns."""
+"""A lock that threads get in the order in which they asked for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class FairLock:
-    """A lock that the longest-waiting thread gets next.
+    """A lock that always goes to the thread that has waited longest.
 
     With `threading.Lock`, a thread that releases the lock and asks for it again at once usually gets it, although
     another thread waits. A camera could then wait for a long time until its frames are processed.
@@ -46,7 +46,7 @@ class FairLock:
                 self._held = False
 
     def _leave(self, turn: threading.Lock) -> None:
-        """Give up waiting after an interrupt."""
+        """Stop waiting for the lock after an interrupt."""
         with self._guard:
             if turn in self._waiting:
                 self._waiting.remove(turn)

@@ -1,7 +1,7 @@
-"""Find frames that a model cannot be trusted on: black, white, frozen, out of focus or covered ones.
+"""Find frames for which a model's answers cannot be trusted: dark, bright, covered, blurred or frozen frames.
 
-The thresholds were chosen on images of four data sets, from day and night. `tests/perf/guard.py` counts false alarms
-and misses, and docs/camera-loop.md states them.
+The thresholds were chosen with images of four data sets, taken by day and by night. `tests/perf/guard.py` counts false
+alarms and missed frames. The results are in docs/camera-loop.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, unknown_name
 
 GRID_HW = (48, 64)
-"""Approximate number of rows and columns of pixels from which brightness and structure are computed."""
+"""Approximate height and width of the grid of pixels that is used to compute brightness and structure."""
 
 LINES = 20
 """Number of image rows in which sharpness is measured."""
@@ -29,11 +29,12 @@ SHARP_RATIO = 0.29
 for a smooth ramp, as in an image that is out of focus, and larger for edges."""
 
 SHARP_SPAN = 320
-"""Close pixels are 1/320 of the frame's width apart, at least one pixel. Sharpness is thus measured at the scale at
-which a network sees the frame, and not at that of single pixels."""
+"""Close pixels are 1/320 of the frame's width apart, at least one pixel. Sharpness is thus measured at about the
+resolution of a network's input, and not at that of single pixels."""
 
 MIN_DIFFERENCE = 1.0
-"""Minimum mean difference in grey levels. In a frame with less structure, sharpness cannot be measured."""
+"""Minimum mean difference, in grey levels, between the pixels that are farther apart. In a frame with less structure,
+sharpness cannot be measured."""
 
 FLAT_DEVIATION, FLAT_SHARE = 2.0, 0.75
 """A block of the frame is flat if the standard deviation of its grey levels is below the first number. A frame is
@@ -42,19 +43,20 @@ covered if at least this share of its blocks is flat."""
 BLOCKS_HW = (6, 8)
 
 FROZEN_NS, FROZEN_FRAMES = 1_000_000_000, 5
-"""Time in nanoseconds and number of frames after which identical frames count as frozen. The noise of a sensor makes
-any two frames differ."""
+"""Identical frames count as frozen after this time in nanoseconds and this number of frames. Sensor noise normally
+makes any two frames differ."""
 
 
 GuardLike = str | bool | None
-"""Names of checks separated by commas, True for all, False for none, or None for the default of the source."""
+"""Names of checks separated by commas, True for all, False for none, or None for the default: all checks for a live
+source, and none for a recorded one."""
 
 
 class Guard:
     """Checks the frames of one source, in order.
 
     Args:
-        checks: Names of the checks, some of `CHECKS`.
+        checks: Names of the checks to make, from `CHECKS`.
     """
 
     def __init__(self, checks: Sequence[str]) -> None:
@@ -64,7 +66,7 @@ class Guard:
         self._same = 0
 
     def doubts(self, image: NDArray[np.uint8], captured_ns: int) -> tuple[str, ...]:
-        """Return the names of the checks that a frame does not pass, in alphabetical order.
+        """Return the names of the checks that a frame fails, in alphabetical order.
 
         Args:
             image: Frame `[H,W,3]` uint8 BGR.
@@ -95,7 +97,7 @@ class Guard:
 
 
 def _is_covered(grey: NDArray[np.uint8]) -> bool:
-    """Return True if most blocks of the frame have no structure, as behind a finger or fogged glass."""
+    """Return True if most blocks of the frame have no structure, as when a finger or fog covers the lens."""
     (down, across), (rows, columns) = BLOCKS_HW, grey.shape
     if rows < down or columns < across:
         return False
@@ -121,9 +123,9 @@ CHECKS = {
     "bright": "almost all pixels are white",
     "covered": "most of the frame has no structure",
     "blurred": "no edge is sharp",
-    "frozen": "the same frame arrived for a second or longer",
+    "frozen": "identical frames arrived for at least a second",
 }
-"""The checks, with the meaning of each."""
+"""The checks. Each value describes the frames that fail."""
 
 
 def parse_guard(text: GuardLike, *, live: bool) -> Guard | None:
@@ -142,9 +144,9 @@ def parse_guard(text: GuardLike, *, live: bool) -> Guard | None:
         return Guard(tuple(CHECKS)) if text else None
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        msg = f"guard={text!r} names no check: choose from {', '.join(CHECKS)}"
+        msg = f"guard={text!r} contains no check: choose from {', '.join(CHECKS)}"
         raise ConfigError(msg)
     for name in names:
         if name not in CHECKS:
-            raise unknown_name(name, CHECKS, kind="check of frames")
+            raise unknown_name(name, CHECKS, kind="frame check")
     return Guard(names)

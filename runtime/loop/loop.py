@@ -58,7 +58,7 @@ class CameraLoop:
         self._stages, self._on_event = stages, on_event
         self._scheduler = SharedScheduler(policy, live=source.live, recorder=recorder)
         self.guard: Guard | None = None
-        """Checks of the frames. If None, frames are not checked. It must be set before the start."""
+        """Guard that checks the frames. If None, frames are not checked. Set it before `start`."""
         self._doubts: tuple[str, ...] = ()
         self._alone = False
         self._inferring = 0
@@ -192,9 +192,9 @@ class CameraLoop:
             del item  # Without this, the buffers would be held until the next inference starts.
 
     def _doubts_of(self, frame: Frame | Line | Record) -> tuple[str, ...]:
-        """Return the checks that a frame does not pass.
+        """Return the names of the checks that a frame fails.
 
-        If they differ from those of the last frame, report an event.
+        If they differ from those of the previous frame, an event is reported.
         """
         if self.guard is None or not isinstance(frame, Frame):
             return ()

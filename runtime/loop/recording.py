@@ -36,7 +36,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_d
     models: dict[str, str] = {}
     """Variant and engine of each model, by name."""
     unix_offset_ns: int = 0
-    """Time since 1970 minus the time on the monotonic clock at the start of the loop, in nanoseconds."""
+    """Unix time minus the time on the monotonic clock, both at the start of the loop, in nanoseconds."""
 
 
 class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
@@ -113,7 +113,7 @@ class Recording:
             stream = named.open("xb", buffering=0)
         except FileExistsError as error:
             dated = f"{named.stem}-%Y%m%d-%H%M%S{named.suffix}"
-            msg = f"{named} exists: give another name, or one with a date, as in {dated}"
+            msg = f"{named} already exists: give another name, or one with a date, as in {dated}"
             raise OutputError(msg) from error
         except OSError as error:
             msg = f"cannot write {named}: {error.strerror or error}"
@@ -164,7 +164,7 @@ class Recording:
 def read(path: str | Path) -> Iterator[Entry]:
     """Yield the entries of a recording, beginning with the header.
 
-    An incomplete last line, which a killed process leaves, is skipped.
+    If the last line is incomplete, because the process was killed, it is skipped.
 
     Raises:
         DataError: The file is not a recording, is damaged, or has another version.

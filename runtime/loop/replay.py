@@ -103,7 +103,7 @@ class Replay:
             raise ConfigError(msg)
         played, due_ns = [], 0
         for frame in frames:
-            # A frame that could not be decoded has no time, but it causes no work either.
+            # A frame that could not be decoded has no capture time. It needs none, because no inference follows.
             due_ns = due_ns if frame.corrupt else frame.captured_ns
             played.append(replace(frame, captured_ns=due_ns, read_ns=max(due_ns, frame.read_ns)))
         return played

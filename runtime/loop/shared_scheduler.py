@@ -15,8 +15,8 @@ from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
 from orilla.runtime.loop.stages import StageTimer
 
 SIGNAL_S = 0.5
-"""Longest wait for an answer, in seconds. A signal that arrives just before the main thread begins to wait is only
-handled when the wait ends."""
+"""Longest single wait for an answer, in seconds. A signal that arrives just before the main thread begins to wait is
+handled only when the wait ends."""
 
 
 class Recorder(Protocol):
@@ -47,7 +47,7 @@ class LoopItem(msgspec.Struct):
     timer: StageTimer
     result: Result | None = None
     doubts: tuple[str, ...] = ()
-    """Names of the checks of the guard that the frame does not pass."""
+    """Names of the guard's checks that the frame fails."""
 
     @property
     def index(self) -> int:

@@ -29,9 +29,9 @@ class Stream:
 
     Args:
         loop: The loop, which has not been started.
-        recording: Recording of the loop, which the stream closes at the end. If None, nothing is recorded.
-        source: The source that the user opened. If None, the source of the loop is used.
-        name: Name of the source among several sources. None if there is only one.
+        recording: Recording of the loop. The stream closes it at the end. If None, nothing is recorded.
+        source: The source as the user opened it. If None, this is the source of the loop.
+        name: Name of the source if there are several sources. None if there is only one.
     """
 
     def __init__(
@@ -118,7 +118,10 @@ class Stream:
         self._loop.release()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener`, in another thread, whenever `take` may return something new. None ends the calls."""
+        """Call `listener`, in another thread, whenever `take` may return something new.
+
+        If None, no function is called any more.
+        """
         self._loop.listen(listener)
 
     def stats(self, *, recent: bool = True) -> Figures:

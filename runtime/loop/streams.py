@@ -1,4 +1,4 @@
-"""The answers of several sources, in one loop of the caller."""
+"""Iterate over the answers to the frames of several sources in one loop."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from orilla.runtime.loop.stream import Stream
 
 
 class Streams:
-    """Iterator over the answers of several streams, in the order in which they become ready. `tick.source` is the name.
+    """Iterator over the answers of several streams, in the order in which they become ready.
 
-    Each source has its own threads and its own policy, so a source that is slow or lost does not delay the others. If
-    several answers are ready, the sources take turns.
+    `tick.source` is the name of the source. Each source has its own threads and its own policy, so a source that is
+    slow or lost does not delay the others. If several answers are ready, the sources take turns.
 
     Args:
-        streams: The streams, by the names of their sources. They end together with this object.
+        streams: The streams, by the names of their sources. `close` ends them all.
     """
 
     def __init__(self, streams: Mapping[str, Stream]) -> None:
         self._streams = dict(streams)
         self._waiting = list(self._streams)
-        """Names of the sources that have not ended, the one whose turn is next first."""
+        """Names of the sources that have not ended. The source whose turn is next is first."""
         self._last: str | None = None
         self._error: Exception | None = None
         self._ready = threading.Event()
@@ -45,7 +45,7 @@ class Streams:
 
         Raises:
             StopIteration: All sources have ended.
-            SourceError: A source failed. The answers of all other sources have been returned before.
+            SourceError: A source failed. It is raised after all answers of the other sources have been returned.
         """
         try:
             tick = self._next()
@@ -58,7 +58,7 @@ class Streams:
         return tick
 
     def stats(self, *, recent: bool = True) -> dict[str, Figures]:
-        """Return the statistics of each source, of the last minute or of the whole run so far."""
+        """Return the statistics of each source, either for the last minute or for the whole run so far."""
         return {name: stream.stats(recent=recent) for name, stream in self._streams.items()}
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Streams:
         return None
 
     def _take(self, name: str) -> Tick | None:
-        """Return the next answer of a source, or None. A source that has ended is removed from the waiting ones."""
+        """Return the next answer of a source, or None. If the source has ended, it is removed from `_waiting`."""
         try:
             tick, over = self._streams[name].take()
         except Exception as error:  # noqa: BLE001 - raised again when all sources have ended

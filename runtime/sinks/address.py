@@ -22,7 +22,7 @@ class Address(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Return True if the address is reached on this machine only."""
+        """Return True if the address can be reached only from this machine."""
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
 
@@ -35,8 +35,8 @@ def parse_address(text: str, default: Address, *, usage: str) -> Address:
         usage: Form of the sink's target, for the message.
 
     Raises:
-        ConfigError: The text is not an address, or contains a user name. It is not repeated in the message then,
-            because a password may follow the name.
+        ConfigError: The text is not an address, or contains a user name. If it contains a user name, the message does
+            not quote the text, because a password may follow.
     """
     if "@" in text:
         msg = f"the target must not contain a user name or a password: give {usage} and the option username"

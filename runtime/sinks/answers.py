@@ -1,4 +1,4 @@
-"""The answers in the JSON document of a result, for sinks that publish single values."""
+"""Find the answers in the JSON document of a result, for sinks that publish single values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Document = Mapping[str, Any]
 
 
 class PlacedAnswer(NamedTuple):
-    """The answer of one model, and its place in the document."""
+    """The answer of one model, and its position in the document."""
 
     model: str
     """Name of the model. Empty if there is only one model."""
@@ -53,10 +53,11 @@ def line_counts(answer: Document) -> dict[tuple[str, str], int]:
 
 
 def essence(result: Document) -> object:
-    """Return what must differ between two results so that the result has changed.
+    """Return the part of a result that is compared to decide whether the result has changed.
 
-    It is the label of a classification, the labels and counts of a detection, the area of each class in whole per cent,
-    and values with three digits. Other results have changed if anything differs.
+    This is the label of a classification, the labels and counts of a detection, the area of each class of a
+    segmentation in whole per cent, or the values of a regression with three digits. For other tasks, it is the whole
+    result.
     """
     task = result["task"]
     if task in ("classify", "text"):

@@ -44,7 +44,7 @@ class SinkCase:
 
 
 def writes_frames_of_every_size(case: SinkCase) -> None:
-    """Check that the sink accepts frames of different sizes and events, and that its file is the only one."""
+    """Check that the sink accepts events and frames of different sizes, and that it writes no other file."""
     sink = case.open()
     for tick in case.ticks():
         assert sink.write(tick) is True, "`write` ended the loop"
@@ -74,12 +74,12 @@ def replaces_no_file(case: SinkCase) -> None:
         case.open().close()
     except OutputError as error:
         message = str(error)
-    assert str(case.file) in message, f"no error names {case.file}, which already exists"
+    assert str(case.file) in message, f"no error stated that {case.file} already exists"
     assert case.file.read_bytes() == b"content"
 
 
 def ends_in_a_thread(case: SinkCase) -> None:
-    """Check that a sink in a thread of its own writes every tick of a recorded source."""
+    """Check that a sink that runs in its own thread writes every tick of a recorded source."""
     events: list[Event] = []
     opener = sink_opener(case.spec)
     if opener.main_thread:

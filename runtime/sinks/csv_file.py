@@ -21,8 +21,8 @@ class Options(FileOptions, frozen=True, kw_only=True):
 class CsvFiles(Sink):
     """Writes one row per tick. The first tick determines the columns.
 
-    Nested values of the JSON document become columns such as `result.label`. A list is written as JSON. A value without
-    a column is left out, and a column without a value stays empty.
+    Nested values of the JSON document become columns such as `result.label`. A list is written as JSON. In later ticks,
+    a value without a column is omitted, and a column without a value stays empty.
     """
 
     def __init__(self, target: str, options: Options, setup: Setup) -> None:

@@ -18,7 +18,7 @@ REOPENS = True
 Options = NoOptions
 
 END_S = 5.0
-"""Time in seconds that the program has to end after its standard input was closed. Then it is terminated."""
+"""Time in seconds within which the program must end after its standard input was closed. It is then terminated."""
 
 
 class Program(Sink):
@@ -57,7 +57,7 @@ class Program(Sink):
 
 
 def open_sink(target: str, options: NoOptions, setup: Setup) -> Program:
-    """Start the command `target`, which is divided into words as in a shell. No shell runs it."""
+    """Start the command `target`. It is split into words as in a shell, but is run without a shell."""
     del options, setup
     try:
         words = shlex.split(target)

@@ -24,7 +24,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     on: Literal["each", "change"] = "each"
-    """`each` writes every frame, and `change` only the frames whose result differs from that of the last one."""
+    """`each` writes every frame, and `change` only the frames whose result differs from that of the frame that was last
+    written."""
     draw: Literal["result", "nothing"] = "result"
     """`result` draws the result on the image, and `nothing` leaves it unchanged."""
     format: Literal["jpg", "png", "webp"] = "jpg"
@@ -33,7 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Frames(Sink):
     """Writes one file per tick, with the time and the number of the frame in its name.
 
-    A file gets its name when it is complete. The file name of an image from a folder of images is kept.
+    A file gets its final name when it is complete. Images from a folder keep their file names.
     """
 
     def __init__(self, folder: Path, options: Options, setup: Setup) -> None:

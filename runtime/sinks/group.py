@@ -13,12 +13,12 @@ from orilla.runtime.sinks.sink_thread import Report, SinkCounts, SinkThread
 
 
 class Sinks:
-    """Passes each tick to all sinks of a loop. Sinks in threads of their own do not delay the loop.
+    """Passes each tick to all sinks of a loop. Sinks that run in their own threads do not delay the loop.
 
     Args:
-        openers: The sinks, which are opened here. If one cannot be opened, the others are closed again.
-        setup: Description of the loop. For several sources, function that returns the description of the loop of a
-            source by the name of the source, or of all loops for None.
+        openers: Openers of the sinks. If one sink cannot be opened, those opened before it are closed.
+        setup: Description of the loop. If there are several sources, a function that returns the description of one
+            source's loop for the name of the source, and the description of all loops together for None.
         report: Function that receives the events of the sinks. Several threads call it.
 
     Raises:
@@ -48,7 +48,7 @@ class Sinks:
         """Pass one tick to every sink. Return False if a sink asks to end the loop.
 
         Raises:
-            OutputError: Every sink has failed, so the answers are lost.
+            OutputError: Every sink has failed, so nothing receives the answers.
         """
         if self._threads and not self._direct and all(sink.failed for sink in self._threads):
             reasons = [f"{sink.name}: {sink.counts.failed}" for sink in self._threads]
@@ -59,13 +59,16 @@ class Sinks:
         return all(answers)
 
     def event(self, event: Event) -> None:
-        """Pass an event of the loop to every sink in a thread of its own."""
+        """Pass an event of the loop to every sink that runs in its own thread."""
         for sink in self._threads:
             if sink.source in (None, event.source):
                 sink.event(event)
 
     def close(self) -> dict[str, SinkCounts]:
-        """Close all sinks, and return the number of ticks of each sink in a thread, by its specification."""
+        """Close all sinks.
+
+        Return the number of ticks of each sink that runs in its own thread, by its specification.
+        """
         for sink in self._direct:
             sink.close()
         return {sink.name: sink.close() for sink in self._threads}

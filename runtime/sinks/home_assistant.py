@@ -1,4 +1,4 @@
-"""The messages with which Home Assistant finds a device and its values (MQTT discovery).
+"""The messages that announce a device and its values to Home Assistant (MQTT discovery).
 
 Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 """
@@ -17,11 +17,11 @@ from orilla.runtime.sinks.answers import Document, answers, line_counts
 from orilla.runtime.sinks.mqtt_message import OFFLINE, ONLINE
 
 MAX_LABELS = 20
-"""Maximum number of classes that get a sensor each."""
+"""Maximum number of classes for which a sensor is announced."""
 
 EXPIRES_S = 60
-"""Time in seconds after which a value of a live source is shown as unavailable, in addition to the period in which
-values are published."""
+"""A value of a live source is shown as unavailable this time in seconds, plus three intervals between documents, after
+it was published."""
 
 Entity = tuple[str, dict[str, Any]]
 """Object identifier and settings of a sensor."""
@@ -29,7 +29,7 @@ Entity = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device of Home Assistant: the values of one loop."""
+    """A device in Home Assistant. It shows the values of one loop."""
 
     topic: str
     """Topic of the JSON documents."""
@@ -38,11 +38,14 @@ class Device:
     labels: Sequence[str] = ()
     """Names of the model's classes. Empty if there are several models."""
     period_s: float | None = None
-    """Shortest time in seconds between two documents. None if they may be rare, so that no value expires."""
+    """Minimum time in seconds between two documents. If None, documents may be rare, so values do not expire."""
 
     @property
     def identifier(self) -> str:
-        """Return the identifier, which differs between any two topics and contains letters, digits, `_` and `-`."""
+        """Return the identifier of the device.
+
+        It is unique for each topic, and contains only letters, digits, `_` and `-`.
+        """
         return f"orilla_{_slug(self.topic)}_{zlib.crc32(self.topic.encode()):08x}"
 
 
@@ -50,7 +53,7 @@ def discovery(tick: Document, device: Device, prefix: str) -> dict[str, dict[str
     """Return the messages that describe the values in the JSON document of a tick, by topic.
 
     Args:
-        tick: Document of any tick of the loop.
+        tick: Document of a tick of the loop.
         device: The device.
         prefix: First level of the topics.
     """
@@ -152,12 +155,15 @@ def _measured(expression: str, unit: str | None = None) -> dict[str, Any]:
 
 
 def _counted(expression: str) -> dict[str, Any]:
-    """Return the settings of a sensor whose value only increases until the program is started again."""
+    """Return the settings of a sensor whose value only increases until the program is restarted."""
     return {"value_template": f"{{{{ {expression} }}}}", "state_class": "total_increasing"}
 
 
 def _path(*keys: str) -> str:
-    """Return a template's expression for a value of the document. Brackets are safe for every key, dots are not."""
+    """Return a template expression for a value of the document.
+
+    It uses brackets, because dots do not work for every key.
+    """
     return "value_json" + "".join(f"[{_quoted(key)}]" for key in keys)
 
 
@@ -166,7 +172,10 @@ def _quoted(text: str) -> str:
 
 
 def _slug(text: str) -> str:
-    """Return text with letters, digits, `_` and `-` only. A checksum keeps different texts different."""
+    """Return the text with only letters, digits, `_` and `-`.
+
+    A checksum is appended so that different texts stay different.
+    """
     spaced = re.sub(r"[ /]", "_", text)
     clean = re.sub(r"[^a-zA-Z0-9_-]", "_", spaced)
     return clean if clean == spaced else f"{clean}_{zlib.crc32(text.encode()):08x}"

@@ -66,6 +66,6 @@ def open_sink(target: str, options: Options, setup: Setup) -> Sink:
     if target:
         return JsonLines(LineFiles(target, options, setup))
     if options != Options():
-        msg = "sink `jsonl`: its options need a file, as in jsonl:out.jsonl?append"
+        msg = "sink `jsonl`: its options require a file, as in jsonl:out.jsonl?append"
         raise ConfigError(msg)
     return JsonOutput()

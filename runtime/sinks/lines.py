@@ -12,7 +12,7 @@ from orilla.runtime.sinks.segments import FileOptions, Segments
 from orilla.runtime.sinks.sink import Setup
 
 TAIL = 1 << 20
-"""Number of bytes at the end of an existing file in which the last line is searched."""
+"""Number of bytes at the end of an existing file in which the start of the last line is searched for."""
 
 
 class LineFiles:
@@ -35,7 +35,7 @@ class LineFiles:
         """Write one line, which includes its line break.
 
         Raises:
-            OutputError: The disk is full, or the file cannot be written. The part of the line is removed.
+            OutputError: The disk is full, or the file cannot be written. An incomplete line is removed.
         """
         if self._size and self._segments.is_full(self._size):
             self._file.close()
@@ -66,7 +66,7 @@ class LineFiles:
             self._repair()
 
     def _repair(self) -> None:
-        """Remove an incomplete last line, which a killed process left in an existing file."""
+        """Remove the last line of an existing file if it is incomplete because a process was killed."""
         with self._path.open("rb") as existing:
             existing.seek(max(0, self._size - TAIL))
             partial = len(existing.read().rpartition(b"\n")[2])

@@ -16,7 +16,7 @@ NEEDS_TARGET = False
 REOPENS = True
 
 DEFAULT = Address("127.0.0.1", 9464)
-"""Address of the server. The port is the usual one of exporters that follow OpenTelemetry."""
+"""Address of the server. The port is the default of OpenTelemetry's Prometheus exporters."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Metrics(Sink):
         self._thread = threading.Thread(target=self._server.serve_forever, name="orilla-metrics", daemon=True)
         self._thread.start()
         if address.port == 0:
-            setup.report(f"serves http://{self._server.address}/metrics")
+            setup.report(f"serving http://{self._server.address}/metrics")
 
     @property
     def address(self) -> Address:

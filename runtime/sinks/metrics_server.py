@@ -24,14 +24,14 @@ class Handler(WSGIRequestHandler):
 
 
 class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
-    """Serves a registry of metrics. Each request has a thread of its own.
+    """Serves a registry of metrics. Each request is handled in its own thread.
 
     Args:
-        address: Address of the server. The system chooses the port 0.
+        address: Address of the server. If the port is 0, the operating system chooses a free one.
         registry: The metrics.
 
     Raises:
-        OutputError: The server cannot use the address. The message says what to do.
+        OutputError: The server cannot listen on the address. The message says what to do.
     """
 
     daemon_threads = True
@@ -52,7 +52,7 @@ class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
         return Address(host, port)
 
     def server_bind(self) -> None:
-        """Bind the address. Unlike the inherited method, do not ask the name service for the name of the machine."""
+        """Bind the address. Unlike the inherited method, do not look up the host name of the machine."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.address
         self.setup_environ()
@@ -63,9 +63,9 @@ class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
 
 def _reason(error: OSError, address: Address) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"another program uses port {address.port} of {address.host}: choose another one, as in metrics:9465"
+        return f"another program uses port {address.port} of {address.host}: choose another port, as in metrics:9465"
     if error.errno == errno.EACCES:
-        return f"port {address.port} is reserved for the system: choose one above 1023, as in metrics:9464"
+        return f"port {address.port} is reserved for the operating system: choose one above 1023, as in metrics:9464"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"{address.host} is not an address of this machine: give 0.0.0.0 for all its addresses"
+        return f"{address.host} is not an address of this machine: give 0.0.0.0 to use all its addresses"
     return f"cannot listen at {address}: {error.strerror or error}"

@@ -1,7 +1,7 @@
 """The metrics of a loop, in the data model of Prometheus.
 
-Names and units follow https://prometheus.io/docs/practices/naming/. The number of time series is bounded: labels of
-classes come from the model, and from `MAX_LABELS` labels on, the others are counted as `other`.
+Names and units follow https://prometheus.io/docs/practices/naming/. The number of time series is bounded: the class
+labels come from the model, and classes after the first `MAX_LABELS` are counted as `other`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from orilla.runtime.frame import Event, Tick
 from orilla.runtime.sinks.answers import Document, answers, box_counts, fractions, line_counts
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-"""Upper limits of the histograms in seconds. They are closer together around the periods of cameras, 15 to 100 ms."""
+"""Upper limits of the buckets of the histograms, in seconds. They are closer together around the frame periods of
+cameras, 15 to 100 ms."""
 
 MAX_LABELS = 100
 """Maximum number of class labels of a metric."""
 
 OTHER = "other"
-"""Label of the classes above `MAX_LABELS`."""
+"""Label under which the classes after the first `MAX_LABELS` are counted."""
 
 
 class MetricsTable:
@@ -112,7 +113,7 @@ class MetricsTable:
                 self._value.labels(*place, name, units.get(name, "")).set(value)
 
     def _set(self, gauge: Gauge, place: tuple[str, str], values: Mapping[str, float]) -> None:
-        """Set a gauge for every known class. Classes without a value get 0."""
+        """Set a gauge for every known class. Classes without a value are set to 0."""
         bounded: dict[str, float] = {}
         for label, value in values.items():
             key = self._bounded(label)

@@ -28,7 +28,7 @@ REOPENS = True
 USAGE = "mqtt:HOST[:PORT]/TOPIC"
 
 PORT, TLS_PORT = 1883, 8883
-"""Usual ports of brokers, without and with encryption."""
+"""Default ports of brokers, without and with encryption."""
 
 PASSWORD_VARIABLE = "ORILLA_MQTT_PASSWORD"
 """Environment variable with the password."""
@@ -42,39 +42,43 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retain: bool = False
     """True if the broker keeps the newest document for new subscribers."""
     every: Duration | None = None
-    """Shortest time in seconds between two published ticks."""
+    """Minimum time in seconds between two published ticks."""
     on: Literal["each", "change"] = "each"
     """`each` publishes every tick, and `change` only the ticks whose result has changed."""
     discovery: str | None = None
-    """First level of the topics with which Home Assistant finds devices, usually `homeassistant`."""
+    """First level of the topics in which Home Assistant looks for devices, usually `homeassistant`."""
     client_id: str | None = None
-    """Name of this program for the broker. None for a random name."""
+    """Name by which the broker identifies this program. If None, a random name is used."""
     keepalive: Duration = Duration(30)
-    """Time in seconds after which a silent connection is checked."""
+    """Time in seconds without messages after which the connection is checked."""
     username: str | None = None
     password_file: str | None = None
     """File whose first line is the password."""
     tls: bool = False
     """True for an encrypted connection."""
     ca: str | None = None
-    """File with the certificate of the authority that signed the broker's certificate. None for those of the system."""
+    """File with the certificate of the authority that signed the broker's certificate. If None, the authorities that
+    the operating system trusts are accepted."""
     cert: str | None = None
     """File with the certificate of this client."""
     key: str | None = None
-    """File with the private key of this client. None if the file of the certificate contains it."""
+    """File with the private key of this client. If None, the certificate file contains the key."""
     insecure: bool = False
     """True to accept any certificate of the broker."""
     buffer: ByteCount = ByteCount(16_000_000)
-    """Number of bytes of messages that wait in memory while the broker is absent."""
+    """Maximum number of bytes of messages that are kept in memory while the broker is unreachable."""
 
     def __post_init__(self) -> None:
         rules = (
-            (self.password_file and self.username is None, "password_file needs username"),
-            (self.key and not self.cert, "key needs cert, the file with the client's certificate"),
-            (self.insecure and not self.encrypted, "insecure needs tls"),
-            (self.insecure and self.ca, "insecure and ca exclude each other"),
+            (self.password_file and self.username is None, "password_file requires username"),
+            (self.key and not self.cert, "key requires cert, the file with the client's certificate"),
+            (self.insecure and not self.encrypted, "insecure requires tls"),
+            (self.insecure and self.ca, "insecure and ca cannot be used together"),
             (not 1 <= self.keepalive <= 65535, "keepalive must be from 1s to 65535s"),
-            (self.discovery is not None and not _is_topic(self.discovery), "discovery must be a topic: homeassistant"),
+            (
+                self.discovery is not None and not _is_topic(self.discovery),
+                "discovery must be a topic, usually homeassistant",
+            ),
         )
         for is_broken, message in rules:
             if is_broken:
@@ -82,7 +86,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def encrypted(self) -> bool:
-        """Return True if the connection is encrypted. A certificate implies it."""
+        """Return True if the connection is encrypted. The options for certificates imply encryption."""
         return self.tls or bool(self.ca or self.cert)
 
 
@@ -117,7 +121,7 @@ class Mqtt(Sink):
         self._broker.put(Message(f"{self._topic_of(event.source)}/event", self._encoder.encode(document)))
 
     def close(self) -> None:
-        """Deliver the messages that wait, and disconnect."""
+        """Deliver the waiting messages, and disconnect."""
         self._broker.close()
 
     def _topic_of(self, source: str | None) -> str:
@@ -140,7 +144,7 @@ class Mqtt(Sink):
         return True
 
     def _description(self, topic: str, document: dict[str, object]) -> list[Message]:
-        """Return the messages with which Home Assistant finds the values of a topic."""
+        """Return the messages that announce the values of a topic to Home Assistant."""
         options = self._options
         assert options.discovery is not None
         period_s = (options.every or 0.0) if options.on == "each" and self._setup.live else None
@@ -180,16 +184,14 @@ def open_sink(target: str, options: Options, setup: Setup) -> Mqtt:
 
 
 def _parse(target: str, options: Options) -> tuple[Address, str]:
-    """Divide the target into the address of the broker and the topic. `mqtt://HOST/TOPIC` is also accepted."""
+    """Split the target into the address of the broker and the topic. `mqtt://HOST/TOPIC` is also accepted."""
     place, slash, topic = target.removeprefix("//").partition("/")
     if "@" in target:
         place, topic = target, ""
     default = Address("", TLS_PORT if options.encrypted else PORT)
     address = parse_address(place, default, usage=USAGE)
     if not address.host or not slash or not _is_topic(topic):
-        msg = (
-            f"sink `mqtt`: {target!r} needs a broker and a topic without + and #: give {USAGE}, as in mqtt:broker/rover"
-        )
+        msg = f"sink `mqtt`: {target!r} has no broker, or no topic without + and #: give {USAGE}, as in mqtt:pi/rover"
         raise ConfigError(msg)
     return address, topic
 
@@ -226,7 +228,7 @@ def _tls(options: Options) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.ca)
         if options.cert is not None:
-            # An empty password avoids a question on the terminal.
+            # With an empty password, OpenSSL does not ask for one on the terminal.
             context.load_cert_chain(options.cert, options.key, password="")
     except (OSError, ValueError) as error:
         files = ", ".join(file for file in (options.ca, options.cert, options.key) if file)

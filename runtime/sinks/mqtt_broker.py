@@ -1,8 +1,8 @@
-"""A connection to an MQTT broker that keeps messages in memory, in order, while the broker is absent.
+"""A connection to an MQTT broker that keeps messages in memory, in order, while the broker is unreachable.
 
-paho-mqtt connects again by itself, and sends its unacknowledged messages again. New messages must not overtake those.
-Therefore, paho gets a limited number of messages at a time, and after each connection only when the first message that
-was sent again is acknowledged. All other messages wait in this module, up to a number of bytes.
+paho-mqtt reconnects by itself, and then resends its unacknowledged messages. New messages must not overtake these.
+Therefore, paho gets only a limited number of messages at a time. After it reconnects, it gets new ones only when the
+first resent message has been acknowledged. All other messages wait in this module, up to a maximum number of bytes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from orilla.runtime.sinks.mqtt_reasons import connection_reason, refusal_reason
 from orilla.runtime.sinks.sink import Setup
 
 WINDOW = {0: 100, 1: 100, 2: 20}
-"""Maximum number of messages that paho may have at a time, by QoS. For QoS 2, brokers limit this number, usually to 20
-or more."""
+"""Maximum number of unacknowledged messages that paho may hold, by QoS. For QoS 2, brokers limit this number, usually
+to 20 or more."""
 
 CONNECT_S = 5.0
-"""Time in seconds in which the broker must accept a connection."""
+"""Time in seconds within which the broker must accept a connection."""
 
 FLUSH_S = 4.0
-"""Time in seconds in which waiting messages must be delivered at the end."""
+"""Time in seconds within which waiting messages must be delivered at the end of the loop."""
 
 FIRST_WAIT_S, MAX_WAIT_S = 1, 30
 """First and longest waiting time between two attempts to connect, in seconds."""
 
 WAIT_S = 0.1
-"""Interval in seconds in which a waiting thread checks whether the loop has ended."""
+"""Interval in seconds at which a waiting thread checks whether the loop has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Login:
 
     address: Address
     client_id: str
-    """Name of this program for the broker. Two programs with the same name disconnect each other."""
+    """Name by which the broker identifies this program. Two programs with the same name disconnect each other."""
     username: str | None
     password: str | None
     tls: ssl.SSLContext | None
-    """Settings of the encryption. None for a connection without encryption."""
+    """Settings of the encryption. If None, the connection is not encrypted."""
     keepalive_s: int
     qos: int
     """Quality of service, 0–2."""
@@ -79,9 +79,9 @@ class Broker:
         self._waiting: deque[Message] = deque()
         self._bytes = 0
         self._first: deque[Message] = deque()
-        """Messages that are sent before the waiting ones, as after each connection."""
+        """Messages that are sent before the waiting ones, such as the retained messages after each connection."""
         self._retained = {login.status_topic: Message(login.status_topic, ONLINE.encode(), retain=True)}
-        """Messages that are sent after each connection, because a broker may have lost them. By topic."""
+        """Messages by topic that are sent after each connection, because the broker may have lost them."""
         self._news: deque[str] = deque()
         self._unacknowledged = 0
         self._connected = self._ready = self._ended = self._stopped = False
@@ -94,7 +94,7 @@ class Broker:
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Add a message. If the memory is full, or for QoS 0 while the broker is absent, wait.
+        """Add a message. Wait while the memory is full, or, for QoS 0, while the broker is unreachable.
 
         Raises:
             OutputError: The loop ended while this method waited.
@@ -109,7 +109,7 @@ class Broker:
             self._changed.notify_all()
 
     def keep(self, messages: list[Message]) -> None:
-        """Send retained messages, now and after each new connection."""
+        """Send retained messages now and after each reconnection."""
         with self._changed:
             self._retained.update({message.topic: message for message in messages})
             self._first.extend(messages)
@@ -152,7 +152,8 @@ class Broker:
     def _wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         return self._changed.wait_for(condition, timeout_s)
 
-    # The thread of this object, which passes messages to paho and reports.
+    # The following methods run in the thread of this object. It passes messages to paho, and reports lost and restored
+    # connections.
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
@@ -161,14 +162,14 @@ class Broker:
                 continue
             info = self._client.publish(item.topic, item.payload, self._login.qos, item.retain)
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS and self._login.qos == 0:
-                # paho keeps messages of the other qualities itself.
+                # For QoS 1 and 2, paho keeps the messages itself.
                 with self._changed:
                     self._unacknowledged = max(0, self._unacknowledged - 1)
                     self._first.appendleft(item)
                     self._ready = False
 
     def _next(self) -> Message | str | None:
-        """Wait for the next message to send or line to report. Return None at the end."""
+        """Wait for the next message to send, or the next line to report. Return None at the end."""
         with self._changed:
             while True:
                 if self._news:
@@ -188,12 +189,12 @@ class Broker:
         self._changed.notify_all()
         return message
 
-    # The connection.
+    # The following methods open and close the connection.
 
     def _new_client(self, *, clean_session: bool) -> Client:
         """Return a client that is not connected yet.
 
-        Without a clean session, the broker remembers its messages of QoS 2 while the connection is lost.
+        Without a clean session, the broker remembers the state of QoS 2 messages while the connection is lost.
         """
         login = self._login
         client = Client(CallbackAPIVersion.VERSION2, login.client_id, clean_session=clean_session)
@@ -227,7 +228,10 @@ class Broker:
             raise OutputError(msg)
 
     def _disconnect(self, *, cleanly: bool) -> None:
-        """Disconnect and stop paho's thread. If the broker takes no more data, the connection is cut."""
+        """Disconnect and stop paho's thread.
+
+        If the broker does not accept more data, the connection is closed at once.
+        """
         sock: Any = self._client.socket()
         self._client.disconnect()
         if not cleanly and sock is not None:
@@ -239,7 +243,7 @@ class Broker:
         stop.join(CONNECT_S)
 
     def _finish(self, cleanly: bool) -> None:  # noqa: FBT001 - the target of a thread
-        """Wait for paho's thread. For QoS 2, also let the broker forget the session, which has ended."""
+        """Wait for paho's thread to end. For QoS 2, also make the broker delete the session."""
         self._client.loop_stop()
         if cleanly and self._login.qos == 2:
             client = self._new_client(clean_session=True)
@@ -254,7 +258,7 @@ class Broker:
     def _on_connect(self, client: Client, data: Any, flags: ConnectFlags, code: ReasonCode, properties: Any) -> None:
         del data, properties
         is_new = self._login.qos == 2 and not flags.session_present and not code.is_failure
-        # A broker that lost the session does not know the messages of QoS 2 that it accepted before.
+        # If the broker lost the session, it no longer knows the QoS 2 messages that it accepted before.
         again = client.drop_out_messages() if is_new else []
         with self._changed:
             if code.is_failure:
@@ -286,7 +290,7 @@ class Broker:
             elif not self._ended:
                 timed_out = "alive" in str(code).lower()
                 self._lost = "the broker does not answer" if timed_out else "the broker closed the connection"
-                waits = "messages wait in memory" if self._login.qos else "messages are dropped until it is back"
+                waits = "messages are kept in memory" if self._login.qos else "messages are dropped until it is back"
                 self._news.append(f"lost the connection to {self._login.address}: {self._lost}; {waits}")
             self._changed.notify_all()
 

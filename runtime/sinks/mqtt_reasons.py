@@ -1,4 +1,4 @@
-"""The reasons why there is no connection to an MQTT broker, in words that say what to do."""
+"""Explain why there is no connection to an MQTT broker, and say what to do."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import ssl
 from orilla.runtime.sinks.address import Address
 
 WRONG_NAME, WRONG_TIME = (62, 64), (9, 10)
-"""Codes of OpenSSL for a certificate of another host, and for one that has expired or is not valid yet."""
+"""Codes of OpenSSL for a certificate that was issued for another host, and for one that has expired or is not valid
+yet."""
 
 
 def connection_reason(error: Exception, address: Address) -> str:
     """Return why no connection is possible, and what to do."""
     if isinstance(error, ConnectionRefusedError):
-        return f"no MQTT broker listens at {address}: start it, or check host and port"
+        return f"no MQTT broker listens at {address}: start it, or check the host and the port"
     if isinstance(error, socket.gaierror):
         return f"the host {address.host} of the MQTT broker is unknown: check its name and the network"
     if isinstance(error, TimeoutError):
-        return f"the MQTT broker {address} does not answer: check host, port and firewall"
+        return f"the MQTT broker {address} does not answer: check the host, the port and the firewall"
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message.rstrip(".")
         return f"the certificate of the MQTT broker {address} is not trusted: {reason}; {_certificate_advice(error)}"
@@ -30,15 +31,15 @@ def connection_reason(error: Exception, address: Address) -> str:
 
 def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in WRONG_NAME:
-        return "give the name in the certificate as HOST"
+        return "use the name in the certificate as HOST"
     if error.verify_code in WRONG_TIME:
         return "renew it, or set the clock of this machine"
     return "give the certificate of its authority with ca=FILE"
 
 
 def refusal_reason(reason: str) -> str:
-    """Return why the broker refuses a login, and what to do. `reason` is the text of its reason code."""
+    """Return why the broker refuses a login, and what to do. `reason` is the text of the broker's reason code."""
     reason = reason.lower()
     if "password" in reason or "authorized" in reason:
-        return f"{reason}; check username and password"
+        return f"{reason}; check the user name and the password"
     return reason

@@ -23,6 +23,6 @@ class Nothing(Sink):
 
 
 def open_sink(target: str, options: NoOptions, setup: Setup) -> Nothing:
-    """Open the sink."""
+    """Return the sink."""
     del target, options, setup
     return Nothing()

@@ -69,7 +69,7 @@ class SinkSpec(NamedTuple):
 
 
 def parse_spec(spec: str) -> SinkSpec:
-    """Divide a specification into name, target and options.
+    """Split a specification into its name, target and options.
 
     The options begin at the last `?`, so a target can contain one.
 
@@ -97,7 +97,7 @@ def convert_options(spec: SinkSpec, options: type[T]) -> T:
     Args:
         spec: The parts of the specification.
         options: Class of the sink's options. Its fields may be `str`, `int`, `float`, `bool`, a `Literal` of strings,
-            `ByteCount` or `Duration`, each also with None.
+            `ByteCount` or `Duration`, or one of these or None.
 
     Raises:
         ConfigError: An option is unknown, or has a wrong value. The message lists the known options.

@@ -26,8 +26,8 @@ class SinkKind(NamedTuple):
 
     and may define
 
-    - `REOPENS = True`, if the sink is opened again after it failed, as for a server
-    - `PER_SOURCE = True`, if several sources need several outputs, as for a video
+    - `REOPENS = True`, if the sink is reopened after a failure, as for a server
+    - `PER_SOURCE = True`, if each source needs its own output, as for a video
     - `MAIN_THREAD = True`, if its methods must be called in the main thread, as for a window
     """
 
@@ -58,7 +58,7 @@ SINKS = ModuleRegistry(
 
 @dataclass(frozen=True, slots=True)
 class SinkOpener:
-    """A sink whose specification is valid, and which has not been opened yet."""
+    """A sink that has a valid specification, but has not been opened yet."""
 
     spec: str
     """Specification that the user gave."""
@@ -67,11 +67,11 @@ class SinkOpener:
     open: Callable[[Setup], Sink]
     """Function that opens the sink. It raises `ConfigError` or `OutputError`."""
     reopens: bool = False
-    """True if the sink is opened again after it failed."""
+    """True if the sink is reopened after a failure."""
     main_thread: bool = False
     """True if the sink's methods must be called in the main thread."""
     per_source: bool = False
-    """True if several sources need several outputs."""
+    """True if each source needs its own output."""
     source: str | None = None
     """Name of the source whose ticks the sink receives. None for the ticks of all sources."""
 

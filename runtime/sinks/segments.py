@@ -1,4 +1,4 @@
-"""The files of a sink: their names, when the next one begins, and which old ones are deleted."""
+"""Manage the files of a sink: choose their names, start new files, and delete old ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIGITS = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "j": 3, "y": 2, "f": 6
 """Number of digits of each directive of `strftime` that a file name may contain."""
 
 TRIES = 100
-"""Number of file names that are tried, because other programs may create files at the same time."""
+"""Number of file names that are tried. Other programs may create files at the same time."""
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,18 +31,18 @@ class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = False
     """True to replace an existing file."""
     every: Duration | None = None
-    """Time in seconds after which a new file begins."""
+    """Time in seconds after which a new file is started."""
     size: ByteCount | None = None
-    """Number of bytes after which a new file begins."""
+    """Number of bytes after which a new file is started."""
     max: ByteCount | None = None
-    """Total number of bytes of all files. The oldest files are deleted."""
+    """Maximum total number of bytes of all files. If there are more, the oldest files are deleted."""
 
     def __post_init__(self) -> None:
         if self.append and self.overwrite:
-            msg = "append and overwrite exclude each other"
+            msg = "append and overwrite cannot be used together"
             raise ValueError(msg)
         if self.max is not None and self.every is None and self.size is None:
-            msg = "max needs every or size, because only whole files are deleted"
+            msg = "max requires every or size, because only whole files are deleted"
             raise ValueError(msg)
 
 
@@ -50,8 +50,9 @@ class Segments:
     """Opens the files of a sink one after another.
 
     The target is the name of a file. It may contain directives of `strftime`, as in `%Y-%m-%d/%H%M%S.mp4`, which are
-    replaced with the local time at which a file begins. If there is already a file with that name, a number is added
-    to the name of a new segment. The first file of a loop must be new, unless `append` or `overwrite` is set.
+    replaced with the local time at which the file is started. If a file with that name already exists, a number is
+    added to the name. Without directives, however, the first file of a loop must be new, unless `append` or `overwrite`
+    is set.
 
     Args:
         target: Name of the files.
@@ -74,7 +75,7 @@ class Segments:
         """Create the next file, delete old ones, and return the path and the open file.
 
         Raises:
-            OutputError: The file exists, or cannot be created. The message says what to do.
+            OutputError: The file already exists, or cannot be created. The message says what to do.
         """
         self._began_s = self._wall_s()
         path = Path(datetime.fromtimestamp(self._began_s).astimezone().strftime(self._target))
@@ -92,7 +93,7 @@ class Segments:
         return opened
 
     def is_full(self, size: int) -> bool:
-        """Return True if the next file must begin. `size` is the number of bytes in the current file."""
+        """Return True if the next file must be started. `size` is the number of bytes in the current file."""
         options = self._options
         if options.size is not None and size >= options.size:
             return True
@@ -115,11 +116,11 @@ class Segments:
             except FileExistsError:
                 continue
         dated = f"{path.stem}-%Y%m%d-%H%M%S{path.suffix}"
-        msg = f"{path} exists: add ?append or ?overwrite to the sink, or a date to the name, as in {dated}"
+        msg = f"{path} already exists: add ?append or ?overwrite to the sink, or a date to the name, as in {dated}"
         raise OutputError(msg)
 
     def _delete_old(self, current: Path) -> None:
-        """Delete the oldest files of this sink, also of earlier loops, until all files together have at most `max`."""
+        """Delete the oldest files, including those of earlier loops, until their total size is at most `max`."""
         limit = self._options.max
         if limit is None:
             return
@@ -159,9 +160,9 @@ def _pattern(target: str) -> re.Pattern[str]:
 
 
 def _first_free(path: Path) -> int:
-    """Return the number of the next file: one above the largest number, or 0 if the name itself is free.
+    """Return the number of the next file: the largest number plus 1, or 0 if the name without a number is free.
 
-    Numbers of deleted files are not used again, so that the numbers increase with time.
+    Gaps that deleted files left are not filled, so that later files have larger numbers.
     """
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
     matches = (pattern.fullmatch(other.name) for other in path.parent.iterdir())
@@ -172,7 +173,7 @@ def _first_free(path: Path) -> int:
 
 
 def _open_locked(path: Path, mode: str, *, empty: bool = False) -> BinaryIO:
-    """Open a file that no other process may write at the same time."""
+    """Open and lock a file, so that no other process writes it at the same time."""
     file = path.open(mode, buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +190,7 @@ def _open_locked(path: Path, mode: str, *, empty: bool = False) -> BinaryIO:
 
 
 def _open_special(path: Path) -> BinaryIO:
-    """Open a pipe or a device. It is an error if no program reads the pipe, because opening it would then block."""
+    """Open a pipe or a device. Raise an error if no program reads the pipe, because opening it would then block."""
     if path.is_dir():
         msg = f"cannot write {path}: it is a folder"
         raise OutputError(msg)

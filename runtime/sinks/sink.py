@@ -1,4 +1,4 @@
-"""The interface of a sink, and what a sink knows about the loop."""
+"""The interface of a sink, and the description of the loop that a sink receives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.frame import Event, Tick
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The loop that a sink receives its ticks from."""
+    """Description of the loop whose ticks a sink receives."""
 
     rate_hz: float | None = None
     """Frame rate of the source in frames per second. None if it has no frame rate."""
@@ -21,17 +21,18 @@ class Setup:
     labels: tuple[str, ...] = ()
     """Names of the model's classes, in the order of their numbers. Empty if there are several models."""
     report: Callable[[str], None] = print
-    """Function that reports one line of text to the user, such as a file that was repaired."""
+    """Function that reports one line of text to the user, for example that a file was repaired."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Event that is set at the end of the loop. A sink that waits in `write`, for a server or for space in a buffer,
-    then stops waiting and raises `OutputError`."""
+    """Event that is set at the end of the loop. A sink that is waiting in `write`, for a server or for space in a
+    buffer, must then stop waiting and raise `OutputError`."""
 
 
 class Sink(ABC):
     """Receives the ticks of one loop, in order.
 
-    `open_sink` of the sink's module opens it. All other methods are called by one thread, which belongs to this sink.
-    A method may therefore take its time: the loop continues, and `SinkThread` counts the ticks that it drops.
+    `open_sink` of the sink's module opens it. All other methods are called by one thread, which is the sink's own
+    unless the module sets `MAIN_THREAD`. A method may therefore be slow: the loop continues, and `SinkThread` counts
+    the ticks that it drops.
     """
 
     @abstractmethod
@@ -39,7 +40,7 @@ class Sink(ABC):
         """Write one tick. Return False to end the loop.
 
         Raises:
-            OSError: The output failed. A sink with `REOPENS` is then opened again, and other sinks end.
+            OSError: The output failed. A sink with `REOPENS` is then reopened, and any other sink ends.
         """
 
     def event(self, event: Event) -> None:  # noqa: B027 - most sinks have nothing to do
@@ -47,7 +48,7 @@ class Sink(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Finish the output. Everything that was written before stays readable.
+        """Finish the output. Everything that was written remains readable.
 
         Raises:
             OSError: The output is incomplete.

@@ -1,4 +1,4 @@
-"""Run a sink in a thread of its own, so that a slow, blocked or failed sink never delays inference."""
+"""Run a sink in its own thread, so that a slow, blocked or failed sink never delays inference."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ DEPTH = 4
 """Maximum number of ticks that wait for a sink."""
 
 STALL_S = 10.0
-"""Time in seconds after which ticks of a recorded source are dropped, because the sink accepts none. Until then, the
-loop waits for the sink."""
+"""Time in seconds for which the loop of a recorded source waits for a sink that accepts no ticks. After that, ticks are
+dropped."""
 
 QUIET_S = 1.0
-"""Time in seconds without a further drop after which the end of the drops is reported. A sink that is too slow now and
-then is therefore reported once, not for every tick."""
+"""Time in seconds without a dropped tick after which it is reported that the sink accepts ticks again. An occasionally
+slow sink is therefore reported once, and not for every tick."""
 
 CLOSE_S = 10.0
-"""Time in seconds that a sink has to write the waiting ticks and to close its output at the end of the loop."""
+"""Time in seconds within which a sink must write the queued ticks and close its output at the end of the loop."""
 
 FIRST_WAIT_S, MAX_WAIT_S = 0.25, 30.0
-"""First and longest waiting time between two attempts to open a sink again, in seconds. The time doubles after each
+"""First and longest waiting time in seconds between two attempts to reopen a sink. The time doubles after each
 failure."""
 
 Report = Callable[[Event], None]
@@ -37,26 +37,27 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class SinkCounts:
-    """Number of ticks of one sink."""
+    """Numbers of written and dropped ticks of one sink."""
 
     written: int
     dropped: int
     failed: str | None = None
-    """Reason why the sink ended before the loop. None if it did not."""
+    """Reason why the sink ended before the loop did. None if it did not."""
 
 
 class SinkThread:
     """Passes ticks to a sink through a bounded queue.
 
-    If the queue is full, the tick of a live source is dropped and counted, and the loop waits for a recorded source. An
-    event of the kind `sink` reports the first drop, and the number of drops when the sink has accepted all ticks for
-    `QUIET_S` seconds.
+    If the queue is full, ticks of a live source are dropped and counted, but the loop of a recorded source waits. An
+    event of the kind `sink` reports the first dropped tick. Another one reports the number of dropped ticks when the
+    sink has accepted all ticks for `QUIET_S` seconds.
 
     Args:
-        opener: The sink, which is opened here.
+        opener: Opener of the sink.
         setup: Description of the loop.
         report: Function that receives events. The thread of the sink or the thread of the loop calls it.
-        alone: True if the loop has no other sink. The end of the sink is then not reported, because the loop ends too.
+        alone: True if the loop has no other sink. If such a sink fails, no event reports it, because the loop ends with
+            an error.
 
     Raises:
         ConfigError: The target cannot be used.
@@ -83,7 +84,7 @@ class SinkThread:
 
     @property
     def counts(self) -> SinkCounts:
-        """Return the number of written and dropped ticks so far."""
+        """Return the numbers of ticks written and dropped so far."""
         return SinkCounts(self._written, self._dropped, self._failed)
 
     @property
@@ -110,7 +111,7 @@ class SinkThread:
             self._put(event, 0.0)
 
     def close(self) -> SinkCounts:
-        """Wait until the waiting ticks are written and the output is closed, but not longer than `CLOSE_S`."""
+        """Wait until the queued ticks are written and the output is closed, but not longer than `CLOSE_S`."""
         self._closing.set()
         if self._put(None, CLOSE_S):
             self._thread.join(CLOSE_S)
@@ -159,12 +160,12 @@ class SinkThread:
         return True
 
     def _recover(self, reason: str) -> bool:
-        """Close the failed sink, and open it again if it allows that. Return False if the sink has ended."""
+        """Close the failed sink, and reopen it if it has `REOPENS`. Return False if the sink has ended."""
         assert self._sink is not None
         try:
             self._sink.close()
         except Exception as error:  # noqa: BLE001 - see `_pass`
-            del error  # The first reason is the cause.
+            del error  # Ignore errors at closing: the first error is the cause.
         self._sink = None
         if not self._opener.reopens:
             self._failed = reason
@@ -179,7 +180,7 @@ class SinkThread:
             except Exception:  # noqa: BLE001 - see `_pass`
                 wait_s = min(2 * wait_s, MAX_WAIT_S)
             else:
-                self._tell(f"sink {self.name} is open again")
+                self._tell(f"sink {self.name} was reopened")
                 return True
         self._failed = reason
         return False
@@ -190,13 +191,13 @@ class SinkThread:
             self._sink.close()
         except Exception as error:  # noqa: BLE001 - see `_pass`
             self._failed = _reason(error)
-            self._tell(f"sink {self.name} failed at its end: {self._failed}")
+            self._tell(f"sink {self.name} failed while closing: {self._failed}")
 
     def _tell(self, detail: str) -> None:
         self._report(Event("sink", self._index, now_ns(), detail))
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason of a failure in one line. Unexpected errors are shown with their type."""
+    """Return the reason for a failure as one line. The type of an unexpected error is included."""
     text = " ".join(str(error).split())[:300]
     return text if text and isinstance(error, OrillaError) else f"{type(error).__name__}: {text}"

@@ -25,24 +25,25 @@ DEFAULT_RATE_HZ = 25.0
 """Frame rate of the video if the source has none."""
 
 MAX_STILL_S = 5.0
-"""Longest time in seconds for which an image is shown. A longer gap between two answers is shortened to this time."""
+"""Maximum time in seconds for which an image is shown. If there is a longer gap between two answers, the video shortens
+it to this time."""
 
 KEY_FRAME_S = 1.0
-"""Time in seconds between two key frames. After a power failure, the video is playable up to the last key frame."""
+"""Time in seconds between two key frames. After a power failure, the video can be played up to the last key frame."""
 
 LOSSLESS_CRF, WORST_CRF = 0, 51
 """Range of x264's constant rate factor."""
 
 
 class Format(NamedTuple):
-    """A container, the codec that is written into it, and their options."""
+    """A container format, the codec of its video stream, and the options of both."""
 
     name: str
     """Name of the container in FFmpeg."""
     codec: str
     pixels: str
     time_base: Fraction | None
-    """Unit of the times in the file, in seconds. None if all frames have the same duration."""
+    """Unit of the times in the file, in seconds. If None, all frames have the same duration."""
     container_options: dict[str, str]
     codec_options: dict[str, str]
 
@@ -51,7 +52,8 @@ X264 = {"preset": "ultrafast", "tune": "zerolatency"}
 VP8 = {"deadline": "realtime", "cpu-used": "8", "b": "2M"}
 
 FORMATS = {
-    # Each fragment is complete, so the file has no index at its end that a power failure could prevent.
+    # Each fragment is complete in itself. The file is therefore readable even if a power failure prevents that it is
+    # finished.
     ".mp4": Format(
         "mp4",
         "libx264",
@@ -71,13 +73,13 @@ class Options(FileOptions, frozen=True, kw_only=True):
     """The options of the sink."""
 
     crf: int = 23
-    """Constant rate factor of H.264: 0 is lossless, and larger numbers give smaller files. The usual range is 18 to
-    28."""
+    """Constant rate factor of H.264: 0 is lossless, and larger numbers result in lower quality and smaller files. The
+    usual range is 18 to 28."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.append:
-            msg = "a video cannot be continued: use overwrite, or a name with a date"
+            msg = "append is not possible for a video: use overwrite, or a name with a date"
             raise ValueError(msg)
         if not LOSSLESS_CRF <= self.crf <= WORST_CRF:
             msg = f"crf={self.crf}: expected a number from {LOSSLESS_CRF} to {WORST_CRF}"
@@ -120,7 +122,7 @@ class Video(Sink):
         path, file = self._segments.next()
         if not path.is_file():
             file.close()
-            msg = f"cannot write {path}: a video needs a file"
+            msg = f"cannot write {path}: a video must be written to a regular file"
             raise OutputError(msg)
         return _VideoFile(path, file, self._format, self._rate_hz, self._options.crf)
 
@@ -213,11 +215,11 @@ class _VideoFile:
         stream.pix_fmt = self._format.pixels
         stream.codec_context.time_base = self._time_base
         stream.codec_context.gop_size = max(1, round(KEY_FRAME_S * self._rate))
-        stream.codec_context.thread_count = 1  # The other cores are for inference.
+        stream.codec_context.thread_count = 1  # Leave the other cores to inference.
         self._stream = stream
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
-        """Encode a frame, or the end of the video if it is None, and write the packets."""
+        """Encode a frame and write its packets. If it is None, finish the encoding."""
         import av
 
         assert self._container is not None

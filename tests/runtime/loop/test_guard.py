@@ -71,9 +71,9 @@ def test_names_are_parsed():
     assert parse_guard(None, live=True) is not None
     assert parse_guard(False, live=True) is None
     assert parse_guard("dark, frozen", live=False)._checks == {"dark", "frozen"}
-    with pytest.raises(ConfigError, match="unknown check of frames 'blured': did you mean blurred"):
+    with pytest.raises(ConfigError, match="unknown frame check 'blured': did you mean blurred"):
         parse_guard("dark,blured", live=True)
-    with pytest.raises(ConfigError, match="names no check"):
+    with pytest.raises(ConfigError, match="contains no check"):
         parse_guard(" ,", live=True)
 
 

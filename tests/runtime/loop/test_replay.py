@@ -155,7 +155,9 @@ def test_a_killed_loop_leaves_a_recording_that_can_be_replayed(model, tmp_path):
 def test_a_recording_replaces_no_file(model, tmp_path):
     path = tmp_path / "drive.rec"
     path.write_text("old")
-    with pytest.raises(OutputError, match=r"drive.rec exists: give another name, .* as in drive-%Y%m%d-%H%M%S.rec"):
+    with pytest.raises(
+        OutputError, match=r"drive.rec already exists: give another name, .* as in drive-%Y%m%d-%H%M%S.rec"
+    ):
         model.stream(Jumpy(3), record=path)
     assert path.read_text() == "old"
     list(model.stream(Jumpy(3), record=tmp_path / "%Y.rec", on_event=lambda event: None))

@@ -167,7 +167,7 @@ def test_only_this_machine_can_read_them_unless_a_host_is_given():
 def test_the_address_of_a_free_port_is_reported():
     reported = []
     sink = sink_opener("metrics:0").open(Setup(report=reported.append))
-    assert reported == [f"serves http://{sink.address}/metrics"]
+    assert reported == [f"serving http://{sink.address}/metrics"]
     sink.close()
 
 
@@ -190,7 +190,7 @@ def refused(spec):
 def test_a_port_in_use_is_reported(served):
     port = served().address.port
     assert refused(f"metrics:{port}") == (
-        f"another program uses port {port} of 127.0.0.1: choose another one, as in metrics:9465"
+        f"another program uses port {port} of 127.0.0.1: choose another port, as in metrics:9465"
     )
 
 

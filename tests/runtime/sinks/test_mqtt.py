@@ -136,19 +136,19 @@ def test_a_killed_loop_is_announced_by_the_broker(broker):
     ("spec", "message"),
     [
         ("mqtt", "the sink `mqtt` needs a target: give mqtt:HOST[:PORT]/TOPIC"),
-        ("mqtt:host", "needs a broker and a topic"),
-        ("mqtt:/rover", "needs a broker and a topic"),
-        ("mqtt:host/", "needs a broker and a topic"),
-        ("mqtt:host/rover/#", "needs a broker and a topic without + and #"),
-        ("mqtt:host/$SYS", "needs a broker and a topic"),
+        ("mqtt:host", "has no broker, or no topic"),
+        ("mqtt:/rover", "has no broker, or no topic"),
+        ("mqtt:host/", "has no broker, or no topic"),
+        ("mqtt:host/rover/#", "or no topic without + and #"),
+        ("mqtt:host/$SYS", "has no broker, or no topic"),
         ("mqtt:host:x/rover", "'host:x' is not an address"),
         ("mqtt:host:99999/rover", "with a port from 1 to 65535"),
         ("mqtt:host/rover?qos=3", "qos=3: expected 0, 1 or 2"),
         ("mqtt:host/rover?on=maybe", "on=maybe: expected each or change"),
-        ("mqtt:host/rover?insecure", "insecure needs tls"),
-        ("mqtt:host/rover?insecure&ca=x", "insecure and ca exclude each other"),
-        ("mqtt:host/rover?key=x", "key needs cert"),
-        ("mqtt:host/rover?password_file=x", "password_file needs username"),
+        ("mqtt:host/rover?insecure", "insecure requires tls"),
+        ("mqtt:host/rover?insecure&ca=x", "insecure and ca cannot be used together"),
+        ("mqtt:host/rover?key=x", "key requires cert"),
+        ("mqtt:host/rover?password_file=x", "password_file requires username"),
         ("mqtt:host/rover?keepalive=1d", "keepalive must be from 1s to 65535s"),
         ("mqtt:host/rover?discovery=a/%2B/#", "discovery must be a topic"),
         ("mqtt:host/rover?password=x", "unknown option of the sink mqtt 'password': did you mean password_file?"),
@@ -177,7 +177,7 @@ def test_nothing_listens():
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         assert refused(f"mqtt:127.0.0.1:{port}/rover") == (
-            f"no MQTT broker listens at 127.0.0.1:{port}: start it, or check host and port"
+            f"no MQTT broker listens at 127.0.0.1:{port}: start it, or check the host and the port"
         )
 
 
@@ -220,7 +220,7 @@ def test_a_wrong_password_is_reported_and_not_shown(guarded, monkeypatch, option
     monkeypatch.setenv("ORILLA_MQTT_PASSWORD", "wr0ng")
     answer = refused(f"mqtt:127.0.0.1:{guarded.port}/rover{options}")
     assert f"the MQTT broker 127.0.0.1:{guarded.port} refused the connection: not authorized" in answer
-    assert "check username and password" in answer
+    assert "check the user name and the password" in answer
     assert "wr0ng" not in answer
 
 
@@ -279,7 +279,7 @@ def test_tls_with_the_authority_of_the_broker(encrypted, certificates):
     [
         ("localhost", "tls", "; give the certificate of its authority with ca=FILE"),
         ("localhost", "ca={}/stranger.pem", "is not trusted: "),
-        ("127.0.0.1", "ca={}/ca.pem", "not valid for '127.0.0.1'; give the name in the certificate as HOST"),
+        ("127.0.0.1", "ca={}/ca.pem", "not valid for '127.0.0.1'; use the name in the certificate as HOST"),
         ("localhost", "qos=1", "it closed the connection; it may need TLS"),
     ],
 )
@@ -324,7 +324,7 @@ def test_the_command_line_publishes_and_hides_the_password(guarded):
     assert "s3cret" not in done.stderr
     done = run(*words, ORILLA_MQTT_PASSWORD="wr0ng")
     assert done.returncode == 2
-    assert re.search(r"refused the connection: not authorized; check username and password\n$", done.stderr)
+    assert re.search(r"refused the connection: not authorized; check the user name and the password\n$", done.stderr)
     assert "wr0ng" not in done.stderr
 
 

@@ -27,7 +27,7 @@ def write(segments, data=b"x"):
 def test_a_plain_name_must_be_new(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("old")
-    with pytest.raises(OutputError, match=r"a.jsonl exists: add \?append .* as in a-%Y%m%d-%H%M%S.jsonl"):
+    with pytest.raises(OutputError, match=r"a.jsonl already exists: add \?append .* as in a-%Y%m%d-%H%M%S.jsonl"):
         Segments(str(path), FileOptions()).next()
     assert path.read_text() == "old"
 
@@ -137,7 +137,7 @@ def test_targets_that_cannot_be_written(tmp_path, target, message):
 def test_unknown_directives_and_contradictions(tmp_path):
     with pytest.raises(ConfigError, match=r"contains %q: use %Y, .* or %% for %"):
         Segments(f"{tmp_path}/a%q.jsonl", FileOptions())
-    with pytest.raises(ValueError, match="append and overwrite exclude each other"):
+    with pytest.raises(ValueError, match="append and overwrite cannot be used together"):
         FileOptions(append=True, overwrite=True)
-    with pytest.raises(ValueError, match="max needs every or size"):
+    with pytest.raises(ValueError, match="max requires every or size"):
         FileOptions(max=3)

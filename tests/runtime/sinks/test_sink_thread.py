@@ -200,7 +200,7 @@ def test_a_sink_that_reopens_continues(events, monkeypatch):
     assert (counts.written, counts.dropped, counts.failed) == (9, 1, None)
     assert details(events) == [
         "sink fake failed: cannot write out.x: No space left on device; retrying",
-        "sink fake is open again",
+        "sink fake was reopened",
     ]
 
 

@@ -208,7 +208,7 @@ def test_specs_are_checked_before_anything_opens():
     for spec, match in (
         ("vidoe:out.mp4", "unknown sink 'vidoe': did you mean video"),
         ("video", "the sink `video` needs a target: give video:OUT.mp4"),
-        ("video:out.mp4?append", "a video cannot be continued"),
+        ("video:out.mp4?append", "append is not possible for a video"),
         ("video:out.mp4?crf=52", "crf=52: expected a number from 0 to 51"),
         ("frames:out?format=gif", "format=gif: expected jpg, png or webp"),
     ):
