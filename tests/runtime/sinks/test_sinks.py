@@ -78,7 +78,7 @@ def test_lines_are_divided_among_files(tmp_path):
 
 
 def test_the_options_of_json_lines_need_a_file():
-    with pytest.raises(ConfigError, match="its options need a file"):
+    with pytest.raises(ConfigError, match="its options require a file"):
         opened("jsonl?append")
 
 
