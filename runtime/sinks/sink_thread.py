@@ -98,9 +98,12 @@ class SinkThread:
         if self._failed is None and not self._put(tick, 0.0 if self._setup.live else STALL_S):
             self._dropped += 1
             self._dropped_s = time.monotonic()
-            if self._dropped - self._reported == 1:
+            # While the sink is being opened again, the event of its failure already says that ticks are lost.
+            if self._dropped - self._reported == 1 and self._sink is not None:
                 self._tell(f"sink {self.name} is too slow: its ticks are dropped until it accepts new ones")
-        elif self._dropped > self._reported and time.monotonic() - self._dropped_s >= QUIET_S:
+        elif (
+            self._dropped > self._reported and self._sink is not None and time.monotonic() - self._dropped_s >= QUIET_S
+        ):
             self._tell(f"sink {self.name} accepts ticks again; {self._dropped - self._reported} were dropped")
             self._reported = self._dropped
         return not self._ends_loop
@@ -161,12 +164,12 @@ class SinkThread:
 
     def _recover(self, reason: str) -> bool:
         """Close the failed sink, and reopen it if it has `REOPENS`. Return False if the sink has ended."""
-        assert self._sink is not None
+        sink, self._sink = self._sink, None
+        assert sink is not None
         try:
-            self._sink.close()
+            sink.close()
         except Exception as error:  # noqa: BLE001 - see `_pass`
             del error  # Ignore errors at closing: the first error is the cause.
-        self._sink = None
         if not self._opener.reopens:
             self._failed = reason
             if not self._alone:
@@ -180,7 +183,9 @@ class SinkThread:
             except Exception:  # noqa: BLE001 - see `_pass`
                 wait_s = min(2 * wait_s, MAX_WAIT_S)
             else:
-                self._tell(f"sink {self.name} was reopened")
+                lost = self._dropped - self._reported
+                self._reported += lost
+                self._tell(f"sink {self.name} was reopened" + (f"; {1 + lost} ticks were dropped" if lost else ""))
                 return True
         self._failed = reason
         return False
