@@ -45,6 +45,7 @@ BUILT_IN = {
     "metrics": SinkKind("metrics[:[HOST:]PORT]", "metrics"),
     "shm": SinkKind("shm:NAME", "shm"),
     "web": SinkKind("web[:[HOST:]PORT]", "web"),
+    "ros2": SinkKind("ros2:TOPIC", "ros2"),
     "window": SinkKind("window", "window"),
     "none": SinkKind("none", "none"),
 }

@@ -179,13 +179,14 @@ class SinkThread:
         wait_s = FIRST_WAIT_S
         while not self._closing.wait(wait_s):
             try:
-                self._sink = self._opener.open(self._setup)
+                sink = self._opener.open(self._setup)
             except Exception:  # noqa: BLE001 - see `_pass`
                 wait_s = min(2 * wait_s, MAX_WAIT_S)
             else:
                 lost = self._dropped - self._reported
                 self._reported += lost
                 self._tell(f"sink {self.name} was reopened" + (f"; {1 + lost} ticks were dropped" if lost else ""))
+                self._sink = sink
                 return True
         self._failed = reason
         return False

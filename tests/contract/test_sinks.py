@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.mosquitto import mosquitto
+from helpers.zenoh_router import zenoh_router
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.runtime.sinks.contract import CHECKS, SinkCase
@@ -31,6 +32,7 @@ TARGETS = {
     "metrics": ":127.0.0.1:0",
     "shm": ":orilla-contract-{pid}?frames",
     "web": ":127.0.0.1:0",
+    "ros2": ":/orilla/road?via=zenoh&frames&connect=tcp/127.0.0.1:{port}",
     "window": "",
     "none": "",
 }
@@ -49,18 +51,24 @@ def broker(tmp_path_factory):
         yield broker
 
 
+@pytest.fixture
+def router():
+    pytest.importorskip("zenoh")
+    with zenoh_router() as router:
+        yield router
+
+
 @pytest.fixture(params=SINKS.built_in)
 def case(request, tmp_path):
     """Each sink. Sinks that cannot be opened here, or whose server is not installed, are skipped."""
-    port = 0
-    if request.param == "mqtt":
-        port = request.getfixturevalue("broker").port
+    server = {"mqtt": "broker", "ros2": "router"}.get(request.param)
+    port = request.getfixturevalue(server).port if server else 0
     target = TARGETS[request.param].format(tmp_path, port=port, pid=os.getpid())
     file = Path(target[1:].partition("?")[0]) if request.param in FILES else None
     case = SinkCase(request.param + target, result, file)
     if request.param in NEEDS:
         pytest.importorskip(NEEDS[request.param])
-    if request.param in ("window", "mqtt", "metrics", "web"):
+    if request.param in ("window", "mqtt", "metrics", "web", "ros2"):
         try:
             case.open().close()
         except (ConfigError, MissingExtraError) as error:
