@@ -46,12 +46,15 @@ def keep_to_core(index: int) -> None:
 
 
 def cores_of_thread() -> frozenset[int]:
-    """Return the numbers of the cores to which the calling thread is restricted. Empty if the system cannot tell."""
+    """Return the numbers of the cores to which the calling thread is restricted.
+
+    The result is empty if the operating system does not state them.
+    """
     return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
 
 def keep_to_cores(cores: frozenset[int]) -> None:
     """Restrict the calling thread to cores that `cores_of_thread` returned in another thread."""
     if cores:
-        with suppress(OSError):  # The process may have lost these cores meanwhile.
+        with suppress(OSError):  # These cores may no longer be available to the process.
             os.sched_setaffinity(0, cores)

@@ -19,7 +19,7 @@ ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of the installed distributions among `names`, by name."""
-    # This import takes longer than most others, and a loop without a tuned choice does not need it.
+    # This import is slow, and is not needed by a loop for which no choice of `orilla tune` is stored.
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}

@@ -251,7 +251,7 @@ class ModuleRegistry(Registry[R]):
 def report(warning: str) -> None:
     """Log a warning about a broken plug-in, unless this process has already reported it."""
     if warning not in _REPORTED:
-        import logging  # Most processes have nothing to log, and start faster without this module.
+        import logging  # Import this module only when something is logged, because this makes the start faster.
 
         _REPORTED.add(warning)
         logging.getLogger("orilla").warning("%s", warning)

@@ -1,4 +1,4 @@
-"""Read text files of users: byte order marks, line ends, encodings, and files that are not text.
+"""Read text files from users: handle byte order marks, line ends and encodings, and reject files that are not text.
 
 Every part of Orilla reads labels, vocabularies, tables and configuration files with the functions of this module.
 """
@@ -11,16 +11,16 @@ from pathlib import Path
 from orilla.devices.errors import ConfigError, DataError, OrillaError
 
 MAX_BYTES = 64 << 20
-"""Maximum size of a text file in bytes. Tables of data sets may be larger; their readers state a higher limit."""
+"""Maximum size of a text file in bytes. Tables of data sets may be larger, and their readers set a higher limit."""
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # It begins with the mark of UTF-16, so it is compared first.
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # This mark begins with the mark of UTF-16, so it is compared first.
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""Byte order marks, and the encodings that they announce."""
+"""Byte order marks, and the encodings that they indicate."""
 
 MARK = "\ufeff"
 """The byte order mark as a character."""
@@ -37,7 +37,7 @@ OTHER_FORMATS = (
     (b"\x80\x04\x95", "a Python pickle, which can run code: store its content as JSON or text"),
     (b"SQLite format 3", "a database"),
 )
-"""First bytes of files that are often given in place of a text file, and what they are."""
+"""First bytes of other formats that users often give instead of a text file, each with a description and advice."""
 
 
 def read_text(
@@ -66,7 +66,7 @@ def read_text(
         msg = f"cannot read {path}: {getattr(problem, 'strerror', None) or problem}"
         raise error(msg) from problem
     if len(data) > limit_bytes:
-        msg = f"{path} has more than {_size(limit_bytes)}, which is too much for a text file of this kind"
+        msg = f"{path} has more than {_size(limit_bytes)}, the limit for a text file of this kind"
         raise error(msg)
     return decode(data, str(path), encoding=encoding, error=error, advice=advice)
 
@@ -106,7 +106,7 @@ def decode(
         text = data[len(mark) :].decode(kind)
     except UnicodeDecodeError as problem:
         raise error(_not_in(data, len(mark) + problem.start, name, kind, advice)) from problem
-    except UnicodeError as problem:  # Some codecs raise the base class.
+    except UnicodeError as problem:  # Some codecs raise `UnicodeError` itself.
         msg = f"{name} is not {_title(kind)}: {problem}"
         raise error(msg) from problem
     if "\0" in text:
@@ -135,14 +135,14 @@ def check_encoding(encoding: str) -> None:
 
 
 def lines_of(text: str, blanks: str | None = None) -> list[str]:
-    r"""Return the lines of a text without line ends and without white space around them, except empty ones at the end.
+    r"""Return the lines of a text without line ends and surrounding white space. Empty lines at the end are omitted.
 
     Lines end with `\n`, `\r\n` or `\r`. `str.splitlines` would also split at characters such as U+2028, which may be
     part of a name. A byte order mark at the start of a line, which remains after joining files, is removed.
 
     Args:
         text: The text.
-        blanks: Characters that are removed around a line. If None, these are all white space.
+        blanks: Characters that are removed at the start and end of a line. If None, all white space is removed.
     """
     lines = [line.lstrip(MARK).strip(blanks) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
@@ -151,7 +151,7 @@ def lines_of(text: str, blanks: str | None = None) -> list[str]:
 
 
 def _not_in(data: bytes, position: int, name: str, kind: str, advice: str) -> str:
-    """Return the message about a byte that is invalid in an encoding."""
+    """Return the error message for a byte that is invalid in an encoding."""
     line = data.count(b"\n", 0, position) + 1
     column = position - (data.rfind(b"\n", 0, position) + 1)
     value = f"0x{data[position]:02X}" if position < len(data) else "the end of the file"
@@ -161,7 +161,7 @@ def _not_in(data: bytes, position: int, name: str, kind: str, advice: str) -> st
 
 
 def _with_nul(data: bytes, text: str, name: str, advice: str) -> str:
-    """Return the message about a NUL character."""
+    """Return the error message for a text with a NUL character."""
     even, odd = data[:400:2].count(0), data[1:400:2].count(0)
     half = len(data[:400]) // 4
     if max(even, odd) > half and min(even, odd) <= half // 4:

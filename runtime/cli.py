@@ -24,7 +24,7 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 
 MAX_MESSAGE = 4000
-"""Maximum number of characters of an error message. Only a message that quotes a long value is longer."""
+"""Maximum number of characters of an error message. Longer messages, which quote long values, are cut."""
 
 QUIET = {
     "OPENCV_LOG_LEVEL": "SILENT",
@@ -47,7 +47,7 @@ class CommandModule(Protocol):
 
 @runtime_checkable
 class ExpandsWords(Protocol):
-    """A module of a subcommand that replaces a configuration file with the words that the file stands for."""
+    """Module of a subcommand that replaces a configuration file with the equivalent words of the command line."""
 
     def expand(self, words: list[str]) -> list[str]:
         """Return the words of the command line. Raise `ConfigError` if the file cannot be used."""
@@ -141,7 +141,7 @@ COMMANDS = {
     ),
     "service": Command(
         "orilla.runtime.commands.service",
-        "run a configuration file of orilla run as a service of systemd",
+        "run a configuration file of orilla run as a systemd service",
         "orilla service install rover.toml",
     ),
     "devices": Command(

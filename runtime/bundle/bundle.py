@@ -100,7 +100,8 @@ def find(where: str | Path) -> Path:
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
     """Write a bundle, and replace an existing one. If an error occurs, `path` stays as it is.
 
-    Equal content gives equal bytes. Call `destination.check_new` first, so that only a bundle is replaced.
+    The bytes of the bundle depend only on its content. Call `destination.check_new` first, so that only a bundle is
+    replaced.
 
     Args:
         path: Path of the bundle. A zip file is written if the path ends in `.orilla`, else a folder.
@@ -200,7 +201,7 @@ def _container(path: Path) -> Iterator[_Zip | _Folder]:
 
 
 def _require_bundle(path: Path) -> None:
-    """Raise `BundleError` if a path is something else than a bundle. The message says what it is, and what to do."""
+    """Raise `BundleError` if a path is not a bundle. The message says what the path is, and what to do."""
     try:
         if path.is_dir():
             suitable = (path / MANIFEST).is_file()

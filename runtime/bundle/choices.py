@@ -1,4 +1,4 @@
-"""The choices of the preprocessing and of the decoding in the report of an export, with their origins."""
+"""Choices about the preprocessing and the decoding in the report of an export, with their origins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Origin = Literal["model", "you", "default"]
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A choice of the preprocessing or of the decoding.
+    """A choice about the preprocessing or the decoding.
 
     The check prepares samples for the original model and for the variants in the same way, so it cannot detect a wrong
     choice.
@@ -26,7 +26,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 TITLES: dict[Origin, str] = {"default": "by default", "you": "stated by you", "model": "from the model"}
-"""Title of the choices of each origin. The choices that need attention come first."""
+"""Heading for the choices of each origin, in the order of the report. The choices that need attention come first."""
 
 INTRODUCTION = "not checked, because the original model gets the same samples as its variants:"
 

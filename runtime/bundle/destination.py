@@ -1,4 +1,4 @@
-"""Check where a command writes a bundle. A bundle is replaced only if the user says so, and other files never."""
+"""Check where a command writes a bundle. A bundle is replaced only if the user asks for it, and other files never."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_new(path: Path, *, overwrite: bool = False) -> None:
         overwrite: If True, `path` may be an existing bundle. No other file or folder is ever replaced.
     """
     if path.suffix not in (".orilla", ""):
-        msg = f"{path}: the name of a bundle must end in .orilla, or have no suffix for a folder"
+        msg = f"{path}: the name of a bundle must end in .orilla, or, for a folder, have no suffix"
         raise ConfigError(msg)
     if path.exists():
         noun, kind = "folder" if path.is_dir() else "file", recognise(path)

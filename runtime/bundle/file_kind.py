@@ -14,11 +14,11 @@ class FileKind(msgspec.Struct, frozen=True):
     """What a file or folder is, and what to do with it."""
 
     what: str
-    """The kind as a noun with its article, or an adjective: `a TFLite model`, `empty`."""
+    """Description as a noun with its article or an adjective, such as `a TFLite model` or `empty`."""
     advice: str = ""
-    """What to do. If it is empty, a command reads the file, or the user can only give another file."""
+    """What to do. Empty if a command reads the file, or if the user can only choose another file."""
     reader: str = ""
-    """Command that reads it: `import`, `export` or `bundle`, which stands for every command that takes a bundle."""
+    """Command that reads it: `import` or `export`, or `bundle` for all commands that take a bundle."""
     format: str = ""
     """Name of the importer that reads it."""
     unusable: bool = False
@@ -26,11 +26,11 @@ class FileKind(msgspec.Struct, frozen=True):
     at: int = 0
     """Position of the signature, in bytes."""
     starts: tuple[str, ...] = ()
-    """Signatures, of which one must be at this position. Each character is one byte."""
+    """Signatures. One of them must be at the position `at`. Each character is one byte."""
     suffixes: tuple[str, ...] = ()
     """Suffixes, the usual one first. Without a signature, the suffix identifies the kind."""
     contains: str = ""
-    """Name of a file that identifies a folder. Empty for the kind of a file."""
+    """Name of a file that identifies a folder of this kind. Empty if the kind is not a folder."""
 
 
 @cache
@@ -55,7 +55,7 @@ def kind_of(what: str, advice: str = "", **properties: Any) -> FileKind:
 
     Args:
         what: The kind as a noun.
-        advice: A key of the table of advice, or a text.
+        advice: A key of the table of advice, or the advice itself.
         properties: Other fields.
     """
     return msgspec.convert({"what": what, "advice": _document()["advice"].get(advice, advice), **properties}, FileKind)

@@ -1,4 +1,4 @@
-"""Recognise what a file or folder is by its content, so that a refusal can state it and say what to do.
+"""Recognise what a file or folder is by its content, so that an error message can state it and say what to do.
 
 The signatures are in `file_kinds.toml`. Formats without a signature are recognised here.
 """
@@ -18,7 +18,7 @@ HEAD_BYTES = 4096
 """Number of bytes at the start of a file that are examined."""
 
 HDF5_END = {0: 40, 1: 44, 2: 28, 3: 28}
-"""Position of the size of the file in an HDF5 file, by the version of its first block.
+"""Position in an HDF5 file at which the file's size is stored, by the version of its superblock.
 
 Source: HDF5 File Format Specification 3.0, section II.A.
 """
@@ -27,7 +27,7 @@ IR_VERSION = 0x08
 """First byte of an ONNX model: the tag of the field `ir_version`."""
 
 ONNX_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
-"""Tags of the fields that can follow it. Source: `onnx/onnx.proto`, message `ModelProto`."""
+"""Tags of the fields that can follow `ir_version`. Source: `onnx/onnx.proto`, message `ModelProto`."""
 
 PICKLES = {
     b"xgboost": ("XGBoost", "trees"),
@@ -35,7 +35,7 @@ PICKLES = {
     b"sklearn": ("scikit-learn", "sklearn"),
     b"torch": ("PyTorch", "torch"),
 }
-"""For each name in a pickle, the library that wrote it, and the key of the advice."""
+"""Module names that occur in pickles, each with the library that writes such pickles and the key of the advice."""
 
 
 def recognise(path: Path) -> FileKind | None:
@@ -51,7 +51,7 @@ def recognise(path: Path) -> FileKind | None:
     if not head:
         return kind_of("empty", "again", unusable=True)
     if not any(head):
-        return kind_of("a file that begins with zeros, as an interrupted download leaves it", "again", unusable=True)
+        return kind_of("a file that begins with zeros, perhaps from an interrupted download", "again", unusable=True)
     signed = next((kind for kind in kinds() if _has_signature(head, kind)), None)
     if signed is not None:
         return _hdf5(path, head) or signed
@@ -158,7 +158,7 @@ def _saved_model(path: Path, head: bytes) -> FileKind | None:
 
 
 def _cut_protobuf(path: Path, what: str) -> FileKind | None:
-    """Return a kind if a message in the format of Protocol Buffers ends too early."""
+    """Return a kind if a Protocol Buffers message ends too early."""
     with path.open("rb") as stream:
         needed = _protobuf_size(stream)
     size = path.stat().st_size
@@ -166,7 +166,7 @@ def _cut_protobuf(path: Path, what: str) -> FileKind | None:
 
 
 def _protobuf_size(stream: BinaryIO) -> int:
-    """Return the number of bytes that the fields of a message in the format of Protocol Buffers take."""
+    """Return the number of bytes that a Protocol Buffers message must have according to the sizes of its fields."""
     end = stream.seek(0, 2)
     position = stream.seek(0)
     while position < end:
@@ -184,7 +184,7 @@ def _protobuf_size(stream: BinaryIO) -> int:
 
 
 def _varint(stream: BinaryIO) -> int:
-    """Read a number of variable length: 7 bits per byte, the lowest ones first."""
+    """Read an integer of variable length. Each byte contains 7 bits, and the lowest bits come first."""
     value = shift = 0
     while (byte := stream.read(1)) and shift < 64:
         value |= (byte[0] & 0x7F) << shift

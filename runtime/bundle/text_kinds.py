@@ -1,4 +1,4 @@
-"""Recognise texts: models in a text format, and pages that a failed download left in place of a model."""
+"""Recognise text files: models in a text format, and web pages that a failed download saved instead of a model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SHOWN = 40
 
 
 def of_text(path: Path, head: bytes) -> FileKind | None:
-    """Return the kind of a text: a model in a text format, or a page that a failed download left."""
+    """Return the kind of a text file: a model in a text format, or a web page from a failed download."""
     try:
-        # This decoder accepts a character that is cut off at the end.
+        # This decoder accepts an incomplete character at the end.
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head).strip()
     except UnicodeDecodeError:
         return None
@@ -27,8 +27,11 @@ def of_text(path: Path, head: bytes) -> FileKind | None:
         return None
     lower = text[:1000].lower()
     if "<html" in lower or lower.startswith("<!doctype html"):
-        advice = "download the file itself: on GitHub, use the link `Raw`; on Hugging Face, `resolve` instead of `blob`"
-        return kind_of("an HTML page, as a failed download leaves it", advice, unusable=True)
+        advice = (
+            "download the file itself: on GitHub, use the link `Raw`; "
+            "on Hugging Face, replace `blob` with `resolve` in the link"
+        )
+        return kind_of("an HTML page, probably from a failed download", advice, unusable=True)
     if lower.startswith(("<?xml", "<net", "<error")):
         return _xml(text)
     if lower.startswith("{"):

@@ -1,4 +1,4 @@
-"""Messages about a file or folder that is not what a command needs."""
+"""Error messages for a file or folder that a command cannot use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ COMMANDS = {
     "import": "orilla import {} --task TASK --out NAME.orilla",
     "export": "orilla export {} --task TASK --out NAME.orilla",
 }
-"""Command that makes a bundle from a model, by the reader of its kind."""
+"""Command that makes a bundle from a model, by the `reader` of the model's kind."""
 
 
 def missing(path: Path, noun: str) -> str:
-    """Return the message for a path that does not exist. It names a file with a similar name."""
+    """Return the error message for a path that does not exist. It suggests a file with a similar name."""
     try:
         names = [file.name for file in path.parent.iterdir()]
     except OSError:
@@ -37,7 +37,10 @@ def not_a_bundle(path: Path) -> str:
 
 
 def make_bundle(path: Path, kind: FileKind) -> str:
-    """Return the command that makes a bundle from a model. If its suffix is wrong, the user must rename it first."""
+    """Return the command that makes a bundle from a model.
+
+    If the model's suffix is wrong, the result also asks the user to rename it.
+    """
     name = path.name
     if path.is_file() and path.suffix.lower() not in kind.suffixes:
         name = path.with_suffix(kind.suffixes[0]).name
@@ -47,7 +50,7 @@ def make_bundle(path: Path, kind: FileKind) -> str:
 
 
 def unusable(path: Path, kind: FileKind | None, wanted: str, advice: str) -> str:
-    """Return the message for a file that a command does not read.
+    """Return the error message for a file that a command does not read.
 
     Args:
         path: The file or folder.

@@ -25,7 +25,7 @@ MAX_CLASSES = 12
 """Maximum number of classes that the row of a split lists."""
 
 MAX_LISTED = 40
-"""Maximum number of classes that the list of classes names."""
+"""Maximum number of classes that are listed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,11 +122,11 @@ class DatasetResult(CommandResult):
     title: str
     licence: str
     kind: str
-    """Kind of data set for which the files are taken."""
+    """Kind of data set as which the files are read."""
     reason: str
-    """Why the files are of this kind."""
+    """Why the files are read as this kind."""
     others: tuple[str, ...] | None
-    """Other kinds as which the files could be read, the most specific first. None if there are none."""
+    """Other kinds as which the files could be read, with the most specific kind first. None if there are none."""
     task: str
     classes: tuple[str, ...]
     splits: dict[str, SplitRow]

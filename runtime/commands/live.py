@@ -65,7 +65,7 @@ def line(figures: Figures) -> str:
 
 
 def table(figures: Figures, source: str = "") -> Table:
-    """Format the statistics of a source as a table with one row per stage."""
+    """Return the statistics of a source as a table with one row per stage."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
     name = f"{source}   " if source else ""
     title = f"{name}{figures.frames} frames   {figures.fps:.1f} per second   newest answer {figures.age_ms:.0f} ms old"

@@ -1,4 +1,4 @@
-"""Tell systemd that the loop runs, so that it can supervise the service.
+"""Report to systemd that the loop is running, so that systemd can supervise the service.
 
 Source: `sd_notify(3)`: datagrams with lines such as `READY=1` to the socket in `NOTIFY_SOCKET`.
 """
@@ -19,9 +19,9 @@ STATUS_S = 5.0
 class ServiceNotifier:
     """Context manager that reports the state of the loop to systemd while the loop runs.
 
-    The watchdog of the service is fed as long as answers arrive, or while a source is known to be lost, because the
-    loop then works as intended. If the loop hangs, the watchdog expires and systemd restarts the service. Outside a
-    service, nothing happens.
+    The notifier resets the watchdog of the service as long as answers arrive. It also does so while a source is lost,
+    because the loop then works as intended and waits for the source. If the loop hangs, the watchdog expires, and
+    systemd restarts the service. Outside a service, the notifier does nothing.
 
     Args:
         status: Function that returns one line about the loop.
@@ -73,18 +73,18 @@ class ServiceNotifier:
                 told_s = now_s
 
     def _send(self, line: str) -> None:
-        # An address that begins with @ is in the abstract namespace.
+        # An address that begins with @ belongs to the abstract namespace of sockets.
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(0)  # Do not wait.
                 sender.sendto(line.encode(), address)
         except OSError:
-            pass  # The loop must go on if systemd is restarted, or does not read.
+            pass  # The loop must continue if systemd is restarted or does not read the socket.
 
 
 def _watchdog_s() -> float:
-    """Return the time in seconds within which the watchdog must be fed. 0 if there is none for this process."""
+    """Return the time in seconds within which the watchdog must be reset. 0 if this process has no watchdog."""
     try:
         seconds = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
         process = int(os.environ.get("WATCHDOG_PID", str(os.getpid())))

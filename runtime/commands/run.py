@@ -89,9 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", metavar="FILE", help="record times, dropped frames and results in a file for orilla replay"
     )
     parser.add_argument(
-        "--print-config", action="store_true", help="print the options as a configuration file, and end"
+        "--print-config", action="store_true", help="print the options as a configuration file, without running"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, and end")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run and why, without running it")
     parser.add_argument(
         "--clock",
         action="store_true",
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def expand(words: list[str]) -> list[str]:
-    """Replace a configuration file with the words that it stands for."""
+    """Replace a configuration file with the equivalent words of the command line."""
     return run_config.expand(words, add_arguments)
 
 
@@ -181,7 +181,7 @@ class _Run:
     def run(
         self, sources: Mapping[str, str], policies: Mapping[str, Policy], openers: Sequence[SinkOpener]
     ) -> RunResult:
-        """Open the sources and the sinks, process all answers, and close the sinks."""
+        """Open the sources and the sinks, pass all answers to the sinks, and close them."""
         track, record = self._track or False, self._arguments.record
         guard = {"all": True, "none": False}.get(self._arguments.guard, self._arguments.guard)
         if "" not in sources:
@@ -226,7 +226,10 @@ class _Run:
         return "; ".join(parts)
 
     def _setup(self, streams: Mapping[str, Stream], source: str | None) -> Setup:
-        """Return the description of the loop of a source, or of all sources."""
+        """Return the description of the loop of a source.
+
+        If `source` is None, describe the loops of all sources together.
+        """
         stream = streams[""] if "" in streams else streams.get(source or "")
         rate_hz = None if stream is None else stream.rate_hz
         live = any(other.live for other in streams.values()) if stream is None else stream.live
@@ -244,7 +247,7 @@ class _Run:
         seconds = time.perf_counter() - started
         figures = {name: stream.stats(recent=False) for name, stream in streams.items()}
         if self._arguments.clock and not any("clock" in own.stages for own in figures.values()):
-            self._print("--clock: the images show no clock; --source scenes+clock draws one")
+            self._print("--clock: no clock was found in the images; --source scenes+clock draws one")
         return RunResult(
             models=self._models,
             events=self._events,
@@ -270,7 +273,7 @@ class _Run:
                 if not sinks.write(tick) or count == self._arguments.frames:
                     break
         except KeyboardInterrupt:
-            # An interrupt is the normal end of a camera loop.
+            # A camera loop normally ends with an interrupt.
             pass
         finally:
             ticks.close()  # Closing the stream also marks the last answer as done.

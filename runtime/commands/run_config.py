@@ -15,7 +15,7 @@ from orilla.runtime.argument_parser import CommandParser
 SUFFIX = ".toml"
 
 NAMED = ("source", "policy", "count-line", "zone")
-"""Options that take `NAME=VALUE`, and whose values may be a table in the file."""
+"""Options that take `NAME=VALUE`. In the file, their values may be given as a table."""
 
 HIDDEN = ("help", "json", "print_config", "dry_run")
 """Options that a configuration file cannot contain."""
@@ -24,7 +24,7 @@ AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
 def expand(words: list[str], add_arguments: AddArguments) -> list[str]:
-    """Replace the configuration file among the words of a command line with the words that the file stands for.
+    """Replace the configuration file in a command line with the equivalent words.
 
     An option on the command line replaces the option in the file.
 
@@ -60,7 +60,7 @@ def expand(words: list[str], add_arguments: AddArguments) -> list[str]:
 
 
 def to_toml(arguments: argparse.Namespace, add_arguments: AddArguments) -> str:
-    """Return the options of a command line as a configuration file. Options with their default are left out."""
+    """Return the options of a command line as a configuration file. Options with default values are omitted."""
     lines, tables = [], []
     for action in _parser(add_arguments)._actions:  # noqa: SLF001
         value = vars(arguments).get(action.dest)
@@ -77,7 +77,7 @@ def to_toml(arguments: argparse.Namespace, add_arguments: AddArguments) -> str:
 
 
 def _parser(add_arguments: AddArguments) -> CommandParser:
-    """Return a parser that leaves out the options that were not given."""
+    """Return a parser whose result contains only the options that were given."""
     parser = CommandParser(prog="orilla run", argument_default=argparse.SUPPRESS)
     add_arguments(parser)
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
@@ -113,7 +113,10 @@ def _words(tables: Tables, key: str, action: argparse.Action) -> list[str]:
 
 
 def _check(tables: Tables, key: str, action: argparse.Action, texts: list[str]) -> None:
-    """Raise `ConfigError` with the line of the key if the type or the choices of the option exclude a value."""
+    """Raise `ConfigError` if a value does not have the type of the option, or is not one of its choices.
+
+    The message states the line of the key.
+    """
     for text in texts:
         try:
             value = action.type(text) if callable(action.type) else text
@@ -134,5 +137,8 @@ def _text(value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a string, a number, a truth value or a list in the syntax of TOML, which is that of JSON for these."""
+    """Return a string, a number, a Boolean or a list in the syntax of TOML.
+
+    For these types, it is the syntax of JSON.
+    """
     return json.dumps(value, ensure_ascii=False)

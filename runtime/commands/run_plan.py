@@ -29,12 +29,12 @@ class PrintedConfig(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class Plan(CommandResult):
-    """What `orilla run` would do. No source and no sink was opened."""
+    """What `orilla run` would do. The sources and sinks are not opened to find out."""
 
     models: dict[str, str]
     """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
     notes: list[str]
-    """Reasons for the choice of variant and engine. Empty if they are the defaults of the bundle."""
+    """Reasons for the choice of variant and engine. Empty if the defaults of the bundle are used."""
     sources: dict[str, dict[str, str]]
     """`spec`, `kind` and `policy` of each source, by name."""
     sinks: list[str]
@@ -43,7 +43,7 @@ class Plan(CommandResult):
     def of(
         cls, runner: Runner, sources: Mapping[str, str], policies: Mapping[str, Policy], sinks: Sequence[str]
     ) -> Plan:
-        """Return the plan for a model that is open."""
+        """Return the plan for a model that has been opened."""
         rows = {
             name: {
                 "spec": spec,

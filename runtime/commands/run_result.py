@@ -40,7 +40,7 @@ class RunResult(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """Return 2 if a sink failed, so that answers are missing in its output, else 0."""
+        """Return 2 if a sink failed, because answers are then missing in its output. Otherwise, return 0."""
         return 2 if any(sink.failed for sink in self.sinks.values()) else 0
 
     @property
@@ -75,7 +75,7 @@ class RunResult(CommandResult):
         return {"counts": self.counts[source]} if self.counts.get(source) else {}
 
     def render(self, console: ResultConsole) -> None:
-        """Print the summary, and for each source a row for each stage."""
+        """Print the summary, and a table with one row per stage for each source."""
         frames = sum(figures.frames for figures in self.figures.values())
         console.print_line(
             f"{self.variant} on {self.engine}: {frames} frames in {self.seconds} s, {self.fps} per second"

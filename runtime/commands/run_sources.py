@@ -15,12 +15,12 @@ NAMED = re.compile(r"([A-Za-z][\w-]*)=(.+)", re.DOTALL)
 """Form of a source or a policy with a name, such as `front=0`."""
 
 PLACE = "{source}"
-"""Text in the target of a sink that is replaced with the name of the source. The sink is then opened for each
+"""Placeholder in the target of a sink for the name of a source. A sink with the placeholder is opened once for each
 source."""
 
 
 def parse_sources(values: Sequence[str]) -> dict[str, str]:
-    """Return the sources by name. A single source without a name has the name ``.
+    """Return the sources by name. The name of a single source may be missing. It is then an empty string.
 
     Raises:
         ConfigError: One of several sources has no name, or a name is given twice.
@@ -41,10 +41,11 @@ def parse_sources(values: Sequence[str]) -> dict[str, str]:
 
 
 def parse_policies(values: Sequence[str], sources: Sequence[str]) -> dict[str, Policy]:
-    """Return the policy of each source for which one is given.
+    """Return the policy of each source for which a policy is given.
 
     Args:
-        values: Policies for all sources, or for one source, as in `front=latest`. Later ones replace earlier ones.
+        values: Policies for all sources, or for one source, as in `front=latest`. A later policy for a source replaces
+            an earlier one.
         sources: Names of the sources.
 
     Raises:
@@ -68,7 +69,7 @@ def parse_sinks(specs: Sequence[str], sources: Sequence[str]) -> list[SinkOpener
     """Return the sinks. A sink with `{source}` in its target is returned once for each source.
 
     Raises:
-        ConfigError: A sink is unknown or given twice, or one that needs a file for each source has no `{source}`.
+        ConfigError: A sink is unknown or given twice, or a sink that needs one file per source has no `{source}`.
     """
     openers = []
     for spec in specs:
@@ -78,7 +79,7 @@ def parse_sinks(specs: Sequence[str], sources: Sequence[str]) -> list[SinkOpener
             continue
         opener = sink_opener(spec)
         if several and opener.per_source:
-            msg = f"--sink {spec}: several sources need several files; add {PLACE} to the name, as in out-{PLACE}.mp4"
+            msg = f"--sink {spec}: each source needs its own file; add {PLACE} to the name, as in out-{PLACE}.mp4"
             raise ConfigError(msg)
         openers.append(opener)
     if len({opener.spec for opener in openers}) < len(openers):

@@ -1,4 +1,4 @@
-"""The command `orilla service`: run a configuration file as a service of systemd."""
+"""The command `orilla service`: run a configuration file as a systemd service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
 SYSTEM, USER = Path("/etc/systemd/system"), Path(".config/systemd/user")
-"""Folder of the units of the system, and folder of those of a user below the user's home folder."""
+"""Folder of system units, and folder of user units inside the user's home folder."""
 
 TEMPLATE = """\
 [Unit]
@@ -53,24 +53,27 @@ LockPersonality=yes
 [Install]
 WantedBy={target}
 """
-"""Unit file. systemd restarts the loop two seconds after it ends, and if its watchdog is not fed for 30 seconds."""
+"""Unit file. systemd restarts the loop two seconds after it ends, and if the loop does not reset its watchdog for 30
+seconds."""
 
 USER_LINES = ("SupplementaryGroups=", "ProtectSystem=", "ProtectControlGroups=", "ProtectKernel", "PrivateTmp=")
-"""Beginnings of the lines that systemd does not accept in the unit of a user."""
+"""Beginnings of the lines that systemd does not accept in user units."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=("install", "show"), help="install the unit, or print it")
     parser.add_argument("config", type=Path, help="configuration file of orilla run, such as rover.toml")
-    parser.add_argument("--name", help="name of the service (default: orilla- and the name of the file)")
-    parser.add_argument("--user", action="store_true", help="install a service of the current user, without root")
-    parser.add_argument("--run-as", metavar="USER", help="user that runs a service of the system (default: this user)")
+    parser.add_argument("--name", help="name of the service (default: orilla- followed by the name of the file)")
+    parser.add_argument("--user", action="store_true", help="install a service for the current user, without root")
+    parser.add_argument(
+        "--run-as", metavar="USER", help="user as which a system service runs (default: the current user)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceResult(CommandResult):
-    """The unit of a service."""
+    """The unit file of a service."""
 
     name: str
     unit: str
@@ -81,7 +84,7 @@ class ServiceResult(CommandResult):
     """Commands that start the service."""
 
     def render(self, console: ResultConsole) -> None:
-        """Print the unit, or where it was installed and how to start it."""
+        """Print the unit file, or where it was installed and how to start the service."""
         if self.path is None:
             for line in self.unit.splitlines():
                 console.print_line(line)
@@ -137,7 +140,7 @@ def _check_config(config: Path) -> None:
 
 
 def _command() -> list[str]:
-    """Return the words that start Orilla: the installed program beside Python if there is one, else the module."""
+    """Return the command that starts Orilla: the program beside the Python interpreter, or its module."""
     beside = shutil.which("orilla", path=str(Path(sys.executable).parent))
     return [beside] if beside else [sys.executable, "-m", "orilla.runtime.cli"]
 
@@ -162,7 +165,7 @@ def _user() -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text in which systemd does not replace specifiers such as `%i`."""
+    """Return a text with its percent signs doubled, so that systemd does not replace specifiers such as `%i`."""
     return text.replace("%", "%%")
 
 

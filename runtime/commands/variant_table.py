@@ -25,7 +25,7 @@ table."""
 
 
 def print_warning(console: ResultConsole, manifest: Manifest) -> None:
-    """Print a warning if the metrics of the original model are not credible. It is the first line of a report."""
+    """Print a warning, as the first line of a report, if the metrics of the original model are not credible."""
     if manifest.report.warning is not None:
         console.print_line(f"warning: {manifest.report.warning}")
 

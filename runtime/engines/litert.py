@@ -144,8 +144,8 @@ def load(
 
     Args:
         data: Content of the file.
-        threads: Number of inference threads. A model that LiteRT computes correctly only with one thread gets one.
-            The name of the session's engine then says so.
+        threads: Number of inference threads. If LiteRT computes a model correctly only with one thread, one thread is
+            used, and the name of the session's engine shows this.
         binding: Names and pixel values of the bundle.
         package: A package of `INTERPRETERS`. If None, the first one that is installed is used.
         delegates: Delegates that `load_delegate` returned.
@@ -174,7 +174,7 @@ def load(
 
 
 def _interpreter(module: Any, data: bytes, threads: int, delegates: Sequence[Any]) -> Any:
-    with hidden_stderr():  # The runtime prints a line for every interpreter.
+    with hidden_stderr():  # The runtime prints a line whenever an interpreter is created.
         interpreter = module.Interpreter(
             model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
         )

@@ -1,4 +1,4 @@
-"""Operators that LiteRT computes correctly only under certain conditions, and the causes in its error messages."""
+"""Find operators that LiteRT computes correctly only under certain conditions, and the causes in its error messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 POST_PROCESS = "TFLite_Detection_PostProcess"
-"""Operator that suppresses the overlapping boxes of a detector."""
+"""Operator that removes overlapping boxes of a detector."""
 
 KEEPS_STATE = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
@@ -17,11 +17,11 @@ KEEPS_STATE = (
     "RNN",
     "SVDF",
 )
-"""Operators that keep their state between inferences. It must be cleared before each independent sample."""
+"""Operators that keep a state between inferences. The state must be cleared before each independent sample."""
 
 
 def needs_one_thread(data: bytes, operators: Collection[str]) -> bool:
-    """Return True if LiteRT computes a model correctly with one thread only.
+    """Return True if LiteRT computes a model correctly only with one thread.
 
     With the option `use_regular_nms`, the operator `TFLite_Detection_PostProcess` divides the classes among threads.
     With more than one thread, it then drops boxes and writes outside its memory: `python tests/perf/nms_threads.py`
@@ -37,7 +37,7 @@ def needs_one_thread(data: bytes, operators: Collection[str]) -> bool:
         from ai_edge_litert import schema_py_generated as schema
         from flatbuffers import flexbuffers
     except ImportError:
-        return True  # The options cannot be read, so the slower way is chosen.
+        return True  # If the options cannot be read, use one thread, which is slower but always correct.
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     tables = (
         operator

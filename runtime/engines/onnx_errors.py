@@ -1,4 +1,7 @@
-"""Find the cause in the messages of ONNX Runtime, which begin with codes, file names and signatures of functions."""
+"""Find the cause in the error messages of ONNX Runtime.
+
+The messages begin with codes, file names and function signatures.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ PREFIXES = (
     r"In Node, .*?, Error ",
     r"Non-zero status code returned while running (?P<operator>.*?) Status Message: ",
 )
-"""Patterns of the parts before the cause."""
+"""Patterns of the parts of a message that precede the cause."""
 
 CAUSES = (
     (r"Node \((.*?)\)\s+Op \((\w+)\) \[\w+\] (.*)", r"operator \2 \1: \3"),
@@ -32,7 +35,7 @@ CAUSES = (
         r"model.ir_version to \2",
     ),
 )
-"""Patterns of causes, and how a message states them. `it` is ONNX Runtime."""
+"""Patterns of causes, and their wording in Orilla's messages, in which `it` refers to ONNX Runtime."""
 
 
 def cause(error: Exception) -> str:

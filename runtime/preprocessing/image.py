@@ -372,7 +372,7 @@ def check_image(image: Image) -> None:
         msg = f"expected an image as a NumPy array [H,W,3] uint8, got {type(image).__name__}"
         raise DataError(msg)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        scale = ", with values of 0..1 times 255" if image.dtype.kind == "f" else ""
+        scale = ", and multiply values of 0..1 by 255" if image.dtype.kind == "f" else ""
         got = f"got shape {list(image.shape)} and type {image.dtype}"
         msg = f"expected an image [H,W,3] uint8, {got}: convert it first{scale}"
         raise DataError(msg)

@@ -31,7 +31,7 @@ IMAGE_SUFFIXES = (
 ignored."""
 
 TAILS = (b"\x55" * 64, b"\xaa" * 64)
-"""Bytes that are appended to a JPEG without an end, to find out whether its pixels are complete."""
+"""Bytes that are appended to a JPEG without an end marker, to find out whether its pixels are complete."""
 
 
 class File(Protocol):
@@ -42,10 +42,10 @@ class File(Protocol):
 
 
 def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
-    """Decode an image file, and turn the image as the file states.
+    """Decode an image file, and rotate the image as its metadata states.
 
-    Alpha is removed and not applied, 16-bit images lose their lower 8 bits, CMYK is converted without a colour profile,
-    and the first image of an animation is returned.
+    Alpha is removed without being applied, 16-bit images are reduced to their upper 8 bits, CMYK is converted without a
+    colour profile, and the first image of an animation is returned.
 
     Args:
         data: Content of the file. Its format is recognised by the content, not by the suffix.
@@ -95,7 +95,7 @@ def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _decoded(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    """Decode an image file without turning it."""
+    """Decode an image file without rotating it."""
     if flags != cv2.IMREAD_UNCHANGED:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -125,7 +125,7 @@ def _without_end(data: bytes, flags: int) -> NDArray[np.uint8] | None:
 
 
 def _plain_tiff(data: bytes) -> bytes:
-    """Return a TIFF whose image OpenCV neither turns nor multiplies by its alpha."""
+    """Return a TIFF whose image OpenCV neither rotates nor multiplies by its alpha."""
     plain = Tags(data).replaced(ORIENTATION, UPRIGHT)
     tags = Tags(plain)
     return tags.replaced(EXTRA_SAMPLES, 1) if tags.first(EXTRA_SAMPLES) == 2 else plain

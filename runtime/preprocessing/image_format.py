@@ -75,13 +75,13 @@ BRANDS = {
     **dict.fromkeys((b"mif1", b"msf1"), "HEIF"),
     **dict.fromkeys((b"isom", b"iso2", b"mp41", b"mp42", b"qt  ", b"M4V "), "a video"),
 }
-"""Format of a file for a brand in its first box, in the order in which they are searched. Source: ISO/IEC 23008-12."""
+"""Format of a file by the brand in its first box. The brands are compared in this order. Source: ISO/IEC 23008-12."""
 
 AFTER = {
     **{"HEIC": TO_JPEG, "HEIF": TO_JPEG, "SVG": TO_PNG},
     **{"a video": "rename it to .mp4", "a page in HTML": "download the image itself"},
 }
-"""What to do with a file of another format that OpenCV does not decode. All others are camera raw files."""
+"""Advice for files in certain formats that OpenCV does not decode. The remaining formats are camera raw files."""
 
 MAX_PIXELS, MAX_LENGTH = 1 << 30, 1 << 20
 """Maximum number of pixels, and maximum height and width, of an image. Source: `CV_IO_MAX_IMAGE_PIXELS` and
@@ -138,7 +138,7 @@ def why_undecoded(data: bytes) -> str:
 
 
 def is_truncated(data: bytes, name: str) -> bool:
-    """Return True if a file of the format `name` ends before the end that its content states."""
+    """Return True if a file of the format `name` is shorter than its content states."""
     try:
         if name == "JPEG":
             return jpeg.end_of(data) is None
@@ -189,7 +189,7 @@ def _text_format(data: bytes) -> str | None:
 
 
 def _kind_of_tiff(data: bytes) -> str | None:
-    """Return the kind of a TIFF whose numbers OpenCV cannot convert to 8 bits, or None for other files."""
+    """Return the kind of a TIFF whose pixel values OpenCV cannot convert to 8 bits, or None for other files."""
     tags = Tags(data)
     bits = max(tags.values(BITS), default=1)
     if tags.first(SAMPLE_FORMAT, 1) == 3:
@@ -198,7 +198,7 @@ def _kind_of_tiff(data: bytes) -> str | None:
 
 
 def _size(data: bytes, name: str) -> tuple[int, int]:
-    """Return width and height as the header states them, or zeros if they are unknown."""
+    """Return the width and height that the header states, or zeros if they are unknown."""
     if name == "PNG" and len(data) >= 24:
         return struct.unpack_from(">II", data, 16)
     if name == "TIFF":

@@ -1,6 +1,6 @@
-"""The orientation that a camera stores with an image: how often it must be turned, and whether it must be mirrored.
+"""Read and apply the orientation that a camera stores with an image: its rotation, and whether it is mirrored.
 
-The orientation is read here and not by OpenCV, because OpenCV's versions read it from different formats.
+The orientation is read here and not by OpenCV, because each version of OpenCV supports it for different formats.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ TURNS: dict[int, tuple[bool, int | None]] = {
     7: (True, -1),
     8: (True, 0),
 }
-"""For each orientation, whether rows and columns are exchanged, and the argument of `cv2.flip` after that. Source:
-CIPA DC-008, "Exchangeable image file format", tag Orientation."""
+"""For each orientation, whether rows and columns are exchanged, and the argument of the `cv2.flip` that follows.
+Source: CIPA DC-008, "Exchangeable image file format", tag Orientation."""
 
 HEIF_TURNS: dict[tuple[int, int | None], int] = {
     **{(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6},
     **{(0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7},
     **{(0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5},
 }
-"""Orientation for the number of quarter turns to the left (box `irot`), and the mirror (box `imir`; 0 exchanges top and
-bottom, 1 exchanges left and right). Source: ISO/IEC 23008-12, 6.5.10 and 6.5.12."""
+"""Orientation by the number of anticlockwise quarter turns (box `irot`) and the mirroring (box `imir`: 0 exchanges top
+and bottom, 1 exchanges left and right). Source: ISO/IEC 23008-12, 6.5.10 and 6.5.12."""
 
 EXIF = b"Exif\0\0"
 """Start of EXIF data in a JPEG. Some writers add it in other formats too."""
 
 MAX_EXIF = 1 << 20
-"""Maximum size in bytes of EXIF data that is unpacked."""
+"""Maximum size in bytes of EXIF data after decompression."""
 
 
 def orientation_of(data: bytes) -> int:
-    """Return the orientation of an image file, 1–8. It is 1 if the file states none, or if what it states is damaged.
+    """Return the orientation of an image file, 1–8. It is 1 if the file states none, or if the metadata is damaged.
 
     Args:
         data: Content of a JPEG, PNG, WebP, TIFF, AVIF or other file.
@@ -111,7 +111,7 @@ def _in_png(data: bytes) -> bytes:
 
 
 def _of_text(text: bytes) -> bytes:
-    """Return the bytes of a text that consists of a name, the size, and hexadecimal digits."""
+    """Return the bytes in a text that consists of a name, a size, and the bytes as hexadecimal digits."""
     match = re.match(rb"\s*\w+\s+\d+\s+([0-9a-fA-F\s]+)", text[:MAX_EXIF])
     return bytes.fromhex("".join(match[1].decode().split())) if match else b""
 

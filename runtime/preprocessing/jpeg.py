@@ -12,7 +12,7 @@ SCAN = 0xDA
 """Code of the marker before the pixel data."""
 
 PROGRESSIVE = 0xC2
-"""Code of the marker of a frame that is stored in several passes, from coarse to fine."""
+"""Code of the marker of a progressive image, which is stored in several passes from coarse to fine."""
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
@@ -22,8 +22,8 @@ of the data. Source: ITU-T T.81, B.1.1.5."""
 def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
     """Yield the code of each segment's marker, and the start and end of its content.
 
-    The last segment is the marker of the end. If that is missing, the iteration ends without it. Segments are skipped
-    by their length, because a segment may contain a thumbnail, which is a JPEG with its own end.
+    The last item is the end marker. If it is missing, the iteration ends without it. Segments are skipped by their
+    length, because a segment may contain a thumbnail, which is a JPEG with its own end.
     """
     if not data.startswith(SOI):
         return
@@ -46,5 +46,5 @@ def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
 
 
 def end_of(data: bytes | bytearray) -> int | None:
-    """Return the position after the JPEG at the start of `data`, or None if its end is missing or if it is no JPEG."""
+    """Return the position after the JPEG at the start of `data`, or None if its end is missing or it is not a JPEG."""
     return next((end for code, _, end in segments(data) if code == EOI[1]), None)

@@ -20,7 +20,7 @@ MAX_LENGTH = 8192
 """Maximum number of tokens in a network's input."""
 
 MAX_FIRST_WORD, MAX_CHARACTERS = 1024, 4096
-"""Largest token of the first word, and maximum number of characters in a field of the specification."""
+"""Maximum of `first_word`, and maximum number of characters in `separators`, `removed` and `white_space`."""
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
 """Numbers of the three special tokens, and the number of the most frequent word. Source:
@@ -51,9 +51,9 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     truncation: Literal["pre", "post"] = "pre"
     """Where a long text is cut off: `pre` at its start, `post` at its end."""
     start: int | None = START
-    """Token in front of each text. None for no token."""
+    """Token that is put in front of each text. If None, no token is added."""
     unknown: int | None = UNKNOWN
-    """Token of a word that is not in the vocabulary. If None, such words are left out."""
+    """Token of a word that is not in the vocabulary. If None, such words are omitted."""
     first_word: int = FIRST_WORD
     """Token of the first word of the vocabulary. The other words follow."""
     lower: Literal["all", "ascii", "none"] = "all"

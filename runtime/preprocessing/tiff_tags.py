@@ -13,7 +13,8 @@ SUBFILE, MAKE, ORIENTATION, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 254, 271
 """Numbers of tags. Source: TIFF 6.0, section 8; Adobe, "Digital Negative (DNG) Specification" for the last one."""
 
 FORMATS = {1: ("B", 1), 2: ("s", 1), 3: ("H", 2), 4: ("I", 4)}
-"""Format of `struct` and size in bytes of the types that `values` reads: bytes, text, and integers of 2 and 4 bytes."""
+"""For each type that `values` reads, the format character of `struct` and the size in bytes: bytes, text, and integers
+of 2 and 4 bytes."""
 
 MAX_TAGS = 4096
 """Maximum number of tags that are read. A damaged file may state any number."""
@@ -48,7 +49,7 @@ class Tags:
         return number in self._tags
 
     def values(self, number: int) -> tuple[int, ...]:
-        """Return the numbers of a tag, or nothing if the tag is missing or damaged."""
+        """Return the numbers of a tag, or an empty tuple if the tag is missing or damaged."""
         tag = self._tags.get(number)
         if tag is None or tag.type not in (1, 3, 4) or tag.length > MAX_VALUES:
             return ()
@@ -69,7 +70,7 @@ class Tags:
         return self._data[tag.at : tag.at + tag.length].split(b"\0")[0].decode("ascii", "replace").strip()
 
     def replaced(self, number: int, value: int) -> bytes:
-        """Return the data with another value of a tag that has one number of 2 bytes. Other tags are not changed."""
+        """Return the data with a new value for a tag that has a single 2-byte number. Other tags are not changed."""
         tag = self._tags.get(number)
         if tag is None or tag.type != 3 or tag.length != 1:
             return self._data
@@ -85,7 +86,8 @@ class Tags:
             (count,) = struct.unpack_from(f"{order}H", data, start)
             for place in range(start + 2, start + 2 + 12 * min(count, MAX_TAGS), 12):
                 number, kind, length = struct.unpack_from(f"{order}HHI", data, place)
-                at = place + 8  # Values of at most 4 bytes are stored here, others at the position that is stored here.
+                # Values of up to 4 bytes are stored here. For longer values, their position is stored here.
+                at = place + 8
                 if length * FORMATS.get(kind, ("", 8))[1] > 4:
                     (at,) = struct.unpack_from(f"{order}I", data, place + 8)
                 found.append((number, Tag(kind, length, at)))

@@ -22,12 +22,12 @@ CHECKPOINT = "build the network in Keras, call load_weights() on it"
 
 FAILED_DOWNLOADS = {
     "lfs": ("is a Git LFS pointer", "run `git lfs pull` in its repository"),
-    "html": ("is an HTML page, as a failed download leaves it", "on GitHub, use the link `Raw`"),
+    "html": ("is an HTML page, probably from a failed download", "on GitHub, use the link `Raw`"),
     "github": ("is a text that begins with '404: Not Found'", AGAIN),
     "huggingface": ("is a text that begins with 'Entry not found'", AGAIN),
     "github_api": ("is the error message of a server", AGAIN),
     "s3": ("is the error message of a server", AGAIN),
-    "zeros": ("is a file that begins with zeros, as an interrupted download leaves it", AGAIN),
+    "zeros": ("is a file that begins with zeros, perhaps from an interrupted download", AGAIN),
     "empty": ("is empty", AGAIN),
 }
 

@@ -49,7 +49,7 @@ def test_a_frame_of_one_colour_keeps_it_in_every_mode(spec, interpolation, color
 
 
 def test_an_image_of_floats_is_rejected_with_what_to_do():
-    with pytest.raises(DataError, match=r"type float32: convert it first, with values of 0\.\.1 times 255"):
+    with pytest.raises(DataError, match=r"type float32: convert it first, and multiply values of 0\.\.1 by 255"):
         prepare(np.zeros((4, 4, 3), np.float32), Preprocess((4, 4)))
 
 
