@@ -8,9 +8,8 @@ from pathlib import Path
 from orilla.devices.errors import BundleError, ConversionError
 from orilla.devices.progress import Progress
 from orilla.export.convert import fork_server
-from orilla.export.recipe import SUFFIXES, Recipe
+from orilla.export.recipe import COMPACT, SUFFIXES, Recipe
 from orilla.export.workspace import Workspace
-from orilla.runtime.tflite.rewrite import rewritten
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Builder:
             self.progress.status(f"building {name}")
             try:
                 data = self._variant(name, recipe).read_bytes()
-                models[name] = _smaller(data) if recipe.format == "tflite" and not recipe.verbatim else data
+                models[name] = data if recipe.verbatim else _smaller(data, recipe)
             except ConversionError as error:
                 failed[name] = str(error)
         return models, failed
@@ -75,9 +74,12 @@ class Builder:
         return base
 
 
-def _smaller(data: bytes) -> bytes:
+def _smaller(data: bytes, recipe: Recipe) -> bytes:
     """Return a smaller file with the same network. If the file cannot be rewritten, return it unchanged."""
+    compact = COMPACT.get(recipe.format)
+    if compact is None:
+        return data
     try:
-        return rewritten(data)
+        return compact(data)
     except BundleError:
         return data

@@ -11,9 +11,13 @@ import msgspec
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.export.model_info import ModelInfo
+from orilla.runtime.tflite.rewrite import rewritten
 
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 """Suffix of model files, by format."""
+
+COMPACT: dict[str, Callable[[bytes], bytes]] = {"tflite": rewritten}
+"""Function that makes a converted file smaller without changing its network, for each format that has one."""
 
 GROUPS = ("all", "fast")
 """Names that select several recipes."""

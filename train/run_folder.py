@@ -26,7 +26,7 @@ from orilla.runtime.preprocessing.text import encode_vocabulary
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.regress import values_of
-from orilla.runtime.tasks.segmentation import ClassSegmentation, Segmentation
+from orilla.runtime.tasks.segmentation import ComparesPixels
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import predict
 from orilla.train.fit.checkpoint import Row
@@ -43,8 +43,8 @@ MAX_SKIPPED = 50
 """Maximum number of skipped samples that the page lists. The card lists all of them."""
 
 
-TRUE_BGR, WRONG_BGR = (255, 255, 255), (40, 40, 230)
-"""Colours of true boxes, and of pixels with a wrong class."""
+TRUE_BGR = (255, 255, 255)
+"""Colour of true boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +151,14 @@ def _answer(sample: LabelledImage | BoxedImage, output: Outputs, trained: Traine
     job, dataset = trained.job, trained.dataset
     frame_hw = (sample.image.shape[0], sample.image.shape[1])
     answer = task_of(dataset.task).decode(output, job.context.of_frame(frame_hw))
-    if isinstance(answer, Segmentation) and isinstance(sample, LabelledImage):
-        counted = sample.labels != dataset.ignore
-        return _overlay(sample.image, answer.mask() & counted, sample.labels == dataset.classes.index(answer.label))
     image = sample.image.copy()
+    if isinstance(sample, LabelledImage) and isinstance(answer, ComparesPixels):
+        answer.draw_compared(image, sample.labels, dataset.classes, dataset.ignore)
+        return image[..., ::-1]
     if isinstance(sample, BoxedImage):
         for left, top, right, bottom in sample.boxes_xyxy.round().astype(int).tolist():
             cv2.rectangle(image, (left, top), (right - 1, bottom - 1), TRUE_BGR, 2)
     answer.draw(image)
-    if isinstance(answer, ClassSegmentation) and isinstance(sample, LabelledImage):
-        wrong = (answer.classes != sample.labels) & (sample.labels < len(dataset.classes))
-        image[wrong] = image[wrong] // 2 + np.array(WRONG_BGR, np.uint8) // 2
     return image[..., ::-1]
 
 
@@ -192,14 +189,6 @@ def _draw_values(axes: Any, sample: MeasuredImage, output: Outputs, trained: Tra
     axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
     title = ", ".join(f"{name} {number:.3g} (is {true:.3g})" for name, number, true in pairs)
     axes.set_title(title, fontsize=7, color="tab:red" if wrong else "tab:green")
-
-
-def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return an RGB image with true positives in green, false positives in red and false negatives in blue."""
-    tinted = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
-    for pixels, tint in ((mask & true, (40, 190, 70)), (mask & ~true, (230, 40, 40)), (~mask & true, (40, 90, 240))):
-        tinted[pixels] = 0.5 * tinted[pixels] + 0.5 * np.array(tint, np.float32)
-    return np.asarray(tinted, np.uint8)
 
 
 @contextmanager

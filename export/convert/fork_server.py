@@ -11,7 +11,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from orilla.devices.errors import ConversionError, MissingExtraError, OutputError
+from orilla.export.convert.failure import reason
 
 CHILD_ENV = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -180,24 +180,11 @@ def _work(job: dict[str, Any]) -> int:
         missing = error.name if isinstance(error, ImportError) else None
         answer = Path(job["answer"])
         partial = answer.with_suffix(".partial")
-        partial.write_text(json.dumps({"reason": _reason(error), "missing": missing}))
+        partial.write_text(json.dumps({"reason": reason(error), "missing": missing}))
         partial.rename(answer)
         return 1
     return 0
 
-
-def _reason(error: Exception) -> str:
-    text = re.sub(r"\x1b\[\d*m", "", str(error))
-    if isinstance(error, MemoryError) or any(sign in text for sign in ("bad_alloc", "RESOURCE_EXHAUSTED", "OOM when")):
-        return "out of memory"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras puts this line before the reason.
-        del lines[0]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:MAX_REASON]
-
-
-MAX_REASON = 2000
-"""Largest number of characters of a reason. A reason may list all layers that cannot be read."""
 
 NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
 """The operating system's message for a full disk, and the exit code of a job that fails because of a full disk."""

@@ -29,6 +29,9 @@ LONE = 2.0
 an estimate is unknown."""
 
 
+PUBLISHED_FORMATS = ("tflite",)
+"""Formats of files for whose engines figures are published."""
+
 MAX_UNKNOWN = 0.1
 """Maximum ratio of multiply-accumulates whose cost is unknown to those whose cost is known."""
 
@@ -92,7 +95,7 @@ def precision_of(variant: Variant) -> str:
     Raises:
         DataError: No figures are published for the variant's engine or precision.
     """
-    if variant.format != "tflite":
+    if variant.format not in PUBLISHED_FORMATS:
         msg = "published figures exist only for LiteRT with XNNPACK"
         raise DataError(msg)
     numbers = variant.name.partition("_")[2]

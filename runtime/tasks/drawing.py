@@ -220,3 +220,8 @@ def draw_caption(image: Image, text: str) -> None:
 def _line_width(image: Image) -> int:
     height: int = image.shape[0]
     return max(1, height // 360)
+
+
+def tint(image: Image, pixels: NDArray[np.bool_], color_bgr: tuple[int, int, int]) -> None:
+    """Mix the colour of some pixels of an image with another colour, in equal parts."""
+    image[pixels] = (image[pixels].astype(np.uint16) + np.array(color_bgr, np.uint16)) // 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from orilla.devices.errors import unknown_name
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.placement import Placement, grid_to_frame
 from orilla.runtime.tasks.corridor import ROWS, TRAPEZOID, Corridor, area_ahead, corridor
-from orilla.runtime.tasks.drawing import TINT, draw_mask, palette
+from orilla.runtime.tasks.drawing import TINT, draw_mask, palette, tint
 from orilla.runtime.tasks.task import Image
 
 OUTSIDE = 255
@@ -25,6 +26,9 @@ MAX_CLASSES = 255
 
 CAPTION_CLASSES = 4
 """Maximum number of classes that the caption of an answer lists."""
+
+FOUND_BGR, WRONG_BGR, MISSED_BGR = (70, 190, 40), (40, 40, 230), (240, 90, 40)
+"""Colours of pixels that are compared with the truth."""
 
 Mask = NDArray[np.bool_]
 Cell = TypeVar("Cell", bound=np.generic)
@@ -66,6 +70,14 @@ class Drivable:
             corners: Corners of the area as shares of the frame's width and height.
         """
         return area_ahead(self.mask(label), corners)
+
+
+@runtime_checkable
+class ComparesPixels(Protocol):
+    """An answer that draws itself together with its mistakes."""
+
+    def draw_compared(self, image: Image, labels: NDArray[np.integer], classes: Sequence[str], ignore: int) -> None:
+        """Draw the answer and its mistakes. See `Segmentation.draw_compared`."""
 
 
 class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
@@ -170,6 +182,19 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
     def _place(self) -> tuple[tuple[float, float] | None, float | None]:
         return _place_of(visible_cells(self._inside, self.placement))
 
+    def draw_compared(self, image: Image, labels: NDArray[np.integer], classes: Sequence[str], ignore: int) -> None:
+        """Tint found pixels green, pixels that were found wrongly red, and missed pixels blue.
+
+        Args:
+            image: Image `[H,W,3]` uint8 in BGR order. It is changed.
+            labels: True class number of each pixel, `[H,W]`.
+            classes: Names of the class numbers.
+            ignore: Number of pixels without a label. They count as not found.
+        """
+        found, true = self.mask() & (labels != ignore), labels == classes.index(self.label)
+        for pixels, color_bgr in ((found & true, FOUND_BGR), (found & ~true, WRONG_BGR), (~found & true, MISSED_BGR)):
+            tint(image, pixels, color_bgr)
+
     @property
     def _inside(self) -> Mask:
         inside: Mask = self.probability >= self.threshold
@@ -244,6 +269,11 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
                 draw_mask(image, self.classes == index, colors[index])
         largest = sorted(self.fractions.items(), key=lambda item: -item[1])[:CAPTION_CLASSES]
         return [f"{label} {100 * share:.0f} %" for label, share in largest if share >= 0.005]
+
+    def draw_compared(self, image: Image, labels: NDArray[np.integer], classes: Sequence[str], ignore: int) -> None:
+        """Draw the classes, and tint pixels with a wrong class red. See `Segmentation.draw_compared`."""
+        self.draw(image)
+        tint(image, (self.classes != labels) & (labels < len(classes)) & (labels != ignore), WRONG_BGR)
 
     @cached_property
     def _cells(self) -> NDArray[np.intp]:

@@ -11,6 +11,7 @@ from helpers import wrong_files as wrong
 from helpers.bundles import BUNDLES
 from helpers.wrong_files import archive, content, files, missing, zipped
 
+from orilla.export.convert.failure import reason
 from orilla.runtime.cli import main
 
 BUNDLE = (BUNDLES / "animals.orilla").read_bytes()
@@ -296,3 +297,30 @@ def test_only_a_bundle_is_replaced_and_only_if_the_user_says_so(command, name, t
     assert main([*words[:-1], str(mine), "--overwrite"]) == 2
     assert f"{mine} already exists and is not a bundle: remove it" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "net.orilla", mine.name])
+
+
+CONVERTERS = {
+    "Keras": (
+        "Exception encountered when calling Dense.call().\n\n\x1b[1mMatrix size-incompatible\x1b[0m",
+        "Matrix size-",
+    ),
+    "LiteRT": (
+        "Could not translate MLIR to FlatBuffer.<unknown>:0: error: loc(fused[\"a\"]): 'tf.Erf' op is neither\n"
+        "Some ops are not supported by the native TFLite runtime\nTF Select ops: Erf, FFT\nDetails:\n\ttf.Erf(x)\n",
+        "LiteRT has no operator for Erf, FFT: replace the layer, or compute it outside the model",
+    ),
+    "tf2onnx": ("Tensorflow op [model/fft: FFT2D] is not supported", "ONNX has no operator for FFT2D (model/fft)"),
+    "TensorFlow": (
+        "Graph execution error:\n\nDetected at node Cast defined at:\n  index 9 is out of range\n",
+        "index 9 is out of range",
+    ),
+    "nothing": ("", "no reason given"),
+}
+
+
+@pytest.mark.parametrize("converter", CONVERTERS)
+def test_the_cause_in_the_message_of_a_converter(converter):
+    text, words = CONVERTERS[converter]
+    line = reason(RuntimeError(text))
+    assert line.startswith(f"RuntimeError: {words}")
+    assert "\n" not in line

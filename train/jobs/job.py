@@ -23,7 +23,7 @@ from orilla.train.data.splits import Splits
 from orilla.train.fit.training import FitOptions, FitTask
 from orilla.train.jobs import JOBS
 from orilla.train.jobs.plan import NetworkOptions, Plan
-from orilla.train.models import MODELS, load_plan
+from orilla.train.models import load_plan, models_for
 from orilla.train.options import TrainOptions
 
 
@@ -75,7 +75,7 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 def check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
     """Raise `DataError` if a data set and a model have different tasks. The message names the suitable models."""
     if dataset.task != plan.task:
-        suitable = " or ".join(name for name in MODELS.built_in if load_plan(name).task == dataset.task)
+        suitable = " or ".join(models_for(dataset.task))
         advice = f"train {suitable}" if suitable else "no model of `orilla train` supports this task"
         msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
         raise DataError(msg)

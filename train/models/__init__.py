@@ -77,3 +77,11 @@ def load_plan(name: str) -> Plan:
         msg = f"the model `{name}` of {MODELS.package(name)} is not used: {MODELS[name].module}.PLANS has no such name"
         raise ConfigError(msg)
     return plans[name]
+
+
+def models_for(task: str) -> list[str]:
+    """Return the names of the built-in models that are trained for a task."""
+    by_task: dict[str, list[str]] = {}
+    for name in MODELS.built_in:
+        by_task.setdefault(load_plan(name).task, []).append(name)
+    return by_task.get(task, [])
