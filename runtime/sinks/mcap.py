@@ -107,7 +107,6 @@ def open_sink(target: str, options: Options, setup: Setup) -> Mcap:
         MissingExtraError: mcap or rosbags is not installed.
         OutputError: The file exists, or cannot be written.
     """
-    del setup
     try:
         import mcap.writer  # noqa: F401
 
@@ -116,4 +115,23 @@ def open_sink(target: str, options: Options, setup: Setup) -> Mcap:
         msg = "mcap and rosbags"
         raise MissingExtraError(msg, "mcap") from error
     messages = RosMessages(options.topic, options.frame_id, options.quality if options.frames else None)
-    return Mcap(Segments(target, options), messages, options)
+    segments = Segments(target, options)
+    if not options.overwrite:
+        _finish_left(segments, setup)
+    return Mcap(segments, messages, options)
+
+
+def _finish_left(segments: Segments, setup: Setup) -> None:
+    """Finish files that a killed process left."""
+    from orilla.runtime.sinks.mcap_recovery import finish_file
+
+    for path in segments.existing():
+        try:
+            removed = finish_file(path)
+        except OSError as error:
+            setup.report(f"cannot finish {path}, which a killed process left: {error.strerror or error}")
+        else:
+            if removed is not None:
+                setup.report(
+                    f"finished {path}, which a killed process left; {removed} bytes at its end were incomplete"
+                )

@@ -72,6 +72,8 @@ class RosMessages:
         for name, text in VISION_MESSAGES.items():
             self._store.register(get_types_from_msg(text, f"vision_msgs/msg/{name}"))
         self._types = self._store.types
+        for kind in (DETECTIONS, CLASSIFICATION, STRING, IMAGE, DIAGNOSTICS):
+            self._store.get_msgdef(kind)  # prepares the conversion, so that the first tick is not late
 
     def definition(self, kind: str) -> str:
         """Return the definition of a message with those of all its parts, in the form of ROS 2."""

@@ -99,6 +99,14 @@ class Segments:
             return True
         return options.every is not None and self._wall_s() - self._began_s >= options.every
 
+    def existing(self) -> list[Path]:
+        """Return the files of this name, also those of earlier loops, the oldest first."""
+        parents, fixed = Path(self._target).parts[:-1], self._fixed_parents()
+        base = Path(*fixed)
+        others = base.rglob("*") if len(parents) > len(fixed) else base.glob("*")
+        files = [path for path in others if self._pattern.fullmatch(str(path)) and path.is_file()]
+        return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+
     def _create(self, path: Path) -> tuple[Path, BinaryIO]:
         if path.is_symlink():
             path = path.resolve()
@@ -124,9 +132,7 @@ class Segments:
         limit = self._options.max
         if limit is None:
             return
-        base = Path(*self._fixed_parents())
-        files = [path for path in base.rglob("*") if self._pattern.fullmatch(str(path)) and path.is_file()]
-        sizes = {path: path.stat().st_size for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)}
+        sizes = {path: path.stat().st_size for path in self.existing()}
         total = sum(sizes.values())
         for path, size in sizes.items():
             if total <= limit:

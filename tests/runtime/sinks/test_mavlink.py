@@ -187,6 +187,7 @@ def test_the_rate_can_be_limited(receiver):
     assert len(sent(receiver, written, "?every=50ms")) == 2
 
 
+@pytest.mark.timing
 def test_nobody_listens(monkeypatch):
     from orilla.runtime.sinks import mavlink_link
 
@@ -253,6 +254,7 @@ def test_a_serial_port():
     os.close(theirs)
 
 
+@pytest.mark.timing
 def test_a_stopped_receiver_delays_nothing():
     """A TCP receiver that reads nothing fills the buffers, so that each send waits."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -194,6 +194,73 @@ def test_a_killed_process_leaves_all_but_the_last_second(tmp_path):
     assert indices == list(range(len(indices)))
     older = [index for at_s, index in written if at_s < deadline - 1.2]
     assert len(indices) > older[-1] > 20
+    reports = []
+    opened(f"mcap:{tmp_path}/b.mcap", reports).close()
+    assert reports == []
+    with pytest.raises(OutputError, match="exists: add"):
+        opened(f"mcap:{path}", reports)
+    assert reports[0].startswith(f"finished {path}, which a killed process left; ")
+    assert [json.loads(text.data)["index"] for _, _, text in read(path)["/orilla/json"]] == indices
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Return a file with ten chunks, and the offset of its index."""
+    path = tmp_path / "whole.mcap"
+    sink = opened(f"mcap:{path}?frames")
+    for index in range(10):
+        sink.write(with_image(index))
+        sink.event(Event("waiting", index, time.monotonic_ns(), "camera 0"))
+    end = path.stat().st_size
+    sink.close()
+    return path, end
+
+
+def test_a_cut_at_any_place_is_finished(tmp_path, whole):
+    content, end = whole[0].read_bytes(), whole[1]
+    places = np.random.default_rng(1).integers(100, len(content), 50)
+    for place in (*places.tolist(), end, end - 1, len(content) - 1):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        path, reports = folder / "20260101.mcap", []
+        path.write_bytes(content[:place])
+        expected = scanned(path)
+        opened(f"mcap:{folder}/%Y%m%d.mcap", reports).close()
+        assert len(reports) == 1
+        indices = [json.loads(text.data)["index"] for _, _, text in read(path).get("/orilla/json", [])]
+        assert indices == expected
+        with path.open("rb") as file:
+            statistics = reader.make_reader(file, validate_crcs=True).get_summary().statistics
+        assert statistics.chunk_count == len(indices)
+        opened(f"mcap:{folder}/%Y%m%d.mcap", reports).close()
+        assert len(reports) == 1
+
+
+def test_a_damaged_chunk_ends_the_file(tmp_path, whole):
+    """After a power failure, the last blocks of a file may contain zeros."""
+    content, end = bytearray(whole[0].read_bytes()), whole[1]
+    content[end - 2000 : end] = bytes(2000)
+    path = tmp_path / "cut" / "20260101.mcap"
+    path.parent.mkdir()
+    path.write_bytes(content[:end])
+    before_ns = path.stat().st_mtime_ns
+    opened(f"mcap:{path.parent}/%Y%m%d.mcap").close()
+    assert path.stat().st_mtime_ns == before_ns
+    indices = [json.loads(text.data)["index"] for _, _, text in read(path)["/orilla/json"]]
+    assert 0 < len(indices) < 10
+    assert indices == list(range(len(indices)))
+
+
+def test_other_files_are_left_alone(tmp_path):
+    (tmp_path / "20260101.mcap").write_bytes(b"something else, which is long enough")
+    (tmp_path / "20260102.mcap").write_bytes(b"")
+    running, reports = opened(f"mcap:{tmp_path}/20260103.mcap"), []
+    running.event(Event("lost", 0, 0, "camera 0"))
+    opened(f"mcap:{tmp_path}/%Y%m%d.mcap", reports).close()
+    assert reports == []
+    assert (tmp_path / "20260101.mcap").read_bytes() == b"something else, which is long enough"
+    running.close()
+    assert len(read(tmp_path / "20260103.mcap")["/orilla/events"]) == 1
 
 
 def test_a_full_disk_keeps_whole_chunks(tmp_path):
@@ -226,6 +293,7 @@ def test_a_full_device():
         opened("mcap:/dev/full")
 
 
+@pytest.mark.timing
 def test_the_loop_is_not_delayed(tmp_path):
     events = []
     sink = SinkThread(sink_opener(f"mcap:{tmp_path}/a.mcap"), Setup(live=True), events.append)

@@ -180,6 +180,7 @@ def test_a_killed_writer(name, writer):
         sink.close()
 
 
+@pytest.mark.timing
 def test_dead_and_stopped_readers_do_not_delay_the_loop(name):
     events = []
     sink = SinkThread(sink_opener(f"shm:{name}?frames"), Setup(live=True), events.append)
