@@ -155,6 +155,23 @@ class SReLU(_PerValue):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class LayerScale(layers.Layer):
+    """The `LayerScale` layer of ConvNeXt in `keras.applications`, which has one factor per channel."""
+
+    def build(self, shape: Any) -> None:
+        """Create the factors."""
+        self.gamma = self.add_weight((shape[-1],), keras.initializers.get("zeros"), name="gamma")
+
+    def call(self, x: Any) -> Any:
+        """Apply the layer."""
+        return x * self.gamma
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """Return the shape of the input."""
+        return shape
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class SampleNormalization(layers.Layer):
     """`BatchNormalization(mode=1)` of Keras 1, which normalises each sample by itself."""
 

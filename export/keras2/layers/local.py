@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from orilla.export.keras2.activations import activation_of
 from orilla.export.keras2.config import LayerConfig
-from orilla.export.keras2.layers.gone import Highway, LocallyConnected, MaxoutDense, ParametricSoftplus, SReLU
+from orilla.export.keras2.layers.gone import (
+    Highway,
+    LayerScale,
+    LocallyConnected,
+    MaxoutDense,
+    ParametricSoftplus,
+    SReLU,
+)
 from orilla.export.keras2.layers.simple import first
 from orilla.export.keras2.layers.translator import Translation, Translator, kept, layer_name
 from orilla.export.keras2.origin import UntranslatableError
@@ -99,6 +106,11 @@ def maxout_dense(config: LayerConfig, _: Translator) -> Part:
     return plain(config, MaxoutDense(**kept(config, "units", "use_bias", features="nb_feature")))
 
 
+def layer_scale(config: LayerConfig, _: Translator) -> Part:
+    """Translate `LayerScale` of ConvNeXt."""
+    return plain(config, LayerScale(name=layer_name(config)))
+
+
 def per_value(kind: Any) -> Translation:
     """Return the translation of an activation of Keras 1 with weights for each value."""
 
@@ -120,6 +132,7 @@ ROWS: dict[str, Translation] = {
     "Highway": highway,
     "MaxoutDense": maxout_dense,
     "ParametricSoftplus": per_value(ParametricSoftplus),
+    "LayerScale": layer_scale,
     "SReLU": per_value(SReLU),
 }
 """Translation of each class."""

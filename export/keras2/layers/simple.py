@@ -176,6 +176,9 @@ ROWS: dict[str, Translation] = {
             "GaussianNoise",
             "ActivityRegularization",
             "Identity",
+            # Classes outside `keras.layers`: ConvNeXt in `keras.applications`, and the package `efficientnet`.
+            "StochasticDepth",
+            "FixedDropout",
         ),
         inactive,
     ),
