@@ -337,3 +337,27 @@ def test_weights_of_other_shapes_or_in_other_files(tmp_path):
         del file[name]
         file.create_dataset(name, (1 << 20, 1 << 12), "f4", chunks=(64, 64))
     refused(path, "declares .* bytes, but the file contains fewer")
+
+
+@pytest.mark.parametrize("merge", ["Add", "Concatenate"])
+def test_a_step_counts_only_if_all_masks_contain_it(tmp_path, merge):
+    a, b = (RNG.integers(0, 3, (8, 6)).astype(np.int32) for _ in range(2))
+    a[:, 0] = b[:, 0] = 1
+    joined = row(merge, "joined")
+    joined["inbound_nodes"] = [[["first", 0, 0, {}], ["second", 0, 0, {}]]]
+    config = functional(
+        start(6, name="a"),
+        start(6, name="b"),
+        row("Embedding", "first", "a", input_dim=3, output_dim=2, mask_zero=True),
+        row("Embedding", "second", "b", input_dim=3, output_dim=2, mask_zero=True),
+        joined,
+        row("GlobalAveragePooling1D", "mean", "joined"),
+    )
+    tables = [normal(3, 2), normal(3, 2)]
+    write(tmp_path / "m.h5", config, {"first": tables[:1], "second": tables[1:]}, "2.11.0")
+    steps = [table[tokens] for table, tokens in zip(tables, (a, b), strict=True)]
+    values = steps[0] + steps[1] if merge == "Add" else np.concatenate(steps, axis=-1)
+    used = ((a != 0) & (b != 0))[..., None]
+    right = (values * used).sum(axis=1) / used.sum(axis=1)
+    assert answers(tmp_path / "m.h5", a, b) == pytest.approx(right, abs=1e-5)
+    assert [tensor.dtype for tensor in load(str(tmp_path / "m.h5")).inputs] == ["int32", "int32"]

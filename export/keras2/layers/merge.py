@@ -7,6 +7,7 @@ from typing import Any
 from keras import layers, ops
 
 from orilla.export.keras2.config import LayerConfig
+from orilla.export.keras2.layers import merged_masks
 from orilla.export.keras2.layers.translator import Translation, Translator, kept
 from orilla.export.keras2.origin import UntranslatableError
 from orilla.export.keras2.part import Part, as_sequence, plain
@@ -25,8 +26,8 @@ def concatenate(config: LayerConfig, translator: Translator) -> Part:
     """Translate `Concatenate`."""
     axis = config.config.get("axis", -1)
     if axis == 1 and translator.channels_first:
-        return plain(config, layers.Concatenate(**kept(config), axis=-1), channels=SPATIAL_OF_ANY)
-    return plain(config, layers.Concatenate(**kept(config), axis=axis))
+        return plain(config, merged_masks.Concatenate(**kept(config), axis=-1), channels=SPATIAL_OF_ANY)
+    return plain(config, merged_masks.Concatenate(**kept(config), axis=axis))
 
 
 SPATIAL_OF_ANY = -1
@@ -75,8 +76,17 @@ def attention(kind: Any, *keys: str) -> Translation:
     return translate
 
 
-def multi_head_attention(config: LayerConfig, _: Translator) -> Part:
-    """Translate `MultiHeadAttention`."""
+USES_MASKS = (2, 10, 0)
+"""First version whose `MultiHeadAttention` uses the masks of its inputs."""
+
+
+def _unmasked(tensor: Any) -> Any:
+    """Return a tensor without its mask."""
+    return tensor if getattr(tensor, "_keras_mask", None) is None else merged_masks.Unmasked()(tensor)
+
+
+def multi_head_attention(config: LayerConfig, translator: Translator) -> Part:
+    """Translate `MultiHeadAttention`. Before Keras 2.10, it ignored the masks of its inputs."""
     keys = ("num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes")
     layer = layers.MultiHeadAttention(**kept(config, *keys))
 
@@ -85,6 +95,9 @@ def multi_head_attention(config: LayerConfig, _: Translator) -> Part:
         if others:
             msg = "it is called with a list of inputs"
             raise UntranslatableError(msg)
+        if translator.origin.version < USES_MASKS:
+            unmasked = {key: _unmasked(arguments[key]) for key in ("value", "key") if key in arguments}
+            return layer(_unmasked(query), **arguments | unmasked)
         return layer(query, **arguments)
 
     stores = ("_query_dense", "_key_dense", "_value_dense", "_output_dense")
@@ -92,12 +105,12 @@ def multi_head_attention(config: LayerConfig, _: Translator) -> Part:
 
 
 ROWS: dict[str, Translation] = {
-    "Add": merging(layers.Add),
-    "Subtract": merging(layers.Subtract),
-    "Multiply": merging(layers.Multiply),
-    "Average": merging(layers.Average),
-    "Maximum": merging(layers.Maximum),
-    "Minimum": merging(layers.Minimum),
+    "Add": merging(merged_masks.Add),
+    "Subtract": merging(merged_masks.Subtract),
+    "Multiply": merging(merged_masks.Multiply),
+    "Average": merging(merged_masks.Average),
+    "Maximum": merging(merged_masks.Maximum),
+    "Minimum": merging(merged_masks.Minimum),
     "Concatenate": concatenate,
     "Dot": dot,
     "Cosine": cosine,

@@ -207,6 +207,9 @@ def time_distributed(config: LayerConfig, translator: Translator) -> Part:
     if row.model is not None:
         return _time_distributed_model(config, row, translator)
     inner = translator.part(row)
+    if row.class_name == "Masking" or row.config.get("mask_zero"):
+        msg = "it makes masks inside each step, which Keras 3 does not pass on"
+        raise UntranslatableError(msg)
     part = replace(inner, config=config, channels=None, elementwise=False)
     part.stores = tuple(f"layer/{store}" for store in inner.stores)
     state: dict[str, Any] = {}
