@@ -237,7 +237,7 @@ def test_a_lost_connection_is_opened_again(monkeypatch):
     details = [event.detail for event in events]
     assert len(details) == 2
     assert "retrying" in details[0]
-    assert details[1].endswith("is open again")
+    assert details[1].endswith("was reopened")
 
 
 def test_a_serial_port():
