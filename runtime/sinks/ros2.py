@@ -15,7 +15,7 @@ from orilla.runtime.sinks.ros2_node import Node, NodeName
 from orilla.runtime.sinks.sink import Setup, Sink
 
 if TYPE_CHECKING:
-    from orilla.runtime.sinks.ros2_messages import Types
+    from orilla.runtime.sinks.ros2_messages import Message, Messages
 
 NEEDS_TARGET = True
 REOPENS = True
@@ -80,35 +80,35 @@ class Ros2(Sink):
     With several sources, TOPIC/SOURCE takes the place of TOPIC.
     """
 
-    def __init__(self, node: Node, types: Types, topic: str, options: Options) -> None:
-        self._node, self._types, self._topic, self._options = node, types, topic, options
+    def __init__(self, node: Node, messages: Messages, topic: str, options: Options) -> None:
+        self._node, self._messages, self._topic, self._options = node, messages, topic, options
 
     def write(self, tick: Tick) -> bool:
         """Publish one tick."""
         frame_id = self._options.frame_id or tick.source or "camera"
-        topic = self._topic_of(tick.source)
-        for message in self._types.messages(tick, frame_id, frames=self._options.frames):
-            self._node.publish(topic + message.topic, message.type_name, self._types.serialize(message))
+        for message in self._messages.of_tick(tick, frame_id, frames=self._options.frames):
+            self._publish(tick.source, message)
         return True
 
     def event(self, event: Event) -> None:
         """Publish an event."""
-        message = self._types.event(event)
-        self._node.publish(
-            self._topic_of(event.source) + message.topic, message.type_name, self._types.serialize(message)
-        )
+        self._publish(event.source, self._messages.of_event(event))
 
     def close(self) -> None:
         """Remove the node."""
         self._node.close()
 
+    def _publish(self, source: str | None, message: Message) -> None:
+        data = self._messages.types.encode(message.message, message.kind)
+        self._node.publish(self._topic_of(source) + message.topic, message.kind, data)
+
     def _topic_of(self, source: str | None) -> str:
         """Return the topic of a source. A target with `{source}` already contains its name."""
-        from orilla.runtime.sinks.ros2_messages import token
+        from orilla.runtime.sinks.ros_types import ros_token
 
         if source is None or source in self._topic.split("/"):
             return self._topic
-        return f"{self._topic}/{token(source)}"
+        return f"{self._topic}/{ros_token(source)}"
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Ros2:
@@ -126,15 +126,15 @@ def open_sink(target: str, options: Options, setup: Setup) -> Ros2:
     topic = target if target[0] == "/" else f"{options.namespace.rstrip('/')}/{target}"
     name = NodeName(_domain(options), options.namespace, options.node, options.qos == "reliable")
     try:
-        from orilla.runtime.sinks.ros2_messages import Types
+        from orilla.runtime.sinks.ros2_messages import Messages
     except ImportError as error:
         msg = "rosbags"
         raise MissingExtraError(msg, "ros2") from error
-    types = Types()
-    return Ros2(_node(name, options, types), types, topic, options)
+    messages = Messages()
+    return Ros2(_node(name, options, messages), messages, topic, options)
 
 
-def _node(name: NodeName, options: Options, types: Types) -> Node:
+def _node(name: NodeName, options: Options, messages: Messages) -> Node:
     """Create the node with the installed ROS or with Zenoh, as the options state."""
     has_ros = find_spec("rclpy") is not None
     if options.via == "rclpy" and not has_ros:
@@ -151,7 +151,7 @@ def _node(name: NodeName, options: Options, types: Types) -> Node:
         msg = "eclipse-zenoh"
         raise MissingExtraError(msg, "ros2") from error
     endpoint = options.connect or (None if options.config else DEFAULT_ENDPOINT)
-    return ZenohNode(name, endpoint, options.config, types.hash_of)
+    return ZenohNode(name, endpoint, options.config, messages.types.hash_of)
 
 
 def _domain(options: Options) -> int:

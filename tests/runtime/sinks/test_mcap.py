@@ -112,12 +112,12 @@ def test_topics_of_sources_and_models(tmp_path):
     assert set(messages) == {
         "/rover/eyes/front_camera/pets/classification",
         "/rover/eyes/front_camera/json",
-        "/rover/eyes/_2/detections",
-        "/rover/eyes/_2/json",
-        "/rover/eyes/_2/events",
+        "/rover/eyes/n2/detections",
+        "/rover/eyes/n2/json",
+        "/rover/eyes/n2/events",
         "/diagnostics",
     }
-    assert messages["/rover/eyes/_2/detections"][0][2].header.frame_id == "2"
+    assert messages["/rover/eyes/n2/detections"][0][2].header.frame_id == "2"
 
 
 def test_events_and_diagnostics(tmp_path):

@@ -25,13 +25,15 @@ pytest.importorskip("zenoh")
 pytest.importorskip("rosbags.typesys")
 from helpers.zenoh_router import zenoh_router  # noqa: E402
 
-from orilla.runtime.sinks.ros2_messages import Types, token  # noqa: E402
 from orilla.runtime.sinks.ros2_zenoh import CLOSING  # noqa: E402
+from orilla.runtime.sinks.ros_types import RosTypes, ros_token  # noqa: E402
 
-TYPES = Types()
+TYPES = RosTypes()
 
 HASHES = {
     "std_msgs/msg/String": "RIHS01_df668c740482bbd48fb39d76a70dfd4bd59db1288021743503259e948f6b1a18",
+    "nav_msgs/msg/Odometry": "RIHS01_3cc97dc7fb7502f8714462c526d369e35b603cfc34d946e3f2eda2766dfec6e0",
+    "sensor_msgs/msg/CompressedImage": "RIHS01_15640771531571185e2efc8a100baf923961a4d15d5569652e6cb6691e8e371a",
     "sensor_msgs/msg/Image": "RIHS01_d31d41a9a4c4bc8eae9be757b0beed306564f7526c88ea6a4588fb9582527d47",
 }
 """Hashes that ROS 2 Jazzy shows in `ros2 topic info --verbose`."""
@@ -58,7 +60,7 @@ def publish(router, target, results, options="", source=None):
 
 def parsed(sample):
     package, kind, _, name = sample.parts[2].split("::")
-    return TYPES.parse(sample.payload, f"{package}/{kind}/{name.removesuffix('_')}")
+    return TYPES.decode(sample.payload, f"{package}/{kind}/{name.removesuffix('_')}")
 
 
 def test_the_hashes_of_types_are_those_of_ros():
@@ -184,7 +186,15 @@ def test_the_domain_comes_from_the_environment(router, monkeypatch):
     ("name", "expected"), [("steering angle", "steering_angle"), ("3 m", "n3_m"), ("_°", "value"), ("a__b", "a_b")]
 )
 def test_names_become_names_of_ros(name, expected):
-    assert token(name) == expected
+    assert ros_token(name) == expected
+
+
+def test_a_peer_without_neighbours_publishes(tmp_path):
+    file = tmp_path / "zenoh.json5"
+    file.write_text('{mode: "peer", listen: {endpoints: ["tcp/127.0.0.1:0"]}, scouting: {multicast: {enabled: false}}}')
+    sink = sink_opener(f"ros2:/alone?config={file}").open(Setup())
+    assert sink.write(ticks.tick(0, ticks.classified()))
+    sink.close()
 
 
 def test_a_file_of_settings_replaces_the_address(router, tmp_path):
@@ -384,7 +394,7 @@ def test_an_installed_ros_is_used(monkeypatch):
     sink.close()
     qos = {"depth": 10, "reliability": "best_effort"}
     assert ros.calls == [3, ("orilla", "/rover"), ("the class", "/rover/pets", qos), "destroyed", "down"]
-    assert [TYPES.parse(data, "vision_msgs/msg/Classification").results[0].class_id for data in ros.published] == [
+    assert [TYPES.decode(data, "vision_msgs/msg/Classification").results[0].class_id for data in ros.published] == [
         "cat"
     ] * 2
 
