@@ -14,7 +14,7 @@ import keras
 from orilla.export.keras2.config import Call, Constant, LayerConfig, ModelConfig, Reference, flat, references, replaced
 from orilla.export.keras2.keras1 import arrays_of, modern
 from orilla.export.keras2.layers.table import translate
-from orilla.export.keras2.layers.translator import layer_name
+from orilla.export.keras2.layers.translator import layer_name, plain_name
 from orilla.export.keras2.origin import Origin, UnreadableLayersError, UntranslatableError
 from orilla.export.keras2.part import Part, channels_first, channels_last, flat_tensors
 
@@ -157,9 +157,7 @@ class _Graph:
             if self._layers[name].class_name != "InputLayer":
                 self._call(name, call)
         outputs = replaced(self._config.outputs, self._tensor)
-        model = keras.Model(
-            inputs if len(inputs) > 1 else inputs[0], outputs, name=self._config.name.replace("/", "_") or None
-        )
+        model = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=plain_name(self._config.name))
         return model, [self._parts[layer.name] for layer in self._config.layers if layer.name in self._parts]
 
     def _input(self, reference: Reference, place: int) -> Any:

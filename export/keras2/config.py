@@ -13,7 +13,7 @@ MODELS = ("Sequential", "Model", "Functional")
 MAX_DEPTH = 40
 """Largest number of models inside one another."""
 
-UNNAMED = "unnamed sequential"
+UNNAMED = "unnamed_sequential"
 """Name of a model whose name is not in the file."""
 
 CONSTANT = "_CONSTANT_VALUE"
@@ -187,7 +187,7 @@ def _numbered(layers: list[LayerConfig]) -> list[LayerConfig]:
     """Give models without a name different names."""
     for number, layer in enumerate(layers):
         if layer.name == UNNAMED:
-            layer.name = f"{UNNAMED} {number}"
+            layer.name = f"{UNNAMED}_{number}"
             if layer.model is not None:
                 layer.model.name = layer.name
     return layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -49,4 +50,10 @@ def kept(config: LayerConfig, *keys: str, **renamed: str) -> dict[str, Any]:
 
 def layer_name(config: LayerConfig) -> str:
     """Return the name of a layer in a form that Keras 3 accepts."""
-    return config.name.replace("/", "_")
+    return plain_name(config.name)
+
+
+def plain_name(name: str) -> str:
+    """Return a name in a form that Keras 3 and TensorFlow's name scopes accept."""
+    plain = re.sub(r"[^A-Za-z0-9_.>-]", "_", name)
+    return plain if re.match(r"[A-Za-z0-9.]", plain) else f"layer{plain}"
