@@ -1,10 +1,11 @@
 """Measure what the viewers of the sink `web` cost the loop.
 
-    python tests/perf/web.py [--rounds 8] [--seconds 4] [--viewers 16] [--size 480x640] [--json]
+    python tests/perf/web.py [--rounds 40] [--seconds 1] [--viewers 16] [--size 480x640] [--rate 30] [--json]
 
 The shipped road model processes the same image as fast as it can, so everything that the sink computes slows the loop
-down. Each round measures the loop without a sink, with the sink and no viewer, and with viewers, in random order. The
-viewers read MJPEG in a separate process on the same machine. The printed ratios are medians over the rounds.
+down. Each round measures the loop in three phases, in random order: without the sink (`without`), with the sink and no
+viewer (`idle`), and with viewers (`watched`). The viewers read MJPEG in a separate process on the same machine. The
+ratios compare the sums over all rounds; their 95 % intervals are a bootstrap over the rounds.
 
 `--rate 30` limits the loop to 30 frames per second, as a camera does.
 """
@@ -17,25 +18,24 @@ import os
 import random
 import selectors
 import socket
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 import orilla.runtime
 from orilla.runtime import scenes
 from orilla.runtime.frame import Frame
-from orilla.runtime.model import Model
 from orilla.runtime.sinks.group import Sinks
 from orilla.runtime.sinks.registry import sink_opener
 from orilla.runtime.sinks.sink import Setup
 
-SETTLE_S = 1.5
-"""Time in seconds until the viewers are connected and the loop is warm."""
+SETTLE_S = 0.3
+"""Time in seconds at the start of each phase that is not measured. The viewers connect or leave in this time."""
+
+RESAMPLES = 2000
+"""Number of resamples of the bootstrap."""
 
 
 class Still:
@@ -45,11 +45,13 @@ class Still:
 
     def __init__(self, image: np.ndarray, rate_hz: float | None) -> None:
         self._image, self.rate_hz, self._index = image, rate_hz, 0
-        self._began = time.monotonic()
+        self._due = 0.0
 
     def read(self) -> Frame:
         if self.rate_hz is not None:
-            time.sleep(max(0.0, self._began + self._index / self.rate_hz - time.monotonic()))
+            now = time.monotonic()
+            time.sleep(max(0.0, self._due - now))
+            self._due = max(self._due, now) + 1 / self.rate_hz
         self._index += 1
         return Frame(self._index - 1, self._image, time.monotonic_ns())
 
@@ -57,117 +59,137 @@ class Still:
         """Do nothing: there is nothing to release."""
 
 
-def watch(port: int, viewers: int) -> None:
-    """Read streams until the server closes them, then print the number of received bytes."""
-    selector = selectors.DefaultSelector()
-    for _ in range(viewers):
-        client = socket.create_connection(("127.0.0.1", port))
-        client.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        client.setblocking(False)
-        selector.register(client, selectors.EVENT_READ)
-    count, buffer = 0, bytearray(1 << 20)
-    while selector.get_map():
-        for key, _ in selector.select():
-            connection = key.fileobj
-            assert isinstance(connection, socket.socket)
-            try:
-                received = connection.recv_into(buffer)
-            except OSError:
-                received = 0
-            count += received
-            if not received:
-                selector.unregister(connection)
-        time.sleep(0.02)  # Larger parts cost less.
-    print(count)
+def watch(port: int) -> None:
+    """Open the number of streams in each line of standard input in place of the earlier ones, and read them.
 
-
-class Measured(NamedTuple):
-    """The figures of one loop."""
-
-    fps: float
-    """Answers per second."""
-    cpu_ms: float
-    """CPU time of the process of the loop, in milliseconds per second."""
-    received: float
-    """Megabytes per second that all viewers together received."""
-
-
-def run(model: Model, image: np.ndarray, viewers: int | None, options: argparse.Namespace) -> Measured:
-    """Run one loop.
-
-    Args:
-        model: The model.
-        image: The image that it processes.
-        viewers: Number of viewers. None for a loop without a sink.
-        options: Duration and rate of the loop.
+    At the end of standard input, print the number of received bytes.
     """
-    ports: list[int] = []
-    openers = [] if viewers is None else [sink_opener("web:0")]
-    peers: subprocess.Popen[str] | None = None
-    count, began, cpu_s = 0, 0.0, 0.0
-    started = time.monotonic()
-    with (
-        model.stream(Still(image, options.rate), policy="every") as stream,
-        Sinks(openers, Setup(live=True), lambda event: ports.append(_port(event.detail))) as sinks,
-    ):
-        for tick in stream:
-            sinks.write(tick)
-            now = time.monotonic()
-            if viewers and peers is None:
-                command = [sys.executable, __file__, "--watch", str(ports[0]), "--viewers", str(viewers)]
-                peers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            if began:
-                count += 1
-                if now - began >= options.seconds:
-                    break
-            elif now - started > SETTLE_S:
-                began, cpu_s = now, time.process_time()
-        seconds, cpu_s = now - began, time.process_time() - cpu_s
-    received = int(peers.communicate(timeout=20)[0]) if peers is not None else 0
-    return Measured(count / seconds, 1e3 * cpu_s / seconds, received / (now - started) / 1e6)
+    selector = selectors.DefaultSelector()
+    selector.register(sys.stdin, selectors.EVENT_READ)
+    clients: list[socket.socket] = []
+    count, buffer = 0, bytearray(1 << 20)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is sys.stdin:
+                line = sys.stdin.readline()
+                for client in clients:
+                    selector.unregister(client)
+                    client.close()
+                if not line:
+                    print(count)
+                    return
+                clients = [connected(port) for _ in range(int(line))]
+                for client in clients:
+                    selector.register(client, selectors.EVENT_READ)
+                break  # The other keys may be closed.
+            assert isinstance(key.fileobj, socket.socket)
+            count += key.fileobj.recv_into(buffer)
+        time.sleep(0.02)  # Larger parts cost less.
 
 
-def _port(detail: str) -> int:
-    return int(detail.rpartition(":")[2].strip("/"))
+def connected(port: int) -> socket.socket:
+    """Return a connection to a stream."""
+    client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return client
+
+
+class Phases:
+    """Changes the phase of a running loop, and measures each one."""
+
+    def __init__(self, peers: subprocess.Popen[str], options: argparse.Namespace) -> None:
+        self._peers, self._options = peers, options
+        cases = ("without", "idle", "watched")
+        self._waiting = [name for _ in range(options.rounds) for name in random.sample(cases, len(cases))]
+        self.fps: dict[str, list[float]] = {name: [] for name in cases}
+        """Answers per second of each round."""
+        self.cpu_ms: dict[str, list[float]] = {name: [] for name in cases}
+        """CPU time of the loop's process in milliseconds per second, of each round."""
+        self._begin()
+
+    @property
+    def uses_sink(self) -> bool:
+        """Return True if the sink receives the ticks of this phase."""
+        return self._name != "without"
+
+    def count(self) -> bool:
+        """Count one answer. Return False at the end of the last phase."""
+        now = time.monotonic()
+        if self._began is None:
+            if now - self._started >= SETTLE_S:
+                self._began, self._cpu_s, self._count = now, time.process_time(), 0
+            return True
+        self._count += 1
+        seconds = now - self._began
+        if seconds < self._options.seconds:
+            return True
+        self.fps[self._name].append(self._count / seconds)
+        self.cpu_ms[self._name].append(1e3 * (time.process_time() - self._cpu_s) / seconds)
+        return bool(self._waiting) and self._begin()
+
+    def _begin(self) -> bool:
+        self._name = self._waiting.pop(0)
+        assert self._peers.stdin is not None
+        self._peers.stdin.write(f"{self._options.viewers if self._name == 'watched' else 0}\n")
+        self._peers.stdin.flush()
+        self._started, self._began = time.monotonic(), None
+        return True
+
+    _began: float | None = None
+    _cpu_s: float = 0.0
+    _count: int = 0
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """Return the rates and their ratios."""
     height, width = (int(part) for part in options.size.split("x"))
     image = scenes.render(3, 0.0, (height, width))[0]
-    cases: dict[str, int | None] = {"without": None, "idle": 0, "watched": options.viewers}
-    rates: dict[str, list[float]] = {name: [] for name in cases}
-    cpu_ms: dict[str, list[float]] = {name: [] for name in cases}
-    received: list[float] = []
-    with orilla.runtime.open("road") as model:
-        for _ in range(options.rounds):
-            for name in random.sample(list(cases), len(cases)):
-                done = run(model, image, cases[name], options)
-                rates[name].append(done.fps)
-                cpu_ms[name].append(done.cpu_ms)
-                if cases[name]:
-                    received.append(done.received)
+    ports: list[int] = []
+    with (
+        orilla.runtime.open("road") as model,
+        model.stream(Still(image, options.rate), policy="every") as stream,
+        Sinks([sink_opener("web:0")], Setup(live=True), lambda event: ports.append(port_of(event.detail))) as sinks,
+    ):
+        sinks.write(next(stream))
+        command = [sys.executable, __file__, "--watch", str(ports[0])]
+        peers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        phases = Phases(peers, options)
+        for tick in stream:
+            if phases.uses_sink:
+                sinks.write(tick)
+            if not phases.count():
+                break
+        received = int(peers.communicate(timeout=20)[0])
+    without = phases.fps["without"]
     return {
         "viewers": options.viewers,
-        "fps": {name: round(statistics.median(values), 1) for name, values in rates.items()},
-        "cpu_ms_per_s": {name: round(statistics.median(values)) for name, values in cpu_ms.items()},
-        "ratio": {name: round(statistics.median(ratios(rates, name)), 3) for name in ("idle", "watched")},
-        "rounds": {name: [round(ratio, 3) for ratio in ratios(rates, name)] for name in ("idle", "watched")},
-        "received_mb_per_s": round(statistics.median(received), 2),
+        "fps": {name: round(float(np.mean(values)), 1) for name, values in phases.fps.items()},
+        "cpu_ms_per_s": {name: round(float(np.mean(values))) for name, values in phases.cpu_ms.items()},
+        "ratio": {name: ratio(phases.fps[name], without) for name in ("idle", "watched")},
+        "received_mb_per_s": round(received / 1e6 / (options.rounds * (options.seconds + SETTLE_S)), 2),
         "load": round(os.getloadavg()[0], 1),
     }
 
 
-def ratios(rates: dict[str, list[float]], name: str) -> Iterator[float]:
-    """Yield the rate of each round relative to the rate without a sink in the same round."""
-    return (value / plain for value, plain in zip(rates[name], rates["without"], strict=True))
+def ratio(values: list[float], plain: list[float]) -> list[float]:
+    """Return the ratio of the sums, and the ends of its 95 % interval."""
+    pairs = np.array([values, plain])
+    rounds = np.random.default_rng(1).integers(0, len(plain), (RESAMPLES, len(plain)))
+    sums = pairs[:, rounds].sum(axis=2)
+    low, high = np.percentile(sums[0] / sums[1], (2.5, 97.5))
+    return [round(float(value), 3) for value in (pairs[0].sum() / pairs[1].sum(), low, high)]
+
+
+def port_of(detail: str) -> int:
+    """Return the port in the message of the sink."""
+    return int(detail.rpartition(":")[2].strip("/"))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--viewers", type=int, default=16)
     parser.add_argument("--size", default="480x640", help="height and width of the image")
     parser.add_argument("--rate", type=float, help="frames per second of the source (default: as fast as possible)")
@@ -175,7 +197,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.watch is not None:
-        watch(options.watch, options.viewers)
+        watch(options.watch)
         return
     result = measure(options)
     print(json.dumps(result) if options.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
