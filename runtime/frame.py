@@ -85,11 +85,11 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "
 - `corrupt`: One frame cannot be used.
 - `truncated`: A file ended earlier than its header states. The frames before its end were delivered.
 - `size`: From this frame on, frames have another size.
-- `time`: The times that the source itself states disagree with the clock, so frames are stamped when they arrive; or
-  they agree again. Or frames arrive faster than they are read.
+- `time`: The presentation times of a stream disagree with the clock, so the times of arrival are used as time stamps;
+  or they agree again. Or frames arrive faster than they are read.
 - `engine`: An accelerator was lost or is back.
-- `doubt`: From this frame on, the frames are ones that a model cannot be trusted on, or are no longer.
-- `sink`: A sink failed, was opened again, or drops ticks because it is too slow.
+- `doubt`: From this frame on, frames fail one or more checks of the guard, or no longer fail them.
+- `sink`: A sink failed, was reopened, or drops ticks because it is too slow.
 """
 
 
@@ -120,8 +120,8 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     name: str | None = None
     """File name of the image, if the source is a folder."""
     time_ns: int | None = None
-    """Time from the start of a video file to this frame, in nanoseconds, from the file's presentation times. None if
-    the source is not a video file."""
+    """Time from the start of a video file to this frame, in nanoseconds, according to the file's presentation times.
+    None if the source is not a video file."""
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -167,15 +167,19 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 
 
 def wall_ns(monotonic_ns: int) -> int:
-    """Return a time on the monotonic clock in nanoseconds since 1970.
+    """Convert a time on the monotonic clock to nanoseconds since 1970.
 
-    If the clock of the machine was set since then, the result is the time that the clock would have shown.
+    If the machine's clock was adjusted after that time, the result is the time that the adjusted clock would have
+    shown.
     """
     return monotonic_ns + time.time_ns() - time.monotonic_ns()
 
 
 def wall_time(monotonic_ns: int) -> str:
-    """Return a time on the monotonic clock as date and time in UTC, as in `2026-03-01T12:00:00.250Z`. See `wall_ns`."""
+    """Convert a time on the monotonic clock to a date and time in UTC, such as `2026-03-01T12:00:00.250Z`.
+
+    See `wall_ns`.
+    """
     seconds = wall_ns(monotonic_ns) / 1e9
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -185,7 +189,8 @@ def media_time_ns(frame: Frame | Line | Record, rate_hz: float | None) -> int | 
 
     Args:
         frame: A frame of the source.
-        rate_hz: Frame rate of the source, for frames without a time of their own. None if the source has none.
+        rate_hz: Frame rate of the source. It is used for frames without a time of their own. None if the source has no
+            frame rate.
     """
     if isinstance(frame, Frame) and frame.time_ns is not None:
         return frame.time_ns
@@ -209,7 +214,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     """Name of the source, if the loop has several sources."""
 
     doubts: tuple[str, ...] = ()
-    """Reasons why the answer cannot be trusted, names of `orilla.runtime.loop.guard.CHECKS`."""
+    """Reasons why the answer cannot be trusted. They are names from `orilla.runtime.loop.guard.CHECKS`."""
 
     @property
     def trusted(self) -> bool:

@@ -45,7 +45,7 @@ class _Options(NamedTuple):
     track: Track | bool
     guard: GuardLike = None
     name: str | None = None
-    """Name of the source among several sources."""
+    """Name of the source if there are several sources."""
 
 
 @runtime_checkable
@@ -159,7 +159,7 @@ class Runner(ABC):
                 numbers and counts.
             guard: Checks of the frames: names separated by commas, such as `dark,frozen` (see
                 `orilla.runtime.loop.guard.CHECKS`), True for all, or False for none. If None, the frames of a live
-                source are checked. `tick.doubts` lists the checks that a frame does not pass.
+                source are checked. `tick.doubts` lists the checks that the frame fails.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -213,7 +213,7 @@ class Runner(ABC):
 
         Args:
             sources: Sources by name, as for `stream`.
-            policy: Policy of every source, or of each source by name.
+            policy: One policy for all sources, or the policy of each source by name.
             on_event: Function that receives events, with `event.source`. Several threads call it. If None, the logger
                 `orilla` logs the events.
             record: Path of the recordings. The name of the source is added to the file name.
@@ -223,7 +223,7 @@ class Runner(ABC):
 
         Raises:
             SourceError: A source does not exist.
-            ConfigError: There is no source, a name is given twice, or a policy does not fit.
+            ConfigError: There is no source, a name is given twice, or a policy cannot be used for a source.
         """
         chosen = _by_name(sources or {}, named)
         policies = dict(policy) if isinstance(policy, Mapping) else dict.fromkeys(chosen, policy)

@@ -1,4 +1,4 @@
-"""Steering from a mask: the free corridor ahead of a robot, and positions on the ground in metres."""
+"""Compute from a mask where a robot can drive: the free corridor ahead, and positions on the ground in metres."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError
 
 ROWS = (0.55, 0.9)
-"""Rows between which `steer` looks by default, as shares of the frame's height."""
+"""Upper and lower limit of the rows that `steer` uses by default, as shares of the frame's height."""
 
 STEPS = 120
-"""Number of rows in which the edges of the corridor are searched."""
+"""Number of rows in which the edges of the corridor are determined."""
 
 MIN_SHARE = 0.25
-"""Minimum share of these rows that the corridor must reach, so that a direction can be given."""
+"""Share of the rows of `steer` that the corridor must cover. If it covers fewer, `steer` returns None."""
 
 TRAPEZOID = ((0.3, 0.95), (0.7, 0.95), (0.58, 0.65), (0.42, 0.65))
 """Area ahead of the robot: corners as shares of the frame's width and height."""
@@ -25,9 +25,9 @@ TRAPEZOID = ((0.3, 0.95), (0.7, 0.95), (0.58, 0.65), (0.42, 0.65))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corridor:
-    """The connected part of a mask that begins at the lower edge of the frame, with its edges in each row.
+    """The connected part of a mask that begins at the lower edge of the frame, described by its edges in each row.
 
-    In each row, it follows the part of the mask that overlaps most with the part in the row below.
+    In each row, the corridor continues with the part of the mask that overlaps most with the corridor in the row below.
     """
 
     frame_hw: tuple[int, int]
@@ -37,7 +37,7 @@ class Corridor:
     left: NDArray[np.int64]
     """First column of the corridor in each row, `[R]`, in pixels."""
     right: NDArray[np.int64]
-    """Column after the last one of the corridor in each row, `[R]`, in pixels."""
+    """Column after the last column of the corridor in each row, `[R]`, in pixels."""
 
     @property
     def horizon(self) -> float:
@@ -50,16 +50,16 @@ class Corridor:
         return np.concatenate([left, np.stack([self.right, self.y], axis=1)[::-1]])
 
     def steer(self, rows: tuple[float, float] = ROWS) -> float | None:
-        """Return the direction to the middle of the corridor: -1 at the left edge of the frame, 1 at the right edge.
+        """Return the direction to the middle of the corridor, from -1 (left edge of the frame) to 1 (right edge).
 
         Args:
-            rows: Upper and lower end of the rows whose mean counts, as shares of the frame's height.
+            rows: Upper and lower limit of the rows over which the mean is computed, as shares of the frame's height.
 
         Returns:
             The direction, or None if the corridor reaches less than a quarter of these rows.
 
         Raises:
-            ConfigError: The rows are not between 0 and 1, the upper one first.
+            ConfigError: The rows are not between 0 and 1, or the upper one is not first.
         """
         top, bottom = rows
         if not 0 <= top < bottom <= 1:
@@ -101,7 +101,7 @@ def corridor(mask: NDArray[np.bool_]) -> Corridor | None:
 
 
 def _overlapping(row: NDArray[np.bool_], before: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the run of True that overlaps most with the columns `before`, as its first column and the one after."""
+    """Return the first column, and the column after the last, of the run of True that overlaps most with `before`."""
     edges = np.flatnonzero(np.diff(row.astype(np.int8), prepend=0, append=0))
     starts, ends = edges[::2], edges[1::2]
     if not len(starts):
@@ -129,7 +129,7 @@ def area_ahead(mask: NDArray[np.bool_], corners: tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class GroundPlane:
-    """Converts pixels into positions on flat ground, for a camera without distortion that does not roll.
+    """Converts pixels into positions on flat ground, for a camera without lens distortion and without roll.
 
     Source of the formulas: the pinhole camera, rotated downwards by its pitch (Hartley and Zisserman, "Multiple View
     Geometry in Computer Vision", chapter 6).
@@ -151,17 +151,17 @@ class GroundPlane:
         """Return the plane for a camera with a horizontal field of view in degrees.
 
         Raises:
-            ConfigError: The height or the field of view is not possible.
+            ConfigError: The height, pitch or field of view is out of range.
         """
         if not (height_m > 0 and 0 < fov_deg < 180 and -90 < pitch_deg < 90):
-            msg = f"height_m={height_m}, pitch_deg={pitch_deg}, fov_deg={fov_deg}: no camera looks like this"
+            msg = f"height_m={height_m}, pitch_deg={pitch_deg}, fov_deg={fov_deg}: out of range"
             raise ConfigError(msg)
         return cls(frame_hw, height_m, pitch_deg, frame_hw[1] / 2 / math.tan(math.radians(fov_deg) / 2))
 
     def to_ground(self, points_xy: NDArray[np.floating] | list[tuple[float, float]]) -> NDArray[np.float64]:
-        """Return the positions of pixels on the ground, `[N,2]`: metres ahead of the camera, and to its right.
+        """Return the positions of pixels on the ground, `[N,2]`, in metres ahead of the camera and to its right.
 
-        Pixels at or above the horizon give NaN.
+        The result is NaN for pixels at or above the horizon.
 
         Args:
             points_xy: Positions in the frame in pixels, `[N,2]` as x and y.

@@ -46,7 +46,7 @@ def draw_mask(image: Image, mask: NDArray[np.bool_], color: Color = TINT) -> Non
     if not width:
         return
     part = image[top : top + height, left : left + width]
-    # Looking the tinted colours up is nine times as fast as computing them for each pixel, with the same result.
+    # Looking up the tinted colours is nine times as fast as computing them for each pixel. The result is the same.
     cv2.copyTo(cv2.LUT(part, _tints(color)), marked[top : top + height, left : left + width], part)
     edges, _ = cv2.findContours(marked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(image, edges, -1, color, _line_width(image), cv2.LINE_AA)
@@ -54,7 +54,7 @@ def draw_mask(image: Image, mask: NDArray[np.bool_], color: Color = TINT) -> Non
 
 @lru_cache(maxsize=256)
 def _tints(color: Color) -> Image:
-    """Return the tinted value for each value of each channel, `[1,256,3]`."""
+    """Return the tinted value for each value 0–255 of each channel, `[1,256,3]`."""
     levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     tinted = cv2.addWeighted(levels, 1 - OPACITY, np.full_like(levels, color), OPACITY, 0)
     return np.asarray(tinted, np.uint8)

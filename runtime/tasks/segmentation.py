@@ -35,7 +35,7 @@ Cell = TypeVar("Cell", bound=np.generic)
 
 
 class Drivable:
-    """Methods for a robot that drives where a mask is True."""
+    """Methods for a robot that may drive where a mask is True."""
 
     def mask(self, label: str | None = None) -> Mask:
         """Return the pixels of a class, `[H,W]` bool."""
@@ -45,7 +45,7 @@ class Drivable:
         """Return the free corridor ahead, or None if the mask does not reach the lowest rows of the frame.
 
         Args:
-            label: Name of the class on which the robot may drive. It may be None if there is only one class.
+            label: Name of the class on which the robot may drive. Optional if there is only one class.
 
         Raises:
             ConfigError: The model has no class of this name.
@@ -53,11 +53,11 @@ class Drivable:
         return corridor(self.mask(label))
 
     def steer(self, label: str | None = None, *, rows: tuple[float, float] = ROWS) -> float | None:
-        """Return the direction to the middle of the corridor, -1 (left edge of the frame) to 1 (right edge), or None.
+        """Return the direction to the middle of the corridor, from -1 (left edge) to 1 (right edge), or None.
 
         Args:
             label: As for `corridor`.
-            rows: Upper and lower end of the rows that count, as shares of the frame's height.
+            rows: Upper and lower limit of the rows that are used, as shares of the frame's height.
         """
         found = self.corridor(label)
         return None if found is None else found.steer(rows)

@@ -1,8 +1,8 @@
 """Data set of arrays in a `.npz` file: `x` with one sample per row, and optionally `y` with the ground truth.
 
 If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class numbers of the model, or masks.
-Other files contain inputs of a model that takes arrays: `x`, or several arrays with the names of the model's inputs.
-For a model that takes images, `pixel_arrays` converts other forms of `x` into RGB images.
+Other files contain inputs for a model that takes arrays: `x`, or several arrays that have the names of the model's
+inputs. For a model that takes images, `pixel_arrays` converts other forms of `x` into RGB images.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ class ArrayFile(NumberedDataset):
         return "classify" if self._has_numbers or (self._has_images and self._y is None) else "tensor"
 
     def only_array(self) -> NDArray[np.generic] | None:
-        """Return the only input array, or None if there are several."""
+        """Return the input array, or None if there are several."""
         return next(iter(self._inputs.values())) if len(self._inputs) == 1 else None
 
     def with_images(self, images: NDArray[np.uint8], notes: Sequence[str]) -> ArrayFile:
-        """Return a copy whose only array is replaced with RGB images `[N,H,W,3]`.
+        """Return a copy with RGB images `[N,H,W,3]` instead of the input array.
 
         Args:
             images: The images.
-            notes: How the images differ from the array, one line each.
+            notes: Differences between the images and the array, with one line for each.
 
         Raises:
-            DataError: The ground truth is not for images.
+            DataError: The ground truth is neither class numbers nor masks.
         """
         _check_truths(self._path, self._y)
         return ArrayFile(self._path, {next(iter(self._inputs)): images}, self._y, notes)
 
     def notes(self) -> list[str]:
-        """Return how the images differ from the arrays in the file."""
+        """Return a note about each difference between the images and the arrays in the file."""
         return list(self._notes)
 
     def load(self, split: str, index: int) -> Sample:
@@ -117,7 +117,7 @@ def open_dataset(path: Path) -> ArrayFile:
             is NaN or infinite.
     """
     arrays = npz.read_arrays(path)
-    # Arrays of strings, such as the names of the classes, are no inputs.
+    # Arrays of strings, such as the names of the classes, are not inputs.
     inputs = {name: array for name, array in arrays.items() if array.dtype.kind not in "US" or name in ("x", "y")}
     y = _truths(path, inputs.pop("y", None))
     _check_lengths(path, inputs, y)

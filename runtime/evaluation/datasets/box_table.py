@@ -31,7 +31,7 @@ CLASSES = ("class", "label", "class_name", "name", "category")
 
 
 class _Part(NamedTuple):
-    """A table with boxes."""
+    """One table of boxes."""
 
     split: str
     """Split of the table, or an empty string."""

@@ -110,7 +110,7 @@ def _names(file: tree.Folder, version: Version) -> tuple[str, ...]:
             listed = pickles.load(io.BytesIO(tree.read(file)), encoding="bytes")[version.keys[1]]
             names = [name.decode() for name in listed]
     if not names or len(set(names)) < len(names):
-        msg = f"{file.name} has no names of classes, or one twice"
+        msg = f"{file.name} has no class names, or contains a name twice"
         raise DataError(msg)
     return tuple(names)
 

@@ -19,7 +19,7 @@ UNSUPERVISED = ("unsup",)
 
 
 LOOKED_AT = 3
-"""Number of class folders whose subfolders are compared with the names of parts."""
+"""Number of class folders whose subfolders are examined for names such as `images` and `labels`."""
 
 
 class File(NamedTuple):
@@ -62,7 +62,7 @@ class ClassFolders(ListedDataset[File]):
         samples: dict[str, list[File]] = {}
         splits = self._splits
         if len(splits) == 1 and unlabelled(self._top, self.suffixes):
-            splits = {"": next(iter(splits.values()))}  # The other split has no labels, so this one is divided.
+            splits = {"": next(iter(splits.values()))}  # The other split has no labels, so this split is divided.
         for split, parent in splits.items() or [("", self._top)]:
             for label, name in enumerate(self.classes):
                 folder = parent / name
@@ -96,7 +96,7 @@ def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
 
 
 def why_classes(top: tree.Folder, suffixes: tuple[str, ...], contents: str) -> str:
-    """Return why a folder contains class folders. `contents` is the word for the files."""
+    """Return why a folder is recognised as one with class folders. `contents` is the word for the files in them."""
     splits = _splits(top, suffixes)
     names = sorted({child.name for parent in splits.values() or [top] for child in _classes(parent)})
     listed = ", ".join(map(readable, names[:4])) + (", ..." if len(names) > 4 else "")
@@ -105,25 +105,25 @@ def why_classes(top: tree.Folder, suffixes: tuple[str, ...], contents: str) -> s
 
 
 def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
-    """Return for each split the folder that contains its class folders.
+    """Return the folder that contains the class folders of each split.
 
-    A split folder may contain one folder around its classes. The result is empty if no split folder contains classes:
+    The class folders of a split may lie inside another folder. The result is empty if no split folder contains classes:
     a folder named `train` is then itself a class. A split folder with files instead of class folders has no labels, and
-    is left out.
+    is omitted.
     """
     return _split_parents(top, suffixes)[0]
 
 
 def unlabelled(top: tree.Folder, suffixes: tuple[str, ...]) -> list[str]:
-    """Return a note about each split folder that has files instead of class folders."""
+    """Return a note about each split folder that contains files instead of class folders."""
     return [
-        f"{folder.name}/ has {len(tree.files_below(folder, suffixes))} files without class folders, which are not used"
+        f"{folder.name}/ has {len(tree.files_below(folder, suffixes))} unused files that are not in class folders"
         for folder in _split_parents(top, suffixes)[1]
     ]
 
 
 def _split_parents(top: tree.Folder, suffixes: tuple[str, ...]) -> tuple[dict[str, tree.Folder], list[tree.Folder]]:
-    """Return the folder with the classes of each split, and the split folders that have files but no class."""
+    """Return the folder with the classes of each split, and the split folders that contain files but no classes."""
     parents = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
     if not any(_has_classes(parent, suffixes) for parent in parents.values()):
         return {}, []

@@ -1,4 +1,4 @@
-"""Read the list of the classes of masks, in the forms in which data sets state it.
+"""Read the list of classes of a data set with masks, in the forms that are in common use.
 
 Known forms: one name per line, whose line number is the value in a mask (`classes.txt`, `codes.txt`); `name r g b` and
 `name,r,g,b` (`class_dict.csv`); `r g b name` (`label_colors.txt`); CVAT's `labelmap.txt` (`name:r,g,b::`); and
@@ -35,26 +35,26 @@ NUMBERED = re.compile(r"(\d{1,3})\s*[,;:\t ]\s*(\S.*)")
 """Pattern of a line with the value of a class and its name."""
 
 IGNORED_VALUE, UNKNOWN_VALUE = -1, -2
-"""Marks of values whose pixels are ignored, and of values without a class, in `ClassList.values`."""
+"""Entries of `ClassList.values` for values whose pixels are ignored, and for values without a class."""
 
 LOSSY = "; JPEG changes values, so store masks as PNG"
 
 
 @dataclass(frozen=True, slots=True)
 class ClassList:
-    """The classes of masks, and how pixels state them."""
+    """The classes of masks, and the pixel values or colours that represent them."""
 
     classes: tuple[str, ...]
     """Names of the classes that are not ignored."""
     file: str
     """Name of the file that lists them, for messages."""
     values: NDArray[np.int16]
-    """Index of the class of each value 0-255, or one of the marks `IGNORED_VALUE` and `UNKNOWN_VALUE`."""
+    """Index of the class of each value 0-255, or `IGNORED_VALUE` or `UNKNOWN_VALUE`."""
     palette: Palette | None = None
     """Colours of the classes, if masks are colour images."""
 
     def labels(self, mask: NDArray[np.uint8], name: str, ignore: int) -> NDArray[np.uint8]:
-        """Return the class of each pixel of a mask `[H,W]` with values, or `ignore`.
+        """Return the class of each pixel of a mask `[H,W]` of values, or `ignore` for pixels that are ignored.
 
         Raises:
             DataError: A value has no class.
@@ -75,7 +75,7 @@ class ClassList:
 
 
 def read_class_list(file: tree.Folder) -> ClassList:
-    """Read a list of classes. Raise `DataError` if it is not text, or has no known form."""
+    """Read a list of classes. Raise `DataError` if it is not text, or its form is unknown."""
     return parse_class_list(tree.decode_text(tree.read(file), file.name), file.name)
 
 
@@ -112,7 +112,7 @@ def _without_heading(lines: list[str]) -> list[str]:
 
 
 def _of_values(pairs: Sequence[tuple[int, str]], file: str) -> ClassList:
-    """Return the classes of values. Classes with names such as `void` are ignored."""
+    """Return the classes for pairs of a value and a name. Classes with names such as `void` are ignored."""
     numbers = [number for number, _ in pairs]
     if max(numbers) > 255 or len(set(numbers)) < len(numbers):
         problem = "a value above 255" if max(numbers) > 255 else "a value twice"
@@ -120,14 +120,14 @@ def _of_values(pairs: Sequence[tuple[int, str]], file: str) -> ClassList:
         raise DataError(msg)
     classes = tuple(dict.fromkeys(name for _, name in sorted(pairs) if name.lower() not in IGNORED))
     if not classes:
-        msg = f"{file} names only ignored classes: add the classes that a model should find"
+        msg = f"{file} lists only ignored classes: add the classes that a model should find"
         raise DataError(msg)
     index = {name: number for number, name in enumerate(classes)}
     return ClassList(classes, file, _values([index.get(name, IGNORED_VALUE) for _, name in pairs], numbers))
 
 
 def _values(indices: Sequence[int], numbers: Sequence[int]) -> NDArray[np.int16]:
-    """Return the index of the class of each value. `numbers` states the value of each index."""
+    """Return the index of the class of each value. `numbers` contains the value of each class."""
     values = np.full(256, UNKNOWN_VALUE, np.int16)
     for index, number in zip(indices, numbers, strict=True):
         if number < len(values):

@@ -1,7 +1,7 @@
 """Data set EMNIST: idx files such as `emnist-letters-train-images-idx3-ubyte`, gzipped or not, and its mapping.
 
-The images are stored with rows and columns exchanged. The reader exchanges them again. A folder may contain several
-sets (balanced, byclass, bymerge, digits, letters, mnist); the path of one of the files then selects its set.
+The files store the images with rows and columns exchanged. The reader reverses this. A folder may contain several sets
+(balanced, byclass, bymerge, digits, letters, mnist); the path of one of the files then selects its set.
 
 Source: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters" (2017).
 """
@@ -29,7 +29,7 @@ class Emnist(MemoryImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a path contains the files of EMNIST."""
+    """Return why a path is recognised as EMNIST."""
     found = _sets(path)
     return f"there are idx files of EMNIST ({', '.join(sorted(found))})" if found else None
 
@@ -62,19 +62,19 @@ def _split(folder: tree.Folder, prefix: str, split: str) -> Split:
 
 
 def _classes(mapping: tree.Folder, arrays: dict[str, Split]) -> tuple[list[int], tuple[str, ...]]:
-    """Return the label of each class, and the names of the classes: the first character that the mapping states."""
+    """Return the label and the name of each class. The name is the first character that the mapping states."""
     if not mapping.is_file():
         numbers = sorted({int(label) for _, labels in arrays.values() for label in np.unique(labels)})
         return numbers, tuple(map(str, numbers))
     rows = [line.split() for line in lines_of(tree.decode_text(tree.read(mapping), mapping.name)) if line]
     if not rows or not all(len(row) >= 2 and all(cell.isdecimal() for cell in row) for row in rows):
-        msg = f"{mapping.name} must have a label and the code of a character in each line"
+        msg = f"{mapping.name} must contain a label and a character code in each line"
         raise DataError(msg)
     return [int(row[0]) for row in rows], tuple(chr(int(row[1])) for row in rows)
 
 
 def _sets(path: Path) -> dict[str, tuple[tree.Folder, str]]:
-    """Return the sets of EMNIST at a path by name: their folder, and the prefix of their files."""
+    """Return the folder and the file prefix of each EMNIST set at a path, by the name of the set."""
     if path.is_file():
         match = FILE.fullmatch(path.name)
         return {match[2].lower(): (path.parent, match[1])} if match else {}

@@ -1,6 +1,8 @@
-"""Data set of images in one folder, whose names begin with their class: `cat.0.jpg`, `dog.1.jpg`, as in Kaggle's set.
+"""Data set of images in one folder whose names begin with their class, such as `cat.0.jpg`, as in Kaggle's Dogs vs.
 
-The class is the part of the name in front of the first point. Files lie in one folder, or in split folders.
+Cats.
+
+The class is the part of the name before the first dot. The files are in one folder, or in split folders.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedImage, 
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 NAME = re.compile(r"([^\W\d][\w \-]*)\.(\d+)")
-"""Pattern of a file's name without its suffix: the class, a point and a number."""
+"""Pattern of a file's name without its suffix: the class, a dot and a number."""
 
 MIN_PER_CLASS = 2
-"""Minimum number of files per class for recognising the layout."""
+"""Minimum number of files per class. With fewer, the layout is not recognised."""
 
 
 class FlatFiles(ListedDataset[File]):
@@ -58,7 +60,7 @@ class FlatFiles(ListedDataset[File]):
     def notes(self) -> list[str]:
         """Return a note about each folder whose files do not state a class."""
         return [
-            f"{name}/ has {count} images whose names state no class, which are not used"
+            f"{name}/ has {count} images that are not used, because their names state no class"
             for name, count in self._unlabelled
         ]
 
@@ -73,7 +75,7 @@ def _labelled(folder: tree.Folder) -> list[tuple[str, tree.Folder]]:
 
 
 def _parts(top: tree.Folder) -> tuple[dict[str, list[tuple[str, tree.Folder]]], list[tuple[str, int]]]:
-    """Return the images of each split, and the name and number of images of each folder that states no classes."""
+    """Return the images of each split, and the name and image count of each folder whose images name no class."""
     direct = _labelled(top)
     if direct:
         return {"": direct}, []

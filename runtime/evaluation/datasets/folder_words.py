@@ -1,4 +1,4 @@
-"""The words by which the folders of data sets are named: images, annotations and splits."""
+"""The words that occur in the names of data sets' folders: for images, annotations and splits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ trainannot valannot testannot panoptic boxes bbox bboxes xml json txt depth disp
 """
 
 IMAGES = frozenset(_IMAGES.split())
-"""Words in the names of folders of images that have annotations in other folders, in lower case."""
+"""Words in the names of folders of images, in lower case, if the annotations are in other folders."""
 
 ANNOTATIONS = frozenset(_ANNOTATIONS.split())
 """Words in the names of folders of annotations, in lower case."""
@@ -36,7 +36,7 @@ def words_of(name: str) -> list[str]:
 
 
 def part_words(name: str) -> set[str]:
-    """Return the words of a folder's name if all of them name a part of a data set, else an empty set.
+    """Return the words of a folder's name if each of them is in `PARTS`, else an empty set.
 
     Single letters, as in `trainA`, do not count.
     """
@@ -45,7 +45,7 @@ def part_words(name: str) -> set[str]:
 
 
 def are_parts(names: list[str]) -> bool:
-    """Return True if the names of folders are those of splits, or of images and their annotations, not of classes."""
+    """Return True if folders are named as splits, or as images and their annotations, and not as classes."""
     known = [words for name in names if (words := part_words(name))]
     if names and len(known) == len(names) and all(words & SPLITS.keys() for words in known):
         return True

@@ -35,7 +35,7 @@ Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 class MemoryImages(NumberedDataset):
-    """Images in memory, with their classes. Grey images become BGR with equal channels.
+    """Images in memory, with their classes. Grey images are converted to BGR with three equal channels.
 
     Args:
         source: Name, title and licence.
@@ -75,7 +75,7 @@ class ImageArrays(MemoryImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a file contains arrays of images with splits."""
+    """Return why a file is recognised as arrays of images with splits."""
     found = _found(path)
     if "train" not in found:
         return None
@@ -87,7 +87,7 @@ def recognise(path: Path) -> str | None:
 
 
 def open_dataset(path: Path) -> ImageArrays:
-    """Read the images and labels. Raises `DataError` if an array is damaged, or is not of images or labels."""
+    """Read the images and labels. Raise `DataError` if an array is damaged, or does not contain images or labels."""
     arrays, found = npz.read_arrays(path), _found(path)
     if "train" not in found or ("test" not in found and "val" not in found):
         msg = f"not a data set: {path} has no arrays x_train, y_train, x_test and y_test"

@@ -28,32 +28,32 @@ OPTIONS = ("encoding", "image_column", "label_column")
 """Options that this reader understands."""
 
 LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "species", "breed", "label_name")
-"""Names of columns with classes, in lower case."""
+"""Names of the columns that may contain the classes, in lower case."""
 
 IMAGES = (
     *("image", "images", "image_id", "image_name", "image_path", "img", "filename", "file_name", "file", "filepath"),
     *("path", "id"),
 )
-"""Names of columns with image files, in lower case."""
+"""Names of the columns that may contain the image files, in lower case."""
 
 FOLDERS = ("images", "train", "train_images", "img", "imgs", "test", "val", "valid", "data")
 """Names of folders in which the images of a table may lie."""
 
 MAX_PLACES = 20
-"""Maximum number of other folders beside the table that are searched for images."""
+"""Maximum number of other folders beside the table in which images are searched for."""
 
 MANY_CLASSES = 20
-"""Number of classes that a table of any length may have."""
+"""Number of classes that is accepted for a table of any length."""
 
 BOX_COLUMNS = {"xmin", "x_min", "x1", "bbox"}
 """Names of columns of tables with boxes, in lower case."""
 
 
 Part = tuple[str, tree.Folder, tree.Folder]
-"""Split of a table or an empty string, its folder, and its file."""
+"""Split of a table (or an empty string), its folder, and its file."""
 
 Labelled = tuple[str, tree.Folder, str]
-"""Split of an image or an empty string, its file, and its class."""
+"""Split of an image (or an empty string), its file, and its class."""
 
 
 class ImageLabels(ListedDataset[File]):
@@ -143,7 +143,7 @@ def _class_of(table: Table, fields: Sequence[str], columns: Sequence[int], where
         return name
     chosen = [table.header[at].strip() for at in columns if fields[at].strip() in ("1", "1.0")]
     if len(chosen) != 1:
-        msg = f"{where}: {len(chosen)} classes are 1: Orilla reads one class per image"
+        msg = f"{where}: {len(chosen)} columns of classes are 1, but an image must have exactly one class"
         raise DataError(msg)
     return chosen[0]
 
@@ -228,7 +228,7 @@ def _tables(path: Path, options: ReadOptions) -> list[Part]:
 
 
 def _split_in(name: str) -> str:
-    """Return the split that the name of a file or folder states, or an empty string."""
+    """Return the split that is part of the name of a file or folder, or an empty string."""
     return next((tree.SPLITS[word] for word in words_of(name) if word in tree.SPLITS), "")
 
 
@@ -249,7 +249,7 @@ def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
     found = _tables(path, options)
     if not found or not any(_has_an_image(*table, options) for table in found):
         return None
-    return f"{readable(found[0][2].name)} names image files and their classes"
+    return f"{readable(found[0][2].name)} lists image files and their classes"
 
 
 def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> ImageLabels:

@@ -165,7 +165,7 @@ def _image_column(fields: Sequence[str]) -> int | None:
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return why a path is a table whose rows name images, or contains one."""
+    """Return why a path is recognised as a table of images, or as a folder with one."""
     found = _found(path, options)
     return f"the rows of {readable(found[0][1].name)} name image files" if found else None
 
@@ -193,7 +193,7 @@ def tables_in(path: Path, fits: Callable[[tree.Folder], bool]) -> list[tuple[tre
 
     Args:
         path: Path of a table, or of a folder or zip.
-        fits: Function that returns True for the tables that a reader reads.
+        fits: Function that returns True for a table that the reader can read.
     """
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return [(path.parent, path)] if fits(path) else []

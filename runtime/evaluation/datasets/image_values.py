@@ -1,4 +1,4 @@
-"""Convert arrays of images and of labels, in the forms in which people store them, into uint8 and class numbers."""
+"""Convert arrays of images into uint8, and arrays of labels into class numbers, from all usual forms."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 
 ROUNDING = 1e-3
-"""Largest deviation of a value from the limits of its range."""
+"""Maximum amount by which a value may exceed its range, because of rounding."""
 
 
 def to_images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Return images `[N,H,W]` or `[N,H,W,3]` uint8.
 
     Args:
-        array: Images `[N,H,W]`, `[N,H,W,1]`, `[N,H,W,3]`, with the channels in front, or as rows `[N,H*H]`. Their
-            values are 0-255, 0-1 or -1 to 1.
+        array: Images `[N,H,W]`, `[N,H,W,1]` or `[N,H,W,3]`, the same with the channels before the height, or square
+            images as rows `[N,H*H]`. The values are 0 to 255, 0 to 1, or -1 to 1.
         name: Name of the array, for messages.
 
     Raises:

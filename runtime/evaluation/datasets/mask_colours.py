@@ -1,6 +1,6 @@
 """Masks whose colours represent classes.
 
-Each line of the list of classes states a class and its colour: `road 128 64 128`.
+Each line of the list of classes states a class and its colour, as in `road 128 64 128`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Palette:
     """Name of the file that lists the colours, for messages."""
 
     def is_index(self, mask: NDArray[np.uint8]) -> bool:
-        """Return True if a grey mask has values that are not colours of the list, but line numbers."""
+        """Return True if the values of a grey mask are not colours in the list, but indices of its classes."""
         if mask.ndim != 2:
             return False
         greys = self.codes[self.codes % 0x10101 == 0] // 0x10101
@@ -79,7 +79,7 @@ def palette(lines: Sequence[str], file: str) -> Palette | None:
         return None
     if len(rows) < len(lines):
         line = next(line for line, match in zip(lines, found, strict=True) if match is None)
-        msg = f"{file}: the line {line!r} states no colour, but others do: add red, green and blue"
+        msg = f"{file}: the line {line!r} states no colour, but other lines do: add red, green and blue"
         raise DataError(msg)
     for name, colour in rows:
         if max(colour) > 255 or sum(other == colour for _, other in rows) > 1:
@@ -88,7 +88,7 @@ def palette(lines: Sequence[str], file: str) -> Palette | None:
             raise DataError(msg)
     classes = tuple(dict.fromkeys(name for name, _ in rows if name.lower() not in IGNORED))
     if not classes:
-        msg = f"{file} names only ignored classes: add the classes that a model should find"
+        msg = f"{file} lists only ignored classes: add the classes that a model should find"
         raise DataError(msg)
     numbers = [classes.index(name) if name in classes else -1 for name, _ in rows]
     codes = np.array([colour for _, colour in rows], np.int64) @ np.array([65536, 256, 1])

@@ -1,8 +1,8 @@
-"""Data set of images with masks in folders of any usual names, as in fastai's and Kaggle's CamVid.
+"""Data set of images with masks in folders with any of the usual names, as in the CamVid of fastai and of Kaggle.
 
-The classes are stated by a list such as `codes.txt`, `class_dict.csv` or `label_colors.txt`. Without a list, a mask
-marks one class, the road: 0 is the background, and 255 (or 1) is the road. A file `valid.txt` lists the images that
-belong to `val`.
+A list such as `codes.txt`, `class_dict.csv` or `label_colors.txt` states the classes. Without a list, masks have one
+class, the road: 0 is the background, and 255 (or 1) is the road. A file `valid.txt` lists the images that belong to
+`val`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WANTED = (
 
 
 class MaskFolders(MaskImages):
-    """Images with masks in folders of usual names."""
+    """Images with masks in folders with any of the usual names."""
 
     def __init__(self, layout: MaskLayout, path: Path) -> None:
         self._layout = layout
@@ -46,7 +46,7 @@ class MaskFolders(MaskImages):
     def pairs(self) -> PairsBySplit:
         """Return the image and the mask of each sample, by split."""
         found = self._layout.pairs
-        if len(found) == 1:  # A single split is divided.
+        if len(found) == 1:  # If there is only one split, divide it.
             found = {"": next(iter(found.values()))}
         if "" not in found:
             return {split: found[split] for split in SPLITS if split in found}
@@ -64,7 +64,7 @@ class MaskFolders(MaskImages):
         return {split: pairs[split] for split in SPLITS if pairs[split]}
 
     def name_of(self, image: tree.Folder) -> str:
-        """Return the stem of the file, or its path if there are several folders of images."""
+        """Return the stem of the file, or its path if images in different folders have the same name."""
         path = tree.below(self._layout.top, image)
         return readable(Path(path).with_suffix("").as_posix() if self._layout.has_equal_stems else Path(path).stem)
 
@@ -80,7 +80,7 @@ def _list_file(layout: MaskLayout) -> tree.Folder | None:
 
 
 def _check_first(layout: MaskLayout, listed: ClassList | None) -> None:
-    """Raise `DataError` if the masks need a list of classes, or one with colours, that is missing."""
+    """Raise `DataError` if the masks require a list of classes, or a list with colours, and it is missing."""
     _, file = next(iter(layout.pairs.values()))[0]
     mask = tree.decoded(file, cv2.IMREAD_UNCHANGED)
     is_colour = mask.ndim == 3 and not all(np.array_equal(mask[..., 0], mask[..., channel]) for channel in (1, 2))
@@ -97,7 +97,7 @@ def recognise(path: Path) -> str | None:
     if layout is None:
         return None
     file = _list_file(layout)
-    listed = "there is no list of classes, so masks mark the road" if file is None else f"{file.name} lists the classes"
+    listed = "without a list of classes, masks show the road" if file is None else f"{file.name} lists the classes"
     return f"{layout.reason}; {listed}"
 
 
@@ -105,6 +105,8 @@ def open_dataset(path: Path) -> MaskFolders:
     """Open the images and masks in a folder or zip."""
     layout = find_masks(path)
     if layout is None:
-        msg = f"not a data set: {path} has no images and masks of the same names in folders such as images/ and masks/"
+        msg = (
+            f"not a data set: {path} has no images and masks with the same names in folders such as images/ and masks/"
+        )
         raise DataError(msg)
     return MaskFolders(layout, path)

@@ -1,8 +1,9 @@
 """Find images and their masks in folders with any of the usual names.
 
-Folders of images and of masks lie next to each other or in each other: `images/` and `labels/`, `train/` and
-`train_labels/`, `images/train/` and `masks/train/`, `train/img/` and `train/gt/`. Or the masks lie beside the images:
-`1.jpg` and `1_mask.png`. The name of a mask is that of its image, possibly with an ending such as `_mask` or `_L`.
+The folders of images and of masks are next to each other, or one contains the other: `images/` and `labels/`, `train/`
+and `train_labels/`, `images/train/` and `masks/train/`, `train/img/` and `train/gt/`. Or the masks are in the folder of
+the images, as in `1.jpg` and `1_mask.png`. The name of a mask is that of its image, possibly with an ending such as
+`_mask` or `_L`.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ MASK_WORDS = frozenset(_MASK_WORDS.split())
 LESS_LIKELY = frozenset(
     {"instance", "instances", "inst", "panoptic", "color", "colour", "rgb", "depth", "preview", "edge"}
 )
-"""Words in the names of folders that are used only if there is no other folder of masks."""
+"""Words in the names of folders of masks that are used only if there is no other folder of masks."""
 
 MAX_FOLDERS = 40
-"""Maximum number of folders with images. A data set with more has class folders or one folder per scene."""
+"""Maximum number of folders with images. A data set with more probably has class folders or one folder per scene."""
 
 MAX_DEPTH = 4
 """Maximum depth of folders that are searched."""
@@ -55,11 +56,11 @@ MIN_MATCHED = 0.9
 """Minimum share of masks that must have an image."""
 
 MAX_COLOURS, FEW_COLOURS = 256, 32
-"""Maximum number of different colours in a mask, and in a mask in a folder whose name does not tell. Photographs have
-more."""
+"""Maximum number of different colours in a mask. The second number applies if the folder's name does not show that it
+contains masks. Photographs have more colours."""
 
 COMPARED = 3
-"""Number of pairs whose pixels are compared."""
+"""Number of pairs of an image and a mask that are opened to compare their sizes and colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class MaskLayout:
     """Images with masks that were found in folders."""
 
     top: tree.Folder
-    """Folder that contains the folders of images and masks, in which a list of classes is expected."""
+    """Folder that contains the folders of images and masks. A list of classes is expected in it."""
     pairs: PairsBySplit
     """Image and mask of each sample. The split is empty if the folders do not state it."""
     reason: str
@@ -92,13 +93,13 @@ class _Folder:
     split: str
     is_masks: bool
     files: dict[str, tree.Folder]
-    """Files by the stem that images and masks have in common."""
+    """Files by stem. An image and its mask have the same stem, because endings such as `_mask` are removed."""
 
 
 def find_masks(path: Path) -> MaskLayout | None:
     """Return the images with masks in a folder or zip, or None if there are none.
 
-    If several folders beside each other contain images with masks but cannot be joined, the result is None too, because
+    The result is also None if several folders beside each other contain images with masks but cannot be joined, because
     one of them would only be a part of the data.
     """
     candidates = tree.candidates(path)
@@ -118,14 +119,17 @@ def _image_folders(top: tree.Folder) -> list[_Folder]:
             found.append((folder, parts))
             if len(found) > MAX_FOLDERS:
                 return []
-    # Words in the names of the folders around all others, as in `semantic_dataset/images`, tell nothing.
+    # Ignore the names of folders that contain all the others, such as `semantic_dataset` in `semantic_dataset/images`.
     levels = zip(*(parts[:-1] for _, parts in found), strict=False)
     shared = len(list(takewhile(lambda names: len(set(names)) == 1, levels)))
     return [_described(folder, parts, shared) for folder, parts in found]
 
 
 def _described(folder: tree.Folder, parts: tuple[str, ...], shared: int) -> _Folder:
-    """Return a folder with its role, which the words in its path below the first `shared` parts state."""
+    """Return a folder with its role.
+
+    The role follows from the words in its path, except in the first `shared` parts.
+    """
     words = {word for part in parts[shared:] for word in words_of(part)}
     all_words = [word for part in parts for word in words_of(part)]
     split = next((tree.SPLITS[word] for word in all_words if word in tree.SPLITS), "")
@@ -133,7 +137,7 @@ def _described(folder: tree.Folder, parts: tuple[str, ...], shared: int) -> _Fol
 
 
 def _with_stems(folder: _Folder) -> _Folder:
-    """Return a folder with its files by the stems that images and masks have in common."""
+    """Return a folder with its files by the stem that an image and its mask have in common."""
     files = tree.files(folder.folder, IMAGE_SUFFIXES)
     ending = ENDING if folder.is_masks else IMAGE_ENDING
     stems = {ending.sub("", Path(file.name).stem): file for file in files}
@@ -171,7 +175,7 @@ def _between_folders(top: tree.Folder) -> MaskLayout | None:
 
 
 def _by_content(folders: list[_Folder]) -> list[_Folder]:
-    """Return two folders of which one has masks, if its name does not tell: the same names, sizes, and few colours."""
+    """Return two folders after recognising masks by content: names and sizes like those of images, and few colours."""
     if len(folders) != 2 or any(folder.is_masks for folder in folders):
         return folders
     for images, masks in (folders, folders[::-1]):
@@ -199,13 +203,13 @@ def _unmatched(folders: list[_Folder], used: list[tuple[_Folder, _Folder]]) -> I
         without_mask = len(images.files.keys() - partner.files.keys())
         without_image = len(partner.files.keys() - images.files.keys())
         if without_mask:
-            yield f"{images.name}/ has {without_mask} images without a mask, which are not used"
+            yield f"{images.name}/ has {without_mask} images that are not used, because they have no mask"
         if without_image:
-            yield f"{partner.name}/ has {without_image} masks without an image, which are not used"
+            yield f"{partner.name}/ has {without_image} masks that are not used, because they have no image"
     names = {folder.name for pair in used for folder in pair}
     for folder in folders:
         if folder.name not in names:
-            yield f"{folder.name}/ has {len(folder.files)} images, which are not used"
+            yield f"{folder.name}/ has {len(folder.files)} images that are not used"
 
 
 def _beside(top: tree.Folder) -> MaskLayout | None:

@@ -37,7 +37,7 @@ class MaskImages(Pairs):
     Args:
         name: Name of the data set.
         title: Description of the data set.
-        listed: The classes, or None if masks mark one class.
+        listed: The classes. None if masks have only one class.
     """
 
     def __init__(self, name: str, title: str, listed: ClassList | None) -> None:
@@ -81,7 +81,7 @@ class MaskImages(Pairs):
 
 
 class Masks(MaskImages):
-    """Pairs of an image and a mask of the same stem."""
+    """Pairs of an image and a mask with the same stem."""
 
     def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
@@ -139,7 +139,10 @@ def open_dataset(path: Path) -> Masks:
 
 
 def _top(path: Path) -> tree.Folder | None:
-    """Return the folder with images and masks. If there are several beside each other, another reader joins them."""
+    """Return the folder with images and masks.
+
+    None if there are several beside each other, because another reader joins them.
+    """
     found = [candidate for candidate in tree.candidates(path) if _has_pairs(candidate)]
     others = [folder for folder in found[1:] if not tree.is_below(folder, found[0])]
     return found[0] if found and not others else None

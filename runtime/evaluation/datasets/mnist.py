@@ -47,7 +47,10 @@ Arrays = dict[str, Split]
 
 
 class Mnist(MemoryImages):
-    """Images of MNIST or Fashion-MNIST. They stay in memory (55 MB). Grey images become BGR with equal channels."""
+    """Images of MNIST or Fashion-MNIST.
+
+    They stay in memory (55 MB). Grey images are converted to BGR with three equal channels.
+    """
 
     def __init__(self, arrays: Arrays, *, fashion: bool) -> None:
         name, title = ("fashion_mnist", "Fashion-MNIST") if fashion else ("mnist", "MNIST")

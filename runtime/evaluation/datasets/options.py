@@ -1,7 +1,7 @@
 """Options of a data set's reader: the names of columns, and the encoding of text files.
 
-The options are part of a data set's specification, as in `reviews.csv?text-column=review&label-column=stars`. A run
-folder therefore records them, and the export of the run reads the data in the same way.
+The options are part of a data set's specification, as in `reviews.csv?text-column=review&label-column=stars`. They are
+therefore recorded in the run folder, so that an export of the run reads the data in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from orilla.devices.text_files import check_encoding
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How a reader reads the files of a data set. An option that is not stated is None."""
+    """Options for reading the files of a data set. An option that is not stated is None."""
 
     encoding: str | None = None
     """Encoding of text files without a byte order mark. If None, it is UTF-8."""
@@ -83,7 +83,7 @@ def add_arguments(group: argparse.ArgumentParser | argparse._ArgumentGroup, *, e
         group.add_argument(
             "--encoding",
             metavar="NAME",
-            help="encoding of the text files of the data set, such as cp1252 (default: UTF-8, or what the byte order "
+            help="encoding of the text files of the data set, such as cp1252 (default: UTF-8, or as the byte order "
             "mark of a file states)",
         )
 

@@ -96,8 +96,8 @@ def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder
 
 
 def _rotation(labels: tuple[int, ...], image: tuple[int, ...]) -> str:
-    """Return an explanation if a label image has the size that its image has before the rotation in its EXIF data."""
-    return ", with the rotation in its EXIF data" if labels == image[1::-1] else ""
+    """Return an explanation if a label image has the size that its image has before it is rotated by its EXIF data."""
+    return ", after the rotation that its EXIF data states" if labels == image[1::-1] else ""
 
 
 def _short_name(folder: tree.Folder) -> str:

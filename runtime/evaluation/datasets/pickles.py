@@ -1,6 +1,7 @@
 """Read arrays from pickles without running code.
 
-A pickle can call any function. This reader replaces the few names that a pickled NumPy array needs, and rejects others.
+A pickle can call any function. This reader replaces the few names that a pickled NumPy array refers to, and rejects all
+others.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import IO, Any
 
 
 class PickledArray:
-    """Replaces `numpy.ndarray` while unpickling, because an invalid state could make NumPy crash the process."""
+    """Replacement for `numpy.ndarray` while unpickling, because an invalid state could make NumPy crash the process."""
 
     shape: object = None
     """Lengths of the axes."""
@@ -29,7 +30,7 @@ class PickledArray:
 
 
 class _PickledType:
-    """Replaces `numpy.dtype` while unpickling. The readers know the type of the elements."""
+    """Replacement for `numpy.dtype` while unpickling. The readers know the type of the elements."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -39,7 +40,7 @@ class _PickledType:
 
 
 def _encoded(text: object, encoding: object = "latin1") -> bytes:
-    """Return bytes that Python 3 stored in an old protocol, which has no bytes: as characters."""
+    """Return bytes that Python 3 stored as characters, because old pickle protocols have no type for bytes."""
     if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
         msg = "a string of bytes is damaged"
         raise pickle.UnpicklingError(msg)
@@ -59,11 +60,14 @@ STAND_INS = {
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in STAND_INS:
-            msg = f"the file refers to {module}.{name}, which an array does not need"
+            msg = f"the file refers to {module}.{name}, which is not part of an array"
             raise pickle.UnpicklingError(msg)
         return STAND_INS[module, name]
 
 
 def load(stream: IO[bytes], *, encoding: str = "ASCII") -> Any:
-    """Return the object in a pickle, in which arrays are `PickledArray`. `encoding` is that of strings of Python 2."""
+    """Return the object in a pickle, with arrays as `PickledArray`.
+
+    `encoding` is the encoding of strings from Python 2.
+    """
     return _ArrayUnpickler(stream, encoding=encoding).load()

@@ -1,4 +1,4 @@
-"""Images that are given as arrays of other types than RGB uint8: grey, floats, 16 bits, alpha, or channels first."""
+"""Convert arrays of images that are not RGB uint8: grey, floats, 16 bits, with alpha, or with channels first."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CHANNELS = (1, 3, 4)
 
 
 def as_images(dataset: Dataset) -> Dataset:
-    """Return a data set whose array `x` becomes RGB images, for a model that takes images.
+    """Return a data set whose array `x` is converted to RGB images, for a model that takes images.
 
     Other data sets, and files with several arrays, are returned unchanged.
 
     Raises:
-        DataError: The array has the shape of images, but its values are not pixel values of 0..255 or 0..1.
+        DataError: The array has the shape of images, but its values are not pixel values of 0..255, 0..1 or -1..1.
     """
     if not isinstance(dataset, ArrayFile) or (x := dataset.only_array()) is None:
         return dataset
@@ -32,7 +32,10 @@ def as_images(dataset: Dataset) -> Dataset:
 
 
 def _channels_last(x: NDArray[np.generic]) -> tuple[NDArray[np.generic], list[str]] | None:
-    """Return an array `[N,H,W,C]` and what was changed, or None if `x` does not have the shape of images."""
+    """Return an array `[N,H,W,C]` and a note about each change.
+
+    Return None if `x` does not have the shape of images.
+    """
     if x.ndim == 3:
         return x[..., np.newaxis], []
     if x.ndim != 4:
@@ -43,7 +46,10 @@ def _channels_last(x: NDArray[np.generic]) -> tuple[NDArray[np.generic], list[st
 
 
 def _pixels(x: NDArray[np.generic], name: str) -> tuple[NDArray[np.uint8], list[str]]:
-    """Return the pixel values 0–255 and what was changed. Raise `DataError` if `x` contains other numbers."""
+    """Return the pixel values 0–255 and a note about each change.
+
+    Raise `DataError` if the values of `x` are out of range.
+    """
     low, high = float(x.min()), float(x.max())
     if x.dtype.kind == "b":
         return x.astype(np.uint8) * 255, ["True becomes 255"]
@@ -68,5 +74,5 @@ def _pixels(x: NDArray[np.generic], name: str) -> tuple[NDArray[np.uint8], list[
 
 
 def _rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return `[N,H,W,3]`: grey is repeated, and alpha is removed."""
+    """Return images `[N,H,W,3]`. Grey channels are repeated, and alpha is removed."""
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else np.ascontiguousarray(images[..., :3])

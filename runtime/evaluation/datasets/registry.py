@@ -21,8 +21,8 @@ class ReaderRow(NamedTuple):
     """Module that is an `EmbeddedReader`, a `FileReader` or an `OptionReader`: its name in the folder `datasets`, or
     the full name if the reader is a plug-in."""
     general: bool = False
-    """True if the layout is so common that other layouts may resemble it. Layouts that are known but cannot be read are
-    refused before such a reader is used."""
+    """True if the layout is so general that files of other layouts may match it. Before such a reader is used, layouts
+    that are known but cannot be read are rejected."""
 
 
 DESCRIPTIONS = {
@@ -55,10 +55,10 @@ DESCRIPTIONS = {
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
 """Description of each kind of data set that is part of Orilla, by name. The module with this name in the folder
-`datasets` is the reader. The readers are tried in this order, the most specific first."""
+`datasets` is the reader. The readers are tried in this order, from the most specific to the most general."""
 
 GENERAL = ("folders", "arrays", "texts")
-"""Kinds whose layout is so common that other layouts resemble it."""
+"""Kinds whose layout is so general that files of other layouts may match it."""
 
 READERS = ModuleRegistry(
     "kind of data set",
@@ -102,13 +102,13 @@ class OptionReader(Protocol):
 
 
 class Reading(NamedTuple):
-    """The kind of data set for which files are taken."""
+    """The kind of data set as which files are read."""
 
     kind: str
     reason: str
-    """Why the files are of this kind."""
+    """Why the files are read as this kind."""
     others: tuple[str, ...] = ()
-    """Other kinds as which the files could be read, the most specific first. General kinds are left out."""
+    """Other kinds as which the files could be read, with the most specific first. General kinds are omitted."""
 
 
 def open_dataset(spec: str | Path) -> Dataset:
@@ -129,7 +129,7 @@ def open_dataset(spec: str | Path) -> Dataset:
 
 
 def reading_of(spec: str | Path) -> Reading:
-    """Return the kind as which `open_dataset` reads a data set, and why. See `open_dataset` for the errors."""
+    """Return the kind as which `open_dataset` reads a data set, and the reason. See `open_dataset` for the errors."""
     place, kind, options = _resolved(str(spec))
     if kind:
         return Reading(kind, "the specification states it")
@@ -216,7 +216,7 @@ def _published_path(name: str) -> Path:
 
 
 def _recognised(path: Path, options: ReadOptions) -> list[Reading]:
-    """Return the kinds as which a path can be read, the most specific first, at least one.
+    """Return the kinds as which a path can be read, at least one, with the most specific first.
 
     Raises:
         ConfigError: An option has no effect on this kind of data set.

@@ -17,13 +17,13 @@ from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 SUFFIXES = (".csv", ".tsv")
 
 DELIMITERS = (",", ";", "\t", "|")
-"""Characters between fields. The one that occurs most often in the first line, outside of quotes, is used."""
+"""Characters that may separate fields. The one that occurs most often in the first line, outside quotes, is used."""
 
 MAX_CHARACTERS = 1 << 24
 """Maximum length of a field in characters."""
 
 START_BYTES = 1 << 16
-"""Number of bytes that are read to recognise a table."""
+"""Number of bytes at the start of a file that are read to recognise a table."""
 
 ADVICE = "store it as UTF-8, or state its encoding with `encoding`, such as cp1252"
 
@@ -46,7 +46,10 @@ class Table(NamedTuple):
     rows: list[TableRow]
 
     def column(self, name: str) -> int | None:
-        """Return the index of a column, or None. Upper and lower case are equal unless two columns differ by case."""
+        """Return the index of a column, or None.
+
+        Case is ignored, unless the names of two columns differ only in case.
+        """
         found = [index for index, own in enumerate(self.header) if own.strip() == name]
         found = found or [index for index, own in enumerate(self.header) if own.strip().lower() == name.lower()]
         return found[0] if found else None
@@ -65,7 +68,7 @@ class Table(NamedTuple):
 
 
 def read_table(file: tree.Folder, options: ReadOptions = NO_OPTIONS) -> Table:
-    """Read a table. Empty lines are left out.
+    """Read a table. Empty lines are omitted.
 
     Raises:
         DataError: The file is not text, or is not a table.
@@ -90,7 +93,8 @@ def start_of(file: tree.Folder, options: ReadOptions = NO_OPTIONS) -> Table | No
 def _parsed(text: str, name: str) -> Table:
     first, _, rest = text.partition("\n")
     delimiter = _delimiter(first)
-    if (stated := re.fullmatch(r'"?sep=(.)"?\s*', first)) is not None:  # Excel writes this line.
+    # Excel may begin a file with a line that states the delimiter.
+    if (stated := re.fullmatch(r'"?sep=(.)"?\s*', first)) is not None:
         delimiter, text = stated[1], rest
     csv.field_size_limit(MAX_CHARACTERS)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

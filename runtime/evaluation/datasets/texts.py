@@ -19,10 +19,10 @@ OPTIONS = ("encoding", "text_column", "label_column")
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
 MANY_CLASSES = 20
-"""Number of classes that a table of any length may have."""
+"""Number of classes that is accepted for a table of any length."""
 
 LOOKED_AT = 200
-"""Number of rows that are compared to find the columns of texts and classes."""
+"""Number of rows that are examined to find the columns of texts and classes."""
 
 
 class TextFolders(ClassFolders):
@@ -47,11 +47,11 @@ class TextFolders(ClassFolders):
 
 
 class TextTable(ListedDataset[ClassifiedText]):
-    """A table with a column of texts and a column of classes, and optionally a column `split`; or a table per split.
+    """A table with columns of texts and classes, and optionally a column `split`, or one such table per split.
 
     Args:
         path: Path that the user gave.
-        tables: File of each table, by split. The split of an only table is empty.
+        tables: File of each table, by split. If there is only one table, its split is an empty string.
         options: Options of the reader.
     """
 
@@ -98,9 +98,9 @@ class TextTable(ListedDataset[ClassifiedText]):
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return why a path contains texts: it is a table, or has two or more folders of texts, with or without splits."""
+    """Return why a path is recognised as texts: a table, or two or more folders of texts, with or without splits."""
     if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return "a table that names no image files"
+        return "a table without a column of image files"
     if tables := _split_tables(path, options):
         return f"{', '.join(file.name for file in tables.values())} are tables of texts and classes"
     if options.text_column is not None or options.label_column is not None:
@@ -166,7 +166,10 @@ def _rows(file: tree.Folder, path: Path, options: ReadOptions) -> list[tuple[str
 
 
 def _column(path: Path, table: Table, name: str, stated: str | None) -> int:
-    """Return the index of a column. Raise an error that names the columns and the likely choice if there is none."""
+    """Return the index of a column.
+
+    If there is no such column, raise an error that lists the columns and suggests the likely ones.
+    """
     if stated is not None:
         return table.stated(f"{name}_column", stated)
     index = table.column(name)
@@ -174,7 +177,7 @@ def _column(path: Path, table: Table, name: str, stated: str | None) -> int:
         text, label = _likely(table)
         advice = ""
         if text is not None and label is not None:
-            advice = f"; set `text_column` to {text!r} and `label_column` to {label!r} if this is what they are"
+            advice = f"; set `text_column` to {text!r} and `label_column` to {label!r} if these are the right columns"
         msg = f"{path} has no column {name!r}: its first line names {table.columns()}{advice}"
         raise DataError(msg)
     return index

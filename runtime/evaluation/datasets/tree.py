@@ -41,7 +41,7 @@ MAX_SEARCHED = 3
 """If the top level has at most this many folders, the folders inside them are searched too."""
 
 MAX_NESTED = 5
-"""Maximum number of folders in each other that are searched if each contains only one folder."""
+"""Maximum depth of the search through nested folders of which each contains only one folder."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -72,8 +72,8 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 def candidates(path: Path) -> list[Folder]:
     """Return the folders that may contain a data set: the folder or zip at `path` and the folders inside it.
 
-    Archives often contain one folder around everything, or several folders in each other. If there are few folders,
-    those inside them are included.
+    The content of an archive is often inside one folder, or inside several nested ones. If there are few folders, the
+    folders inside them are included.
     """
     top = root(path)
     if top is None:

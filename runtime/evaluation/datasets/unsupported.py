@@ -1,4 +1,4 @@
-"""Layouts that are known but cannot be read, and the message about files of an unknown layout."""
+"""Recognise layouts that Orilla cannot read, and describe the content of files with an unknown layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.runtime.evaluation.datasets.folder_words import ANNOTATIONS, PARTS, 
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 MAX_NAMED = 6
-"""Maximum number of files and folders that a message names."""
+"""Maximum number of files and folders that a message lists."""
 
 CLASS_FOLDERS = "one folder of images per class (train/cat/1.jpg)"
 MASKS = "images with masks (images/ and masks/ with equal names, and classes.txt or class_dict.csv)"
@@ -31,7 +31,7 @@ class Layout(NamedTuple):
     """Function that returns True if a folder has this layout."""
     advice: str
     is_certain: bool = False
-    """True if the files are refused even if a reader of a general kind recognises them."""
+    """True if the files are rejected even if a reader of a general kind recognises them."""
 
 
 def _has(*suffixes: str) -> Callable[[tree.Folder], bool]:
@@ -52,7 +52,7 @@ def _splits_have(*suffixes: str) -> Callable[[tree.Folder], bool]:
 
 
 def _are_pairs(top: tree.Folder) -> bool:
-    """Return True if folders of images have names of images and of annotations, or of splits and annotations."""
+    """Return True if the folders with images are named as images and annotations, or as splits and annotations."""
     folders = [folder for folder in tree.folders(top) if part_words(folder.name)]
     return are_parts([folder.name for folder in folders if tree.has_files_below(folder, IMAGE_SUFFIXES)]) and not all(
         part_words(folder.name) <= tree.SPLITS.keys() for folder in folders
@@ -60,7 +60,7 @@ def _are_pairs(top: tree.Folder) -> bool:
 
 
 def _has_other_annotations(top: tree.Folder) -> bool:
-    """Return True if a folder contains a folder of images, and one named as annotations that contains no images."""
+    """Return True if a folder contains a folder of images, and a folder named as annotations without images."""
     known = [folder for folder in tree.folders(top) if part_words(folder.name)]
     with_images = [folder for folder in known if tree.has_files_below(folder, IMAGE_SUFFIXES)]
     others = [folder for folder in known if folder not in with_images]
@@ -103,19 +103,19 @@ UNSUPPORTED = (
     Layout("images in split folders without labels", _is_flat, f"move them to {CLASS_FOLDERS}"),
     Layout("images without labels", _are_only_images, f"move them to {CLASS_FOLDERS}"),
 )
-"""Layouts that are refused with a reason, unless a reader of a specific layout recognises the files."""
+"""Layouts that are rejected with a reason, unless a reader of a specific layout recognises the files."""
 
 FILES = {
     **dict.fromkeys((".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "an archive that is not a zip: unpack it"),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet: export it as .csv"),
-    **dict.fromkeys((".parquet", ".arrow", ".feather"), "a table for other programs: export it as .csv"),
+    **dict.fromkeys((".parquet", ".arrow", ".feather"), "a table in a binary format: export it as .csv"),
     **dict.fromkeys((".pkl", ".pickle"), "a Python pickle, which can run code: store its arrays as .npz"),
     **dict.fromkeys((".mat", ".h5", ".hdf5", ".npy"), "a file of arrays: store them as .npz with x and y"),
     **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), "TFRecord: export it as COCO, YOLO or folders of images"),
     **dict.fromkeys((".txt", ".jsonl", ".ndjson"), f"not a table: Orilla reads {TEXTS}"),
     ".json": "JSON of an unknown form: Orilla reads COCO, with the sections images, annotations and categories",
 }
-"""What files with a suffix are, and what to do."""
+"""Description and advice for files, by suffix."""
 
 
 def refuse_unsupported(path: Path, *, recognised: bool) -> None:
@@ -142,7 +142,7 @@ def refuse_unsupported(path: Path, *, recognised: bool) -> None:
 
 
 def contents_of(path: Path) -> str:
-    """Return what a folder or zip contains, for messages."""
+    """Return a description of what a folder or zip contains, for messages."""
     top = tree.root(path)
     if top is None:
         empty = path.is_file() and not path.stat().st_size
@@ -156,7 +156,7 @@ def contents_of(path: Path) -> str:
 
 
 def _files_of(folder: tree.Folder) -> list[str]:
-    """Return the number of files of each type in a folder, or the name of the only one."""
+    """Return the number of files of each type in a folder, or the name of the file if there is only one."""
     names = [file.name for file in folder.iterdir() if not file.name.startswith(".") and file.is_file()]
     counts = Counter(Path(name).suffix.lower() for name in names)
     texts = []
@@ -167,7 +167,7 @@ def _files_of(folder: tree.Folder) -> list[str]:
 
 
 def wanted(path: Path) -> list[str]:
-    """Return the layouts that Orilla reads and that come closest to what a path contains."""
+    """Return the layouts that Orilla can read and that are most similar to what a path contains."""
     if tree.root(path) is None:
         return [TEXTS, ARRAYS, "folders and zips of images"]
     names = [file.name.lower() for top in tree.candidates(path) for file in top.iterdir()]

@@ -45,7 +45,7 @@ class _Annotation(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A folder of images with a folder of XML files, which may be the same."""
+    """A folder of images and a folder of XML files. The two may be the same folder."""
 
     split: str
     """Split of the folders, or an empty string."""
@@ -181,7 +181,7 @@ def _folders(top: tree.Folder) -> list[_Part]:
     for images, files in ((top / images, top / xml) for images, xml in FOLDERS):
         if images.is_dir() and files.is_dir() and tree.files(files, (".xml",)):
             return [_Part("", images, files)]
-    # Roboflow writes the XML files beside the images of each split.
+    # Roboflow writes the XML files into the folders of images.
     places = list(tree.split_folders(top).items()) or [("", top)]
     beside = [_Part(split, folder, folder) for split, folder in places if _are_beside(folder)]
     return beside if len(beside) == len(places) else []

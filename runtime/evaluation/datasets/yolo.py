@@ -24,10 +24,10 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 DARKNET_FOLDERS = ("obj_train_data", "obj", "data/obj", "data")
-"""Names of folders with images and label files of Darknet."""
+"""Names of folders in which Darknet stores images and label files."""
 
 LISTS = {"train.txt": "train", "valid.txt": "val", "val.txt": "val", "test.txt": "test"}
-"""Split of the images that a file of Darknet lists."""
+"""Split of the images that each of Darknet's list files contains."""
 
 BOX = re.compile(rb"\d+(?:\s+[-+.\deE]+){4,}")
 """Pattern of a line of a label file."""
@@ -223,7 +223,7 @@ def _found(path: Path) -> tuple[tree.Folder, list[Pair]] | None:
 
 
 def _beside(top: tree.Folder) -> list[Pair]:
-    """Return the folders that may contain images with their label files beside them, as Darknet expects it."""
+    """Return the folders that may contain images with their label files beside them, as Darknet expects them."""
     around: list[Pair] = [(split, folder, folder) for split, folder in tree.split_folders(top).items()]
     inside: list[Pair] = [(None, top / name, top / name) for name in DARKNET_FOLDERS if (top / name).is_dir()]
     return around or inside or [(None, top, top)]

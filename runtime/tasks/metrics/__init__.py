@@ -22,10 +22,13 @@ class Metrics(Protocol):
 
 @runtime_checkable
 class HasChance(Protocol):
-    """Metrics that can be compared with those of a model that gives the same answer for all samples."""
+    """Metrics that can be compared with those of a model that returns the same answer for all samples."""
 
     def chance(self) -> str | None:
-        """Return one sentence if the metrics are not better than those of a constant answer, or None if they are."""
+        """Return a sentence if the metrics are not better than those of a constant answer.
+
+        Return None if they are better.
+        """
 
 
 @runtime_checkable

@@ -72,7 +72,7 @@ class ClassSegmentationMetrics:
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def chance(self) -> str | None:
-        """Return one sentence if the mean IoU is not better than that of one class for all pixels.
+        """Return a sentence if the mean IoU is not better than that of predicting one class for all pixels, else None.
 
         It is better if the lower end of its 95 % interval is above the mean IoU of the most frequent class.
         """

@@ -12,7 +12,8 @@ from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 Labels = NDArray[np.int64]
 
 SIGNIFICANCE = 0.05
-"""Largest probability of a result by chance at which the result counts as better than chance."""
+"""Maximum probability that a result occurs by chance. A result with a larger probability does not count as better than
+chance."""
 
 
 class ClassificationMetrics:
@@ -67,10 +68,10 @@ class ClassificationMetrics:
         return metrics
 
     def chance(self) -> str | None:
-        """Return one sentence if the accuracy is not better than that of always answering the most frequent class.
+        """Return a sentence if the accuracy is not better than that of always predicting the most frequent class.
 
-        It is better if that answer would be right as often with a probability of at most 5 %. None is returned if the
-        samples cannot show it, because they are too few or all of one class.
+        It counts as better if such a constant prediction would reach it with a probability of at most 5 %. None is
+        returned if it is better, or if the samples cannot show it, because they are too few or all of one class.
         """
         count, frequency = len(self.labels), np.bincount(self.labels, minlength=len(self.classes))
         share, right = float(frequency.max()) / count, int(np.sum(self.predicted == self.labels))
@@ -100,7 +101,7 @@ class ClassificationMetrics:
 
 
 def upper_tail(right: int, count: int, share: float) -> float:
-    """Return the probability of at least `right` right answers out of `count`, each of which is right by chance.
+    """Return the probability that at least `right` of `count` answers are right by chance.
 
     Args:
         right: Number of right answers.

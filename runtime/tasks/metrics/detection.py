@@ -27,8 +27,8 @@ RESAMPLES = 300
 milliseconds."""
 
 MIN_MAP, MIN_OBJECTS = 0.01, 8
-"""If the mAP at an IoU of 0.5 is below the first number on at least as many objects as the second one, the detector
-finds almost nothing."""
+"""A detector counts as finding almost nothing if its mAP at an IoU of 0.5 is below the first number, and the data set
+has at least as many objects as the second number."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -131,7 +131,7 @@ class DetectionMetrics:
         return metrics | {f"ap/{name}": float(row.mean()) for name, row in zip(known, precision, strict=True)}
 
     def chance(self) -> str | None:
-        """Return one sentence if the detector finds almost no object."""
+        """Return a sentence if the detector finds almost no object, else None."""
         value, objects = self.metrics()["map50"], sum(int(one.objects.sum()) for one in self._matches.values())
         if value >= MIN_MAP or objects < MIN_OBJECTS:
             return None

@@ -53,13 +53,13 @@ class RegressionMetrics:
         return metrics
 
     def chance(self) -> str | None:
-        """Return one sentence if a value is not predicted better than by the mean of its true values."""
+        """Return a sentence if a value is not predicted better than by the mean of its true values, else None."""
         metrics = self.metrics()
         worse = [name for name in self._names if metrics.get(f"r2/{name}", 1.0) <= 0]
         if not worse or len(self._errors) < MIN_SAMPLES:
             return None
         numbers = ", ".join(f"{metrics[f'r2/{name}']:.3f} for {name}" for name in worse)
-        return f"R2 is {numbers} on {len(self._errors)} samples, which is not better than always answering the mean"
+        return f"R2 is {numbers} on {len(self._errors)} samples, which is not better than always predicting the mean"
 
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over samples."""

@@ -166,7 +166,7 @@ def test_test_images_without_labels_are_left_out(tmp_path):
     layouts.scene(animals / "test", "1.png", 900)
     dataset = open_dataset(animals)
     assert counts(dataset) == {"train": 16, "val": 4}
-    assert dataset.notes() == ["test/ has 1 files without class folders, which are not used"]
+    assert dataset.notes() == ["test/ has 1 unused files that are not in class folders"]
 
 
 def test_options_stay_in_an_absolute_specification(tmp_path, monkeypatch):

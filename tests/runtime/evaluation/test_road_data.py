@@ -213,10 +213,10 @@ def test_the_colours_of_a_mask_are_those_of_classes_txt(tmp_path, lines):
     ("lines", "match"),
     [
         ("sky 70 130 180\nroad 128 64 128\n", r"colour 0 0 0 \(R G B\) in mask 0.png is not in classes.txt"),
-        ("sky 70 130 180\nroad\n", "the line 'road' states no colour, but others do"),
+        ("sky 70 130 180\nroad\n", "the line 'road' states no colour, but other lines do"),
         ("sky 70 130 300\n", "the colour 70 130 300 of sky is above 255"),
         ("sky 1 2 3\nroad 1 2 3\n", "the colour 1 2 3 of sky occurs twice"),
-        ("void 0 0 0\n", "names only ignored classes"),
+        ("void 0 0 0\n", "lists only ignored classes"),
     ],
 )
 def test_wrong_colours_of_masks_are_refused(tmp_path, lines, match):

@@ -141,7 +141,9 @@ def test_masks_and_images_are_turned_alike(tmp_path):
     dataset = open_dataset(tmp_path)
     assert decode_image((tmp_path / "masks/a.png").read_bytes(), cv2.IMREAD_UNCHANGED).shape == (60, 40)
     (tmp_path / "masks/a.png").write_bytes(encoded("PNG", Image.fromarray(ALPHA)))
-    with pytest.raises(DataError, match=r"image a\.jpg has shape \[60, 40\], with the rotation in its EXIF data"):
+    with pytest.raises(
+        DataError, match=r"image a\.jpg has shape \[60, 40\], after the rotation that its EXIF data states"
+    ):
         dataset.load(dataset.splits[0], 0)
 
 

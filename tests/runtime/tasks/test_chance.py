@@ -72,7 +72,7 @@ def test_numbers_that_are_no_better_than_their_mean():
     true = RNG.uniform(-1, 1, (40, 2))
     found = np.stack([true[:, 0] + 0.01, np.zeros(40)], axis=1)
     sentence = RegressionMetrics(found, true, ("steering", "throttle"), np.array([2.0, 2.0])).chance()
-    assert sentence.endswith("for throttle on 40 samples, which is not better than always answering the mean")
+    assert sentence.endswith("for throttle on 40 samples, which is not better than always predicting the mean")
     assert "steering" not in sentence
     assert RegressionMetrics(true, true, ("a", "b"), np.array([2.0, 2.0])).chance() is None
 
