@@ -16,6 +16,9 @@ from orilla.export.convert.input_adapter import adapted, read_adapter
 from orilla.export.keras2.file import origin_of
 from orilla.export.keras2.read import read
 
+SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+"""Names that TensorFlow accepts as the name of a scope. Source: `tf.name_scope`."""
+
 
 def load(path: str) -> keras.Model:
     """Load a Keras model that computes in float32.
@@ -32,6 +35,15 @@ def load(path: str) -> keras.Model:
 
 def load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
     """Load a model like `load`, and return it with notes on how a file of Keras 1 or 2 was read."""
+    model, notes = _load_with_notes(path)
+    # TensorFlow uses the names of models and layers as scopes, in which it does not accept every character.
+    for part in [model, *_parts(model)]:
+        if SCOPE.fullmatch(part.name) is None:
+            part.name = "x" + re.sub(r"[^A-Za-z0-9_]", "_", part.name)
+    return model, notes
+
+
+def _load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
     file = Path(path)
     if file.suffix == ".json":
         notes: list[str] = []
@@ -65,6 +77,14 @@ def _of_keras_3(file: Path) -> keras.Model:
     if isinstance(getattr(model, "input", None), dict):
         model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
+
+
+def _parts(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers and the nested models of a model."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _parts(layer)
 
 
 def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:

@@ -123,12 +123,15 @@ def _set(converter: Any, **target: Any) -> None:
 def _write(network: Any, out: str, configure: Any = lambda _converter: None) -> None:
     import keras
 
-    from orilla.export.convert.frozen import flat
+    from orilla.export.convert.frozen import SCOPE, flat
     from orilla.export.convert.lower_recurrent import has_sequences
 
     special = has_sequences(network) or any(isinstance(layer, keras.layers.TFSMLayer) for layer in flat(network))
     small = 4 * network.count_params() <= MAX_DIRECT_BYTES
-    write = _write_directly if small and not special and len(network.inputs) == 1 else _write_by_saved_model
+    # A SavedModel cannot contain variables whose names are no scopes.
+    odd = any(SCOPE.fullmatch(variable.path) is None for variable in network.variables)
+    direct = (small or odd) and not special and len(network.inputs) == 1
+    write = _write_directly if direct else _write_by_saved_model
     write(network, out, configure)
 
 

@@ -7,6 +7,7 @@ from helpers.foreign import PICTURES, RNG, float_error, make, picture_model, ref
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError
+from orilla.export.convert.keras_litert import convert
 from orilla.export.model_hints import ModelHints
 from orilla.runtime.model import Model
 
@@ -217,3 +218,11 @@ def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     refused(tmp_path, hidden, ConversionError, "coral cannot run the model: .*the Edge TPU does not run Gelu", hints)
     inside = keras.Sequential([keras.Input((3, 4, 6)), layers.TimeDistributed(layers.GRU(2, name="deep"))])
     refused(tmp_path, inside, ConversionError, "coral cannot run the model: deep: the Edge TPU does not run GRU", hints)
+
+
+@pytest.mark.parametrize("name", ["my model", "größe", "_hidden", "a:b"])
+def test_names_that_are_no_scopes_of_tensorflow(name, tmp_path):
+    x = keras.Input((5,))
+    keras.Model(x, keras.layers.Dense(2, name=name)(x), name=name).save(tmp_path / "model.keras")
+    convert(str(tmp_path / "model.keras"), str(tmp_path / "model.tflite"))
+    assert (tmp_path / "model.tflite").stat().st_size > 0
