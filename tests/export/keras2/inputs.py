@@ -42,8 +42,10 @@ def values(name, number, given):
         x = draw.randint(1, given.high, size=shape).astype("int32")
     else:
         x = (np.round(draw.normal(scale=1.5, size=shape) * 16) / 16).astype("float32")
-    if given.kind != "floats":
-        x[1, -2:] = 0  # at the end
-        x[2, :2] = 0  # at the start
-        x[3, 2] = 0  # in the middle
+    if given.kind == "floats" or given.shape[0] < 4:
+        return x
+    order = (1, 2, 3) if number == 0 else (2, 3, 1)
+    x[order[0], -2:] = 0  # at the end
+    x[order[1], :2] = 0  # at the start
+    x[order[2], 2] = 0  # in the middle
     return x

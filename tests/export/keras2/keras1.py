@@ -1,8 +1,7 @@
 """The layers and options of Keras 1.2 that make.py builds. The names and arguments are those of Keras 1."""
 
-from collections import OrderedDict
-
 from inputs import Floats, Ints, Masked
+from registry import graph
 
 VECTOR, SERIES, IMAGE, VOLUME = Floats(6), Floats(6, 4), Floats(6, 5, 3), Floats(4, 5, 4, 2)
 
@@ -144,17 +143,6 @@ ROWS = [
     ((Floats(4), Floats(4)), {"dot-vectors": "Merge(mode='dot')", "dot-cosine": "Merge(mode='cos')"}),
 ]
 EXPRESSIONS = []
-GRAPHS = OrderedDict()
-
-
-def graph(*inputs):
-    """Register a function that builds a model. The first line of its docstring is its row in the table."""
-
-    def registered(function):
-        GRAPHS[function.__name__.replace("_", "-")] = (inputs, function)
-        return function
-
-    return registered
 
 
 @graph(Floats(6))

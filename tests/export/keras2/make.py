@@ -31,6 +31,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import numpy as np
 from inputs import SAMPLES, values
+from registry import GRAPHS
+
+KERAS_1, KERAS_2 = ("keras1",), ("rows", "operations", "forms", "series")
+"""Modules with the models."""
 
 SAVED_MODELS = ("dense-relu", "lstm", "bidirectional-gru-sum", "conv2d-no-bias", "functional-in-sequential")
 """Models that TensorFlow 2.x also stores as a SavedModel. Few, because each takes 100 KB or more."""
@@ -121,18 +125,17 @@ def versions(k):
 
 def models(k, keras1):
     """Return for each name the descriptions of its inputs, its text in the table and a function that builds it."""
-    if keras1:
-        import keras1 as tables
-    else:
-        import graphs as tables
+    tables = [importlib.import_module(name) for name in (KERAS_1 if keras1 else KERAS_2)]
+    rows = [group for table in tables for group in getattr(table, "ROWS", [])]
+    expressions = [group for table in tables for group in getattr(table, "EXPRESSIONS", [])]
     found = OrderedDict()
-    for inputs, rows in tables.ROWS:
-        for name, code in rows.items():
+    for inputs, group in rows:
+        for name, code in group.items():
             found[name] = (inputs, code, lambda inputs=inputs, code=code: stacked(k, inputs, code))
-    for inputs, rows in tables.EXPRESSIONS:
-        for name, code in rows.items():
+    for inputs, group in expressions:
+        for name, code in group.items():
             found[name] = (inputs, code, lambda inputs=inputs, code=code: applied(k, inputs, code))
-    for name, (inputs, build) in tables.GRAPHS.items():
+    for name, (inputs, build) in GRAPHS.items():
         found[name] = (inputs, build.__doc__.strip().split("\n")[0], lambda build=build: build(k))
     return found
 
@@ -179,31 +182,44 @@ def store(k, name, inputs, build, folder, answers):
     model = build()
     draw_weights(model, np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF))
     xs = [values(name, number, given) for number, given in enumerate(inputs)]
-    ys = getattr(model, "stand_in", lambda model=model: model)()
-    ys = ys.predict(xs if len(xs) > 1 else xs[0], batch_size=SAMPLES)
-    if isinstance(ys, dict):
-        ys = [ys[key] for key in sorted(ys)]
-    ys = [np.asarray(y, "float32") for y in (ys if isinstance(ys, (list, tuple)) else [ys])]
+    ys = predicted(getattr(model, "stand_in", lambda: model)(), xs)
     if not all(np.isfinite(y).all() for y in ys):
         msg = "the answers are not finite"
         raise ValueError(msg)
     save(k, model, name, folder)
+    if not hasattr(model, "stand_in") and not name.startswith("refused"):
+        check_loaded(k, sorted(folder.glob(name + ".*"))[0], xs, ys)
     for letter, arrays in (("x", xs), ("y", ys)):
         answers.update(("{}/{}{}".format(name, letter, number), value) for number, value in enumerate(arrays))
+
+
+def predicted(model, xs):
+    """Return the outputs of a model as a list, sorted by name if they are a dictionary."""
+    ys = model.predict(xs if len(xs) > 1 else xs[0], batch_size=SAMPLES)
+    if isinstance(ys, dict):
+        ys = [ys[key] for key in sorted(ys)]
+    return [np.asarray(y, "float32") for y in (ys if isinstance(ys, (list, tuple)) else [ys])]
+
+
+def check_loaded(k, path, xs, ys):
+    """Raise `ValueError` if the same Keras reads the file, but it answers otherwise: then the file lacks a setting."""
+    try:
+        loaded = predicted(k.keras.models.load_model(str(path)), xs)
+    except Exception as error:  # noqa: BLE001 - some versions cannot read all files that they write.
+        print(path.name, "is not read by its own Keras:", str(error)[:100])
+        return
+    if not all(np.allclose(y, each, atol=1e-4) for y, each in zip(ys, loaded)):
+        msg = "the file lacks a setting of the model: its own Keras reads it, but answers otherwise"
+        raise ValueError(msg)
 
 
 def save(k, model, name, folder):
     """Save a model in every format of the installed Keras."""
     major, minor = (int(part) for part in k.keras.__version__.split(".")[:2])
-    newer = (major, minor) >= (2, 12) and not name.startswith("cudnn")
-    if newer:
+    if (major, minor) >= (2, 12) and not name.startswith("cudnn"):
         model.save(str(folder / (name + ".keras")))
-    try:
+    if major < 3:  # Keras 3 itself cannot read many of the .h5 files that it writes: masks, operations, Attention.
         model.save(str(folder / (name + ".h5")))
-    except ValueError:  # Keras 3.0 cannot save weights of equal names in one layer as .h5.
-        if not newer:
-            raise
-        (folder / (name + ".h5")).unlink()
     if major == 2 and name in SAVED_MODELS and ("tensorflow" in k.keras.__name__ or minor >= 4):
         model.save(str(folder / (name + ".savedmodel")), save_format="tf")
 

@@ -31,6 +31,8 @@ DENSE = {
     "activation-hard-sigmoid": "[Dense(4), Activation('hard_sigmoid')]",
     "activation-softmax": "[Dense(4), Activation('softmax')]",
     "activation-layer-in-dense": "Dense(4, activation=LeakyReLU())",
+    "activation-tensorflow-relu6": "[Dense(4), Activation(tf.nn.relu6)]",
+    "activation-tensorflow-sigmoid": "Dense(4, activation=tf.nn.sigmoid)",
     "activation-leaky-relu-string": "[Dense(4), Activation('leaky_relu')]",
     "softmax": "Softmax()",
     "dropout": "[Dense(5), Dropout(0.4), Dense(3)]",
@@ -181,6 +183,9 @@ IMAGES = {
     "resizing-crop": "Resizing(4, 4, crop_to_aspect_ratio=True)",
     "center-crop": "CenterCrop(4, 3)",
     "rescaling-image": "[Rescaling(1 / 127.5, offset=-1), Conv2D(2, 2)]",
+    "rescaling-channels": "Rescaling([0.5, 1.0, 2.0], offset=[0.0, -1.0, 1.0])",
+    "dense-on-images": "Dense(3, activation='relu')",
+    "permute-image": "[Permute((3, 1, 2)), Dense(3)]",
     "random-augmentation": "[RandomFlip('horizontal'), RandomRotation(0.1), RandomZoom(0.2), Conv2D(2, 2)]",
     "random-contrast": "[RandomTranslation(0.1, 0.1), RandomContrast(0.2), Conv2D(2, 2)]",
     "time-distributed-conv1d": "TimeDistributed(Conv1D(3, 2))",
@@ -265,7 +270,7 @@ PAIRS = {
     "additive-attention-no-scale": "AdditiveAttention(use_scale=False)",
 }
 
-GROUPS = [
+ROWS = [
     ((VECTOR,), DENSE),
     ((SERIES,), SEQUENCES),
     ((IMAGE,), IMAGES),
@@ -273,6 +278,7 @@ GROUPS = [
     ((Ints(9, 6),), TOKENS),
     ((Masked(6, 4),), MASKED),
     ((Floats(3, 4), Floats(3, 4)), PAIRS),
+    ((Floats(3, 4),) * 3, {"attention-three-inputs": "Attention(use_scale=True)"}),
     ((Floats(3, 4), Floats(3, 1)), {"add-broadcast": "Add()", "multiply-broadcast": "Multiply()"}),
     ((Floats(4), Floats(4)), {"dot-vectors": "Dot(axes=1)", "dot-cosine": "Dot(axes=-1, normalize=True)"}),
     ((Floats(4), Floats(4), Floats(4)), {"add-three": "Add()", "average-three": "Average()"}),

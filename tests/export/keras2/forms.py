@@ -1,70 +1,7 @@
-"""Models of more than one layer that make.py builds: forms of models, graphs, operations, and what must be refused."""
+"""Models of several layers that make.py builds: forms of Sequential and functional models, and what must be refused."""
 
-from collections import OrderedDict
-
-from inputs import Floats, Ints, Masked
-from rows import GROUPS
-
-OPS = {
-    "op-arithmetic": "Dense(4)(x) * 2.0 + 1.0",
-    "op-reversed": "1.0 - Dense(4)(x)",
-    "op-two-tensors": "Dense(4)(x) * Dense(4)(x) - Dense(4)(x)",
-    "op-divide-negate": "-Dense(4)(x) / 3.0",
-    "op-power": "Dense(4)(x) ** 2",
-    "op-square-root": "tf.sqrt(tf.abs(Dense(4)(x)) + 0.5)",
-    "op-relu6": "Dense(4)(tf.nn.relu6(x))",
-    "op-leaky-relu": "tf.nn.leaky_relu(Dense(4)(x), alpha=0.3)",
-    "op-swish": "tf.nn.swish(Dense(4)(x))",
-    "op-softmax-axis": "tf.nn.softmax(Dense(4)(x), axis=-1)",
-    "op-sigmoid": "tf.sigmoid(Dense(4)(x)) * tf.tanh(Dense(4)(x))",
-    "op-clip": "tf.clip_by_value(Dense(4)(x), -1.0, 1.0)",
-    "op-maximum": "tf.maximum(Dense(4)(x), 0.5)",
-    "op-exp-log": "tf.math.log(1.0 + tf.exp(Dense(4)(x)))",
-    "op-slice": "Dense(3)(x[:, 1:4])",
-    "op-slice-step": "Dense(3)(x[:, ::2])",
-    "op-slice-ellipsis": "Dense(3)(x)[..., :2]",
-    "op-index-new-axis": "Dense(3)(x)[:, 0][:, None]",
-    "op-concat": "tf.concat([Dense(2)(x), Dense(3)(x)], axis=-1)",
-    "op-stack": "tf.stack([Dense(2)(x), Dense(2)(x)], axis=1)",
-    "op-split": "Concatenate()(tf.split(Dense(4)(x), 2, axis=-1)[::-1])",
-    "op-reduce-mean": "tf.reduce_mean(Dense(4)(x), axis=-1, keepdims=True)",
-    "op-reduce-sum": "tf.reduce_sum(Dense(4)(x) ** 2, axis=1)",
-    "op-reshape": "tf.reshape(Dense(4)(x), [-1, 2, 2])",
-    "op-expand-squeeze": "tf.squeeze(tf.expand_dims(Dense(4)(x), 1), axis=1)",
-    "op-transpose": "tf.transpose(tf.reshape(Dense(6)(x), [-1, 3, 2]), [0, 2, 1])",
-    "op-matmul": "tf.matmul(Reshape((2, 2))(Dense(4)(x)), Reshape((2, 3))(Dense(6)(x)))",
-    "op-cast": "tf.cast(Dense(4)(x) > 0.0, 'float32')",
-    "op-where": "tf.where(Dense(4)(x) > 0.0, Dense(4)(x), Dense(4)(x))",
-    "op-l2-normalize": "tf.math.l2_normalize(Dense(4)(x), axis=-1)",
-    "op-dynamic-shape": "tf.reshape(Dense(4)(x), (tf.shape(x)[0], 2, 2))",
-    "op-constant": "Dense(4)(x) + tf.constant([1.0, 2.0, 3.0, 4.0])",
-    "op-backend-mean": "K.mean(Dense(4)(x), axis=-1, keepdims=True)",
-}
-"""Operations on tensors of a functional model. `x` is the input, [6]. Standalone Keras 2 cannot save them."""
-
-IMAGE_OPS = {
-    "op-image-resize": "tf.image.resize(Conv2D(2, 2)(x), (7, 9))",
-    "op-space-to-depth": "tf.nn.space_to_depth(x, 2)",
-    "op-depth-to-space": "tf.nn.depth_to_space(Conv2D(4, 1)(x), 2)",
-    "op-pad": "tf.pad(Conv2D(2, 2)(x), [[0, 0], [1, 1], [2, 0], [0, 0]])",
-    "op-reduce-mean-image": "tf.reduce_mean(Conv2D(3, 2)(x), axis=[1, 2])",
-    "op-preprocess": "Conv2D(2, 2)(x / 127.5 - 1.0)",
-    "op-hard-swish": "Conv2D(3, 2)(x) * ReLU(6.0)(Conv2D(3, 2)(x) + 3.0) * (1.0 / 6.0)",
-    "op-avg-pool": "tf.nn.avg_pool2d(Conv2D(2, 1)(x), 2, 2, 'VALID')",
-}
-
-GRAPHS = OrderedDict()
-"""Name of each model, with its inputs and the function that builds it."""
-
-
-def graph(*inputs):
-    """Register a function that builds a model. The first line of its docstring is its row in the table."""
-
-    def registered(function):
-        GRAPHS[function.__name__.replace("_", "-")] = (inputs, function)
-        return function
-
-    return registered
+from inputs import Floats, Ints
+from registry import graph
 
 
 @graph(Floats(6))
@@ -289,85 +226,21 @@ def frozen_after_building(k):
     return model
 
 
-@graph(Floats(6, 4))
-def encoder_decoder(k):
-    """LSTM with `return_state`, whose states start a second LSTM (`initial_state`)."""
-    x = k.Input((6, 4))
-    _, h, c = k.layers.LSTM(3, return_state=True)(x)
-    return k.Model(x, k.layers.LSTM(3, return_sequences=True)(x, initial_state=[h, c]))
+@graph(Floats(6, 5, 3))
+def called_with_training_false(k):
+    """Nested model and BatchNormalization called with training=False, as in transfer learning."""
+    x = k.Input((6, 5, 3))
+    inner = k.Model(x, k.layers.BatchNormalization()(k.layers.Conv2D(3, 2)(x)))
+    y = k.Input((6, 5, 3))
+    z = k.layers.BatchNormalization()(inner(y, training=False), training=False)
+    return k.Model(y, k.layers.Dense(2)(k.layers.Dropout(0.2)(k.layers.GlobalAveragePooling2D()(z))))
 
 
-@graph(Floats(6, 4))
-def gru_states(k):
-    """GRU with `return_state` and all its outputs."""
-    x = k.Input((6, 4))
-    return k.Model(x, k.layers.GRU(3, return_state=True, return_sequences=True)(x))
-
-
-@graph(Floats(6, 4))
-def bidirectional_states(k):
-    """Bidirectional LSTM with `return_state`."""
-    x = k.Input((6, 4))
-    outputs = k.layers.Bidirectional(k.layers.LSTM(3, return_state=True))(x)
-    return k.Model(x, k.layers.Concatenate()(list(outputs)))
-
-
-@graph(Masked(6, 4), Floats(5))
-def masked_branch(k):
-    """Masking, LSTM and a second branch that joins by Concatenate."""
-    a, b = k.Input((6, 4)), k.Input((5,))
-    y = k.layers.LSTM(3)(k.layers.Masking(mask_value=0.0)(a))
-    return k.Model([a, b], k.layers.Dense(2)(k.layers.Concatenate()([y, b])))
-
-
-@graph(Ints(9, 6))
-def masked_merge(k):
-    """Two masked branches of one Embedding that join by Concatenate before an LSTM."""
-    x = k.Input((6,), dtype="int32")
-    y = k.layers.Embedding(9, 4, mask_zero=True)(x)
-    both = k.layers.Concatenate()([k.layers.Dense(2)(y), k.layers.Dense(3)(y)])
-    return k.Model(x, k.layers.LSTM(3)(both))
-
-
-@graph(Ints(9, 6))
-def attention_masked(k):
-    """Attention on a masked Embedding."""
-    x = k.Input((6,), dtype="int32")
-    y = k.layers.Embedding(9, 4, mask_zero=True)(x)
-    return k.Model(x, k.layers.Attention()([y, y]))
-
-
-@graph(Floats(6, 4))
-def multi_head_attention(k):
-    """MultiHeadAttention(2, 3) of a series with itself."""
-    x = k.Input((6, 4))
-    return k.Model(x, k.layers.MultiHeadAttention(2, 3)(x, x))
-
-
-@graph(Floats(6, 4), Floats(3, 5))
-def multi_head_attention_options(k):
-    """MultiHeadAttention(2, 3, value_dim=2, output_shape=5, use_bias=False), causal and with scores."""
-    a, b = k.Input((6, 4)), k.Input((3, 5))
-    layer = k.layers.MultiHeadAttention(2, 3, value_dim=2, output_shape=5, use_bias=False, dropout=0.1)
-    y, scores = layer(a, b, return_attention_scores=True)
-    return k.Model([a, b], [y, scores])
-
-
-@graph(Floats(4, 3, 5))
-def multi_head_attention_axes(k):
-    """MultiHeadAttention(2, 3, attention_axes=(1, 2)) of a grid with itself."""
-    x = k.Input((4, 3, 5))
-    return k.Model(x, k.layers.MultiHeadAttention(2, 3, attention_axes=(1, 2))(x, x))
-
-
-@graph(Floats(6, 4))
-def transformer_block(k):
-    """Transformer block: attention, residual connections, layer normalisation and a gelu layer."""
-    x = k.Input((6, 4))
-    y = k.layers.LayerNormalization(epsilon=1e-6)(x)
-    y = k.layers.Add()([x, k.layers.MultiHeadAttention(2, 2, dropout=0.1)(y, y)])
-    z = k.layers.Dense(4)(k.layers.Dense(8, activation=k.tf.nn.gelu)(k.layers.LayerNormalization()(y)))
-    return k.Model(x, y + z)
+@graph(Floats(6))
+def input_as_output(k):
+    """Functional model that also returns its input."""
+    x = k.Input((6,))
+    return k.Model(x, [k.layers.Dense(2)(x), x])
 
 
 @graph(Floats(6))
@@ -382,6 +255,13 @@ def mixed_precision(k):
     """Dense layers with the policy mixed_float16, and a last layer in float32."""
     x = k.Input((6,))
     return k.Model(x, k.layers.Dense(3, dtype="float32")(k.layers.Dense(5, dtype=k.half)(x)))
+
+
+@graph(Floats(6))
+def double_precision(k):
+    """Dense layers in float64 after a Dense layer in float32."""
+    x = k.Input((6,))
+    return k.Model(x, k.layers.Dense(3, dtype="float64")(k.layers.Dense(5)(x)))
 
 
 @graph(Floats(6))
@@ -415,24 +295,6 @@ def relu6_function(k):
 
     x = k.Input((6,))
     return k.Model(x, k.layers.Activation(relu6)(k.layers.Dense(4)(x)))
-
-
-@graph(Floats(6, 4))
-def cudnn_lstm(k):
-    """CuDNNLSTM. The answers are those of the LSTM into which the same Keras loads its weights."""
-    return k.cudnn("LSTM", recurrent_activation="sigmoid")
-
-
-@graph(Floats(6, 4))
-def cudnn_gru(k):
-    """CuDNNGRU. The answers are those of the GRU into which the same Keras loads its weights."""
-    return k.cudnn("GRU", recurrent_activation="sigmoid", reset_after=True)
-
-
-@graph(Floats(6, 4))
-def cudnn_bidirectional(k):
-    """Bidirectional(CuDNNLSTM). The answers are those of Bidirectional(LSTM)."""
-    return k.cudnn("LSTM", bidirectional=True, recurrent_activation="sigmoid")
 
 
 @graph(Floats(6))
@@ -473,7 +335,3 @@ def refused_custom_activation(k):
 
     x = k.Input((6,))
     return k.Model(x, k.layers.Dense(4, activation=my_activation, name="my_dense")(x))
-
-
-ROWS = GROUPS
-EXPRESSIONS = [((Floats(6),), OPS), ((Floats(6, 4, 3),), IMAGE_OPS)]
