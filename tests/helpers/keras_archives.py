@@ -30,11 +30,21 @@ REFUSED = {
 }
 """Models that Orilla must refuse, and a word of the message."""
 
-REFUSED_IN: dict[str, dict[str, str]] = {}
+REFUSED_IN: dict[str, dict[str, str]] = {
+    "3.0.5": {"functional-in-sequential": "cannot read"},
+}
 """Models that Orilla must refuse if this Keras wrote them, and a word of the message."""
 
+JOINED = "later versions of Keras 3 join masks in another way"
+
 DIFFERS = {
-    "3.0.5": {"discretization": "Keras 3.0.5 rounds the values first, which later versions of Keras 3 do not"},
+    "3.0.5": {
+        "discretization": "Keras 3.0.5 rounds the values to integers first, which later versions of Keras 3 do not",
+        "masked-and-unmasked-multiply": JOINED,
+        "masked-concatenate-in-time": JOINED,
+        "masked-merge": JOINED,
+        "partly-frozen": "Keras 3.15 reads the Sequential with one axis too many",
+    },
 }
 """Models that Orilla reads, but that it computes otherwise than the Keras that wrote them, and the reason."""
 
@@ -119,7 +129,6 @@ def difference(file: Path, stored: StoredModel) -> float:
 
     Raises:
         ValueError: Orilla refuses the file.
-        AssertionError: The outputs have other shapes than the stored ones.
     """
     import keras
 
@@ -134,9 +143,12 @@ def difference(file: Path, stored: StoredModel) -> float:
 
 
 def max_difference(answers: Any, expected: tuple[NDArray[Any], ...]) -> float:
-    """Return the largest difference between two lists of arrays, relative to the largest expected value or 1."""
-    shapes, wanted = [answer.shape for answer in answers], [array.shape for array in expected]
-    assert shapes == wanted, f"shapes {shapes}, not {wanted}"
+    """Return the largest difference between two lists of arrays, relative to the largest expected value or 1.
+
+    The difference is infinite if the shapes are not equal.
+    """
+    if [answer.shape for answer in answers] != [array.shape for array in expected]:
+        return float("inf")
     differences = [
         np.abs(answer.astype(np.float64) - array).max() / max(1.0, np.abs(array).max())
         for answer, array in zip(answers, expected, strict=True)

@@ -18,8 +18,15 @@ import numpy as np
 import tf_keras
 from helpers.keras_archives import ARCHIVES, StoredModel, archive_names, max_difference, unpack
 
+REPEATED = "this version repeats the last output at masked time steps, tf_keras writes zeros"
+
 DIFFERS = {
-    "2.3.0-tf": {},
+    "2.0.8": {"masking-bidirectional-sequences": REPEATED},
+    "2.2.4": {
+        "masking-bidirectional-sequences": REPEATED,
+        "up-sampling-2d-bilinear": "TensorFlow 1 interpolates between the corners of the pixels, not their centres",
+    },
+    "2.3.0-tf": {"masking-bidirectional-sequences": REPEATED},
 }
 """Models of which tf_keras computes something else than the Keras that wrote them, and the reason."""
 

@@ -1,0 +1,91 @@
+"""Models that real old versions of Keras wrote: each loads and gives the answers of its own Keras, or is refused.
+
+The archives in the folder `keras2` contain the models and the answers. Its README.md states how they were made.
+"""
+
+import zlib
+
+import numpy as np
+import pytest
+from helpers.foreign import make
+from helpers.keras_archives import (
+    ARCHIVES,
+    archive_names,
+    difference,
+    known_difference,
+    max_difference,
+    read_index,
+    refusal,
+    unpack,
+)
+
+from orilla.export.model_hints import ModelHints
+from orilla.runtime.model import Model
+
+STORED = {archive: read_index(ARCHIVES / f"{archive}.tar.xz")["models"] for archive in archive_names()}
+
+
+def cases():
+    """Return all models of all archives. Those of Keras 1, and one version of each other model, are not slow."""
+    found = []
+    for archive, models in STORED.items():
+        for name in models:
+            having = [each for each in STORED if name in STORED[each]]
+            chosen = archive == "1.2.2" or archive == having[zlib.crc32(name.encode()) % len(having)]
+            found.append(
+                pytest.param(archive, name, id=f"{archive}-{name}", marks=[] if chosen else [pytest.mark.slow])
+            )
+    return found
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory):
+    """Return a function that extracts an archive once."""
+    extracted = {}
+
+    def opened(name):
+        if name not in extracted:
+            extracted[name] = unpack(ARCHIVES / f"{name}.tar.xz", tmp_path_factory.mktemp(f"keras-{name}"))
+        return extracted[name]
+
+    return opened
+
+
+@pytest.mark.parametrize(("archive", "name"), cases())
+def test_a_model_answers_as_its_own_keras(archives, archive, name):
+    stored, word = archives(archive).models[name], refusal(archive, name)
+    for file in stored.files:
+        if word is None:
+            equal = difference(file, stored) <= stored.tolerance
+            assert equal is (known_difference(archive, name) is None), file.name
+        else:
+            with pytest.raises(ValueError, match=word):
+                difference(file, stored)
+
+
+def test_every_version_of_the_table_has_an_archive():
+    assert set(STORED) >= {"1.2.2", "2.0.8", "2.2.4", "2.4.0", "2.13.1", "2.15.0", "3.0.5", "3.15.1"}
+    assert all(len(models) > 100 for archive, models in STORED.items() if "-theano" not in archive)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("archive", "name"),
+    [
+        ("1.2.2", "sequential-convolutions"),
+        ("2.0.8", "lstm-hard-sigmoid"),
+        ("2.2.4", "functional-in-sequential"),
+        ("2.4.0", "bidirectional-hard-sigmoid"),
+        ("2.13.1", "two-inputs-two-outputs"),
+        ("2.15.0", "gru-reset-after"),
+    ],
+)
+def test_a_bundle_answers_as_the_keras_of_its_model(tmp_path, archives, archive, name):
+    stored = archives(archive).models[name]
+    np.savez(tmp_path / "data.npz", **{f"x{number}": x for number, x in enumerate(stored.inputs)})
+    make(stored.files[0], tmp_path / "m.orilla", ModelHints(task="tensor"), recipes="litert_fp32")
+    with Model.open(tmp_path / "m.orilla") as model:
+        names = [spec.name for spec in model.inputs]
+        answers = [model(dict(zip(names, sample, strict=True))) for sample in zip(*stored.inputs, strict=True)]
+    outputs = [np.stack(arrays) for arrays in zip(*(a.result.arrays.values() for a in answers), strict=True)]
+    assert max_difference(outputs, stored.outputs) < 1e-4
