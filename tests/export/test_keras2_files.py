@@ -19,6 +19,7 @@ from helpers.keras_archives import (
     unpack,
 )
 
+from orilla.export.convert.frozen import input_names, load
 from orilla.export.model_hints import ModelHints
 from orilla.runtime.model import Model
 
@@ -82,10 +83,18 @@ def test_every_version_of_the_table_has_an_archive():
 )
 def test_a_bundle_answers_as_the_keras_of_its_model(tmp_path, archives, archive, name):
     stored = archives(archive).models[name]
-    np.savez(tmp_path / "data.npz", **{f"x{number}": x for number, x in enumerate(stored.inputs)})
-    make(stored.files[0], tmp_path / "m.orilla", ModelHints(task="tensor"), recipes="litert_fp32")
+    names = input_names(load(str(stored.files[0])))
+    data = dict(zip(names, stored.inputs, strict=True))
+    np.savez(tmp_path / "data.npz", **data)
+    hints = ModelHints(task="tensor")
+    make(
+        stored.files[0],
+        tmp_path / "m.orilla",
+        hints,
+        recipes="litert_fp32",
+        calibration=str(tmp_path / "data.npz"),
+    )
     with Model.open(tmp_path / "m.orilla") as model:
-        names = [spec.name for spec in model.inputs]
-        answers = [model(dict(zip(names, sample, strict=True))) for sample in zip(*stored.inputs, strict=True)]
+        answers = [model({name: array[n] for name, array in data.items()}) for n in range(len(stored.inputs[0]))]
     outputs = [np.stack(arrays) for arrays in zip(*(a.result.arrays.values() for a in answers), strict=True)]
     assert max_difference(outputs, stored.outputs) < 1e-4
