@@ -1,8 +1,6 @@
 """Vocabularies of text models in the forms in which they are stored, and the numbering of their words."""
 
 import json
-import os
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -151,9 +149,9 @@ def test_words_that_have_no_row_or_never_occur(tmp_path):
         read(tmp_path, "the\n", 50, padding="left")
 
 
-@pytest.mark.skipif("ORILLA_DATA" not in os.environ, reason="ORILLA_DATA does not name the folder of real data")
-def test_keras_own_index_of_imdb(tmp_path):
-    index = Path(os.environ["ORILLA_DATA"]) / "imdb_word_index.json"
+@pytest.mark.real_data
+def test_keras_own_index_of_imdb(tmp_path, data_root):
+    index = data_root / "imdb_word_index.json"
     found = read_vocabulary(ModelHints(task="text", vocabulary=index), 12, 10_000)
     assert (found.words[:2], found.spec.first_word, len(found.words)) == (("the", "and"), 4, 9_996)
     assert "keras.datasets.imdb" in found.notes[0]
