@@ -25,6 +25,7 @@ LEFT_IN = ("probe.orilla",)
 
 REQUIREMENTS = {
     "ai_edge_litert": "ai-edge-litert>=2.1",
+    "av": "av>=17",
     "msgspec": "msgspec>=0.19",
     "numpy": "numpy>=1.26",
     "cv2": "opencv-python-headless>=4.10",
