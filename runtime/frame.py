@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -39,6 +39,10 @@ class Answers(Mapping[str, Answer]):
         """Return the result as a JSON document."""
         return {"task": "several", "answers": {name: answer.to_dict() for name, answer in self.by_name.items()}}
 
+    def state(self) -> object:
+        """Return the states of all answers. See `Answer.state`."""
+        return {name: answer.state() for name, answer in self.by_name.items()}
+
     def draw(self, image: Image) -> list[str]:
         """Draw every answer into the image, and return the lines of all captions."""
         return [text for answer in self.by_name.values() for text in answer.draw(image)]
@@ -63,6 +67,10 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
         parts = [{"box_xyxy": list(part.box_xyxy), **part.answer.to_dict()} for part in self.parts]
         return {"task": "cascade", "first": self.first.to_dict(), "parts": parts}
 
+    def state(self) -> object:
+        """Return the states of all answers. See `Answer.state`."""
+        return self.first.state(), [part.answer.state() for part in self.parts]
+
     def draw(self, image: Image) -> list[str]:
         """Draw the answers and the boxes of the crops into the image, and return the lines of all captions."""
         texts = self.first.draw(image)
@@ -75,6 +83,43 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
 
 Result = Answer | Answers | CascadeResult
 """The result for one frame: the answer of one model, of several models, or of a cascade."""
+
+
+def answers_of(result: Result) -> Iterator[tuple[str, Answer]]:
+    """Yield the name of each model and its answer.
+
+    The name is empty if there is only one model. For a cascade, only the answer of the first model is yielded.
+    """
+    if isinstance(result, Answers):
+        yield from result.items()
+    elif isinstance(result, CascadeResult):
+        yield "", result.first
+    else:
+        yield "", result
+
+
+@runtime_checkable
+class Ranked(Protocol):
+    """An answer that ranks classes, such as that of a classifier."""
+
+    labels: tuple[str, ...]
+
+    @property
+    def top(self) -> Any:
+        """Return the most likely class, with `label` and `score`."""
+
+    def top_k(self, count: int) -> Sequence[Any]:
+        """Return the `count` most likely classes, each with `label` and `score`."""
+
+
+@runtime_checkable
+class Boxed(Protocol):
+    """An answer with labelled boxes, such as that of a detector."""
+
+    boxes: tuple[Any, ...]
+    """Objects in descending order of score, with `label`, `score`, `xyxy` and `track`."""
+    frame_hw: tuple[int, int]
+
 
 EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink", "doubt"]
 """Kind of an event:

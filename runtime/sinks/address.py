@@ -30,7 +30,7 @@ def parse_address(text: str, default: Address, *, usage: str) -> Address:
     """Convert text into an address. Parts that are missing in the text are taken from a default.
 
     Args:
-        text: The text. It may be empty.
+        text: The text, which may be empty or only a port.
         default: Host and port that are used if the text does not contain them.
         usage: Form of the sink's target, for the message.
 
@@ -41,7 +41,7 @@ def parse_address(text: str, default: Address, *, usage: str) -> Address:
     if "@" in text:
         msg = f"the target must not contain a user name or a password: give {usage} and the option username"
         raise ConfigError(msg)
-    found = PARTS.fullmatch(text)
+    found = PARTS.fullmatch(f":{text}" if text.isdecimal() else text)
     if found is None or (found["port"] is not None and int(found["port"]) > 65535):
         msg = f"{text!r} is not an address: give {usage}, with a port from 1 to 65535"
         raise ConfigError(msg)

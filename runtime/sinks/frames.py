@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.files import make_folder
 from orilla.runtime.frame import Frame, Tick
-from orilla.runtime.sinks.answers import essence
 from orilla.runtime.sinks.sink import Setup, Sink
 
 NEEDS_TARGET = True
@@ -50,7 +49,7 @@ class Frames(Sink):
             msg = "there is no image to write: use the sink `jsonl`"
             raise ConfigError(msg)
         if self._options.on == "change":
-            seen = essence(tick.result.to_dict())
+            seen = tick.result.state()
             if self._last.get(tick.source) == seen:
                 return True
             self._last[tick.source] = seen

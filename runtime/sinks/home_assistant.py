@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
-from orilla.runtime.sinks.answers import Document, answers, line_counts
 from orilla.runtime.sinks.mqtt_message import OFFLINE, ONLINE
 
 MAX_LABELS = 20
@@ -23,8 +22,21 @@ EXPIRES_S = 60
 """A value of a live source is shown as unavailable this time in seconds, plus three intervals between documents, after
 it was published."""
 
+Document = Mapping[str, Any]
+
 Entity = tuple[str, dict[str, Any]]
 """Object identifier and settings of a sensor."""
+
+
+class PlacedAnswer(NamedTuple):
+    """The answer of one model, and its position in the document."""
+
+    model: str
+    """Name of the model. Empty if there is only one model."""
+    path: tuple[str, ...]
+    """Keys that lead from the document of the result to the answer."""
+    document: Document
+    """The answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ def discovery(tick: Document, device: Device, prefix: str) -> dict[str, dict[str
 
 
 def _sensors(tick: Document, device: Device) -> Iterator[Entity]:
-    for answer in answers(tick["result"]):
+    for answer in _answers(tick["result"]):
         for name, settings in ENTITIES.get(answer.document["task"], _none)(
             answer.document, _path("result", *answer.path), device
         ):
@@ -104,6 +116,27 @@ def _sensors(tick: Document, device: Device) -> Iterator[Entity]:
     age = _measured(f"{_path('age_ms')} | round(1)", "ms") | {"device_class": "duration"}
     yield "answer_age", {"name": "Answer age", **age, **diagnostic}
     yield "dropped_frames", {"name": "Dropped frames", **_counted(_path("dropped")), **diagnostic}
+
+
+def _answers(result: Document, model: str = "", path: tuple[str, ...] = ()) -> Iterator[PlacedAnswer]:
+    """Yield the answer of each model in the document of a result. For a cascade, yield its first answer."""
+    if result["task"] == "several":
+        for name, answer in result["answers"].items():
+            yield from _answers(answer, name, (*path, "answers", name))
+    elif result["task"] == "cascade":
+        yield from _answers(result["first"], model, (*path, "first"))
+    else:
+        yield PlacedAnswer(model, path, result)
+
+
+def _line_counts(answer: Document) -> dict[tuple[str, str], int]:
+    """Return the counts of lines and zones, by the name of the line or zone and the name of the count."""
+    return {
+        (name, kind): number
+        for name, counts in answer.get("counts", {}).items()
+        for kind, number in counts.items()
+        if kind != "classes"
+    }
 
 
 def _classify(answer: Document, path: str, device: Device) -> Iterator[Entity]:
@@ -128,7 +161,7 @@ def _detect(answer: Document, path: str, device: Device) -> Iterator[Entity]:
     if len(device.labels) <= MAX_LABELS:
         for label in device.labels:
             yield label, _measured(f"{path}['boxes'] | selectattr('label', 'eq', {_quoted(label)}) | list | length")
-    for name, kind in line_counts(answer):
+    for name, kind in _line_counts(answer):
         template = f"{path}['counts'][{_quoted(name)}][{_quoted(kind)}]"
         yield f"{name} {kind}", _measured(template) if kind == "inside" else _counted(template)
 

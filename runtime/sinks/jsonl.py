@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
-from orilla.devices.errors import ConfigError, OutputError
+from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.lines import LineFiles
 from orilla.runtime.sinks.segments import FileOptions
 from orilla.runtime.sinks.sink import Setup, Sink
-from orilla.runtime.stdio import drop_stdout
+from orilla.runtime.sinks.standard_output import StandardOutput
 
 NEEDS_TARGET = False
 
@@ -37,30 +35,6 @@ class JsonLines(Sink):
         self._files.close()
 
 
-class JsonOutput(Sink):
-    """Writes one line per tick to standard output, and flushes it so that a reader sees each answer immediately."""
-
-    def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder()
-
-    def write(self, tick: Tick) -> bool:
-        """Write one tick as a JSON line. Return False if the program that reads standard output has ended."""
-        try:
-            sys.stdout.buffer.write(self._encoder.encode(tick.to_dict()) + b"\n")
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            drop_stdout()
-            return False
-        except OSError as error:
-            drop_stdout()
-            msg = f"cannot write standard output: {error.strerror or error}"
-            raise OutputError(msg) from error
-        return True
-
-    def close(self) -> None:
-        """Do nothing, because standard output stays open."""
-
-
 def open_sink(target: str, options: Options, setup: Setup) -> Sink:
     """Open the sink on the files that `target` names, or on standard output if it is empty."""
     if target:
@@ -68,4 +42,5 @@ def open_sink(target: str, options: Options, setup: Setup) -> Sink:
     if options != Options():
         msg = "sink `jsonl`: its options require a file, as in jsonl:out.jsonl?append"
         raise ConfigError(msg)
-    return JsonOutput()
+    encoder = msgspec.json.Encoder()
+    return StandardOutput(lambda tick: encoder.encode(tick.to_dict()))

@@ -9,8 +9,7 @@ from typing import Any
 
 from pymavlink.dialects.v20 import common
 
-from orilla.runtime.frame import Event, Frame, Tick
-from orilla.runtime.sinks.answers import Document, answers, fractions, line_counts
+from orilla.runtime.frame import Boxed, Event, Frame, Ranked, Tick, answers_of
 
 NAME_BYTES, TEXT_BYTES = 10, 50
 """Number of characters of a name in `NAMED_VALUE_FLOAT` and of a text in `STATUSTEXT`."""
@@ -52,18 +51,17 @@ class MavlinkMessages:
 
     def of_tick(self, tick: Tick) -> Iterator[Any]:
         """Yield the messages of one tick. Their times are the capture time since the computer was switched on."""
-        result = tick.to_dict()["result"]
-        assert isinstance(result, dict)
         values: dict[str, float] = {}
-        for answer in answers(result):
-            place = ".".join(filter(None, (tick.source, answer.model)))
-            task = answer.document["task"]
-            if task == "detect":
-                yield from self._target(tick, answer.document)
-            elif task in ("classify", "text"):
-                yield from self._text(tick, place, answer.document["top"])
-            own = _numbers(answer.document)
-            values |= {f"{place}.{name}" if place else name: value for name, value in own.items()}
+        for model, answer in answers_of(tick.result):
+            place = ".".join(filter(None, (tick.source, model)))
+            if isinstance(answer, Boxed):
+                yield from self._target(tick, answer)
+            if isinstance(answer, Ranked):
+                yield from self._text(tick, place, answer.top)
+            for measure in answer.measures():
+                # The classes of boxes come and go, and a receiver would keep their last number.
+                if measure.quantity != "boxes":
+                    values[".".join(filter(None, (place, measure.name or measure.quantity)))] = measure.number
         at_ms = tick.captured_ns // 1_000_000 % 2**32
         for name, value in zip(short_names(list(values)), values.values(), strict=True):
             yield common.MAVLink_named_value_float_message(at_ms, name, value)
@@ -72,17 +70,17 @@ class MavlinkMessages:
         """Return the event as a text."""
         return _status(SEVERITIES.get(event.kind, common.MAV_SEVERITY_WARNING), event.detail)
 
-    def _target(self, tick: Tick, answer: Document) -> Iterator[Any]:
+    def _target(self, tick: Tick, answer: Boxed) -> Iterator[Any]:
         """Yield the box with the highest score as a target, seen from the centre of the image: x right, y down."""
-        boxes = [box for box in answer["boxes"] if self._label in (None, box["label"])]
+        boxes = [box for box in answer.boxes if self._label in (None, box.label)]
         if self._fov is None or not boxes or not isinstance(tick.frame, Frame):
             return
         height, width = tick.frame.image.shape[:2]
         focal_x, focal_y = self._fov.focal_px(width, height)
-        left, top, right, bottom = boxes[0]["xyxy"]
+        left, top, right, bottom = boxes[0].xyxy
         yield common.MAVLink_landing_target_message(
             time_usec=tick.captured_ns // 1000,
-            target_num=boxes[0].get("track", 0) % 256,
+            target_num=(boxes[0].track or 0) % 256,
             frame=common.MAV_FRAME_BODY_FRD,
             angle_x=math.atan(((left + right) / 2 - width / 2) / focal_x),
             angle_y=math.atan(((top + bottom) / 2 - height / 2) / focal_y),
@@ -93,13 +91,13 @@ class MavlinkMessages:
             position_valid=0,
         )
 
-    def _text(self, tick: Tick, place: str, top: Document) -> Iterator[Any]:
+    def _text(self, tick: Tick, place: str, top: Any) -> Iterator[Any]:
         """Yield the label of a classifier if it has changed."""
         label, at_ns = self._told.get(place, (None, 0))
-        if top["label"] != label and (label is None or tick.captured_ns - at_ns >= TEXT_NS):
-            self._told[place] = (top["label"], tick.captured_ns)
+        if top.label != label and (label is None or tick.captured_ns - at_ns >= TEXT_NS):
+            self._told[place] = (top.label, tick.captured_ns)
             name = f"{place}: " if place else ""
-            yield _status(common.MAV_SEVERITY_INFO, f"{name}{top['label']} {100 * top['score']:.0f} %")
+            yield _status(common.MAV_SEVERITY_INFO, f"{name}{top.label} {100 * top.score:.0f} %")
 
 
 def short_names(names: list[str]) -> list[bytes]:
@@ -114,21 +112,6 @@ def short_names(names: list[str]) -> list[bytes]:
             short = plain[: NAME_BYTES - len(end)] + end
         found.append(short[:NAME_BYTES])
     return found
-
-
-def _numbers(answer: Document) -> dict[str, float]:
-    """Return the numbers of an answer by name."""
-    task = answer["task"]
-    if task == "regress":
-        return {name: value for name, value in answer["values"].items() if value is not None}
-    if task == "segment":
-        return fractions(answer)
-    if task in ("classify", "text"):
-        return {"score": answer["top"]["score"]}
-    if task == "detect":
-        counts = {f"{name}.{kind}": float(number) for (name, kind), number in line_counts(answer).items()}
-        return {"objects": float(len(answer["boxes"])), **counts}
-    return {}
 
 
 def _status(severity: int, text: str) -> Any:

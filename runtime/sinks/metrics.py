@@ -33,7 +33,7 @@ class Metrics(Sink):
         from orilla.runtime.sinks.metrics_server import MetricsServer
         from orilla.runtime.sinks.metrics_table import MetricsTable
 
-        self._table = MetricsTable(setup.labels, options.stale)
+        self._table = MetricsTable(options.stale)
         self._server = MetricsServer(address, self._table.registry)
         self._thread = threading.Thread(target=self._server.serve_forever, name="orilla-metrics", daemon=True)
         self._thread.start()
@@ -69,8 +69,7 @@ def open_sink(target: str, options: Options, setup: Setup) -> Metrics:
         ConfigError: The target is not an address.
         OutputError: The port is in use, or the host is not an address of this machine.
     """
-    place = f":{target}" if target.isdecimal() else target
-    address = parse_address(place, DEFAULT, usage="metrics[:[HOST:]PORT]")
+    address = parse_address(target, DEFAULT, usage="metrics[:[HOST:]PORT]")
     try:
         import prometheus_client  # noqa: F401
     except ImportError as error:

@@ -1,19 +1,18 @@
 """The metrics of a loop, in the data model of Prometheus.
 
-Names and units follow https://prometheus.io/docs/practices/naming/. The number of time series is bounded: the class
-labels come from the model, and classes after the first `MAX_LABELS` are counted as `other`.
+Names and units follow https://prometheus.io/docs/practices/naming/. The number of time series is bounded:
+names of classes and values after the first `MAX_LABELS` are counted as `other`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from orilla.runtime.frame import Event, Tick
-from orilla.runtime.sinks.answers import Document, answers, box_counts, fractions, line_counts
+from orilla.runtime.frame import Event, Ranked, Tick, answers_of
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 """Upper limits of the buckets of the histograms, in seconds. They are closer together around the frame periods of
@@ -30,14 +29,12 @@ class MetricsTable:
     """The metrics of one loop. One thread adds ticks, and any thread may read the registry.
 
     Args:
-        labels: Names of the model's classes. Empty if there are several models.
         stale_s: Time in seconds after the last answer from which the loop counts as unhealthy.
     """
 
-    def __init__(self, labels: Sequence[str], stale_s: float) -> None:
+    def __init__(self, stale_s: float) -> None:
         self.registry = registry = CollectorRegistry()
         self._stale_s = stale_s
-        self._labels = list(labels[:MAX_LABELS])
         self._answered_s: float | None = None
         self._lost: set[str] = set()
         self._drops: dict[tuple[str, str], int] = {}
@@ -61,16 +58,16 @@ class MetricsTable:
         gauge("healthy", "1 if the newest answer is recent and no source is lost, else 0").set_function(self._healthy)
         gauge("answer_age_seconds", "Time since the newest answer").set_function(self._since_s)
         place = ("source", "model")
-        self._results = counter("results", "Results of a classifier, by most likely class", *place, "label")
-        self._score = gauge("score", "Score of the most likely class", *place)
-        self._boxes = gauge("boxes", "Objects in the newest frame", *place, "label")
-        self._counts = gauge("counts", "Counts of lines and zones", *place, "name", "count")
-        self._fraction = gauge("fraction", "Share of the newest frame that a class covers", *place, "label")
-        self._value = gauge("value", "Newest value of a regression model", *place, "name", "unit")
+        self._results = counter("results", "Results of a classifier, by most likely class", *place, "name")
+        self._measures: dict[str, Gauge] = {}
+        """Gauge of each quantity that answers contain."""
+        self._names: dict[tuple[str, str, str], dict[tuple[str, str], None]] = {}
+        """Names and units that were seen, by source, model and quantity."""
+        self._labels: dict[tuple[str, str], set[str]] = {}
+        """Labels of the results that were counted, by source and model."""
 
     def add(self, tick: Tick) -> None:
         """Update all metrics with one tick."""
-        document = tick.to_dict()
         source = tick.source or ""
         self._answered_s = time.monotonic()
         self._lost.discard(source)
@@ -82,10 +79,8 @@ class MetricsTable:
         for stage, milliseconds in tick.stages_ms.items():
             self._stage.labels(source, stage).observe(milliseconds / 1e3)
         self._age.labels(source).observe(tick.age_ms / 1e3)
-        result = document["result"]
-        assert isinstance(result, dict)
-        for answer in answers(result):
-            self._add_answer((source, answer.model), answer.document)
+        for model, answer in answers_of(tick.result):
+            self._add_answer((source, model), answer)
 
     def count(self, event: Event) -> None:
         """Count an event."""
@@ -96,37 +91,38 @@ class MetricsTable:
         elif event.kind == "back":
             self._lost.discard(source)
 
-    def _add_answer(self, place: tuple[str, str], answer: Document) -> None:
-        task = answer["task"]
-        if task in ("classify", "text"):
-            self._results.labels(*place, self._bounded(answer["top"]["label"])).inc()
-            self._score.labels(*place).set(answer["top"]["score"])
-        elif task == "detect":
-            self._set(self._boxes, place, box_counts(answer))
-            for key, number in line_counts(answer).items():
-                self._counts.labels(*place, *key).set(number)
-        elif task == "segment":
-            self._set(self._fraction, place, fractions(answer))
-        elif task == "regress":
-            units = answer.get("units", {})
-            for name, value in answer["values"].items():
-                self._value.labels(*place, name, units.get(name, "")).set(value)
+    def _add_answer(self, place: tuple[str, str], answer: Any) -> None:
+        if isinstance(answer, Ranked):
+            labels, label = self._labels.setdefault(place, set()), answer.top.label
+            label = label if label in labels or len(labels) < MAX_LABELS else OTHER
+            labels.add(label)
+            self._results.labels(*place, label).inc()
+        # Names that were seen before and are not in this answer get the number 0.
+        numbers = {key: dict.fromkeys(names, 0.0) for key, names in self._names.items() if key[:2] == place}
+        for measure in answer.measures():
+            key = (*place, measure.quantity)
+            bounded = self._bounded(key, measure.name, measure.unit)
+            values = numbers.setdefault(key, {})
+            values[bounded] = values.get(bounded, 0.0) + measure.number
+        for (_, _, quantity), values in numbers.items():
+            for (name, unit), number in values.items():
+                self._gauge(quantity).labels(*place, name, unit).set(number)
 
-    def _set(self, gauge: Gauge, place: tuple[str, str], values: Mapping[str, float]) -> None:
-        """Set a gauge for every known class. Classes without a value are set to 0."""
-        bounded: dict[str, float] = {}
-        for label, value in values.items():
-            key = self._bounded(label)
-            bounded[key] = bounded.get(key, 0) + value
-        for label in (*self._labels, *((OTHER,) if OTHER in bounded else ())):
-            gauge.labels(*place, label).set(bounded.get(label, 0))
+    def _gauge(self, quantity: str) -> Gauge:
+        """Return the gauge of a quantity, which is created when it is first measured."""
+        if quantity not in self._measures:
+            keys = ("source", "model", "name", "unit")
+            text = f"The quantity `{quantity}` in the newest answer"
+            self._measures[quantity] = Gauge(f"orilla_{quantity}", text, keys, registry=self.registry)
+        return self._measures[quantity]
 
-    def _bounded(self, label: str) -> str:
-        if label not in self._labels:
-            if len(self._labels) >= MAX_LABELS:
-                return OTHER
-            self._labels.append(label)
-        return label
+    def _bounded(self, key: tuple[str, str, str], name: str, unit: str = "") -> tuple[str, str]:
+        """Return a name with its unit, or `OTHER` if there are already `MAX_LABELS` names of this quantity."""
+        known = self._names.setdefault(key, {})
+        if (name, unit) not in known and len(known) >= MAX_LABELS:
+            name = OTHER
+        known[name, unit] = None
+        return name, unit
 
     def _since_s(self) -> float:
         return float("nan") if self._answered_s is None else time.monotonic() - self._answered_s

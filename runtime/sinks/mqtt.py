@@ -13,7 +13,6 @@ import msgspec
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.runtime.frame import Event, Tick
 from orilla.runtime.sinks.address import Address, parse_address
-from orilla.runtime.sinks.answers import essence
 from orilla.runtime.sinks.home_assistant import Device, discovery
 from orilla.runtime.sinks.mqtt_message import Message
 from orilla.runtime.sinks.options import ByteCount, Duration
@@ -100,14 +99,14 @@ class Mqtt(Sink):
         self._broker, self._topic, self._options, self._setup = broker, topic, options, setup
         self._encoder = msgspec.json.Encoder()
         self._seen: dict[str, tuple[int, object]] = {}
-        """Time in nanoseconds and essence of the last published tick, by topic."""
+        """Time in nanoseconds and state of the last published tick, by topic."""
         self._described: set[str] = set()
 
     def write(self, tick: Tick) -> bool:
         """Publish one tick, unless the options limit the rate."""
         document = tick.to_dict()
         topic = self._topic_of(tick.source)
-        if not self._is_due(topic, tick, document["result"]):
+        if not self._is_due(topic, tick):
             return True
         if self._options.discovery is not None and topic not in self._described:
             self._described.add(topic)
@@ -128,12 +127,11 @@ class Mqtt(Sink):
         """Return the topic of a source. A target with `{source}` already contains its name."""
         return self._topic if source is None or source in self._topic.split("/") else f"{self._topic}/{source}"
 
-    def _is_due(self, topic: str, tick: Tick, result: object) -> bool:
+    def _is_due(self, topic: str, tick: Tick) -> bool:
         every, on = self._options.every, self._options.on
         if every is None and on == "each":
             return True
-        assert isinstance(result, dict)
-        now = (tick.delivered_ns, essence(result) if on == "change" else None)
+        now = (tick.delivered_ns, tick.result.state() if on == "change" else None)
         last = self._seen.get(topic)
         if last is not None:
             if every is not None and now[0] - last[0] < 1e9 * every:

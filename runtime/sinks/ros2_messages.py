@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.frame import Answers, Event, Frame, Result, Tick, wall_ns
+from orilla.runtime.frame import Boxed, CascadeResult, Event, Frame, Ranked, Tick, answers_of, wall_ns
 from orilla.runtime.sinks.ros_types import (
     CLASSIFICATION,
     COMPRESSED_IMAGE,
@@ -37,8 +37,9 @@ class Message(NamedTuple):
     message: Any
 
 
-class _Labelled(Protocol):
-    """The answer of a segmentation."""
+@runtime_checkable
+class _Masked(Protocol):
+    """An answer with a mask, such as that of a segmentation."""
 
     def mask(self) -> NDArray[np.bool_]:
         """Return the pixels of the class."""
@@ -59,7 +60,8 @@ class Messages:
             frames: True to add the image with the result drawn on it.
         """
         header = self.types.header(wall_ns(tick.captured_ns), frame_id)
-        for model, result in _answers(tick.result):
+        cascade = isinstance(tick.result, CascadeResult)
+        for model, result in [("", tick.result)] if cascade else answers_of(tick.result):
             prefix = f"/{ros_token(model)}" if model else ""
             for message in self._answer(tick, result, header):
                 yield message._replace(topic=prefix + message.topic)
@@ -73,14 +75,14 @@ class Messages:
 
     def _answer(self, tick: Tick, result: Any, header: Any) -> Iterator[Message]:
         document = result.to_dict()
-        if document["task"] == "detect":
-            yield Message("", DETECTIONS, self.types.detections(header, document))
-        elif document["task"] in ("classify", "text"):
-            scores = [(one.label, one.score) for one in result.top_k(len(result.labels))]
+        if isinstance(result, Boxed):
+            yield Message("", DETECTIONS, self.types.detections(header, result.boxes))
+        elif isinstance(result, Ranked):
+            scores = result.top_k(len(result.labels))
             yield Message("", CLASSIFICATION, self.types.classification(header, scores))
-        elif document["task"] == "segment":
+        elif isinstance(result, _Masked):
             yield Message("", IMAGE, self.types.new(IMAGE, header=header, **_image_fields(result)))
-        elif document["task"] == "regress":
+        elif isinstance(result, Mapping):
             for name, value in result.items():
                 yield Message(f"/{ros_token(name)}", NUMBER, self.types.new(NUMBER, data=float(value)))
         else:
@@ -89,16 +91,7 @@ class Messages:
             yield Message("/counts", STRING, self.types.text(document["counts"]))
 
 
-def _answers(result: Result, model: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the name of each model and its answer. The name is empty if there is only one model."""
-    if isinstance(result, Answers):
-        for name, answer in result.items():
-            yield from _answers(answer, name)
-    else:
-        yield model, result
-
-
-def _image_fields(result: _Labelled) -> Mapping[str, Any]:
+def _image_fields(result: _Masked) -> Mapping[str, Any]:
     """Return the fields of an image with one byte per pixel: class numbers, or 255 for the pixels of the only class."""
     classes: NDArray[np.uint8] | None = getattr(result, "classes", None)
     pixels = FOREGROUND * result.mask().view(np.uint8) if classes is None else classes

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Event, Frame, Tick, wall_ns
-from orilla.runtime.sinks.answers import answers
+from orilla.runtime.frame import Boxed, Event, Frame, Ranked, Tick, answers_of, wall_ns
 from orilla.runtime.sinks.ros_types import (
     CLASSIFICATION,
     COMPRESSED_IMAGE,
@@ -63,18 +62,13 @@ class RosMessages:
         """
         at_ns, place, document = wall_ns(tick.captured_ns), self._place(tick.source), tick.to_dict()
         header = self._header(at_ns, tick.source)
-        result = document["result"]
-        assert isinstance(result, dict)
-        for answer in answers(result):
-            own = "/".join([place, ros_token(answer.model)] if answer.model else [place])
-            task = answer.document["task"]
-            if task == "detect":
-                yield self._encoded(
-                    f"{own}/detections", DETECTIONS, at_ns, self._types.detections(header, answer.document)
-                )
-            elif task in ("classify", "text"):
-                scores = [(one["label"], one["score"]) for one in answer.document["top_k"]]
-                message = self._types.classification(header, scores)
+        for model, answer in answers_of(tick.result):
+            own = "/".join([place, ros_token(model)] if model else [place])
+            if isinstance(answer, Boxed):
+                message = self._types.detections(header, answer.boxes)
+                yield self._encoded(f"{own}/detections", DETECTIONS, at_ns, message)
+            if isinstance(answer, Ranked):
+                message = self._types.classification(header, answer.top_k(len(answer.labels)))
                 yield self._encoded(f"{own}/classification", CLASSIFICATION, at_ns, message)
         yield self._encoded(f"{place}/json", STRING, at_ns, self._types.text(document))
         if self._quality is not None:

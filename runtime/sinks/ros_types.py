@@ -14,7 +14,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Event
-from orilla.runtime.sinks.answers import Document
 
 VISION_MESSAGES = {
     "ObjectHypothesis": "string class_id\nfloat64 score\n",
@@ -84,14 +83,13 @@ class RosTypes:
         """Return an event as a JSON document in a message of the type `STRING`."""
         return self.text({key: value for key, value in msgspec.structs.asdict(event).items() if value is not None})
 
-    def detections(self, header: Any, answer: Document) -> Any:
-        """Return the document of a detector's answer as a message of the type `DETECTIONS`."""
-        boxes = [self._detection(header, box) for box in answer["boxes"]]
-        return self.new(DETECTIONS, header=header, detections=boxes)
+    def detections(self, header: Any, boxes: Iterable[Any]) -> Any:
+        """Return boxes with `label`, `score`, `xyxy` and `track` as a message of the type `DETECTIONS`."""
+        return self.new(DETECTIONS, header=header, detections=[self._detection(header, box) for box in boxes])
 
-    def classification(self, header: Any, scores: Iterable[tuple[str, float]]) -> Any:
-        """Return labels with their scores as a message of the type `CLASSIFICATION`."""
-        results = [self._hypothesis(label, score) for label, score in scores]
+    def classification(self, header: Any, scores: Iterable[Any]) -> Any:
+        """Return classes with `label` and `score` as a message of the type `CLASSIFICATION`."""
+        results = [self._hypothesis(one.label, one.score) for one in scores]
         return self.new(CLASSIFICATION, header=header, results=results)
 
     def compressed(self, header: Any, image: NDArray[np.uint8], quality: int) -> Any:
@@ -107,9 +105,9 @@ class RosTypes:
             raise ConfigError(msg) from error
         return self.new(COMPRESSED_IMAGE, header=header, format="jpeg", data=data.reshape(-1))
 
-    def _detection(self, header: Any, box: Document) -> Any:
+    def _detection(self, header: Any, box: Any) -> Any:
         """Return one box. Its pose is unknown, so the covariance is zero, as `vision_msgs` does in this case."""
-        left, top, right, bottom = box["xyxy"]
+        left, top, right, bottom = box.xyxy
         pose = self.new(
             "geometry_msgs/msg/PoseWithCovariance",
             pose=self.new(
@@ -121,13 +119,13 @@ class RosTypes:
         )
         position = self.new("vision_msgs/msg/Point2D", x=(left + right) / 2, y=(top + bottom) / 2)
         centre = self.new("vision_msgs/msg/Pose2D", position=position, theta=0.0)
-        hypothesis = self._hypothesis(box["label"], box["score"])
+        hypothesis = self._hypothesis(box.label, box.score)
         return self.new(
             "vision_msgs/msg/Detection2D",
             header=header,
             results=[self.new("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis, pose=pose)],
             bbox=self.new("vision_msgs/msg/BoundingBox2D", center=centre, size_x=right - left, size_y=bottom - top),
-            id=str(box.get("track", "")),
+            id="" if box.track is None else str(box.track),
         )
 
     def _hypothesis(self, label: str, score: float) -> Any:

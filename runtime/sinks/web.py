@@ -92,8 +92,7 @@ def open_sink(target: str, options: Options, setup: Setup) -> Web:
         ConfigError: The target is not an address, or the token cannot be used.
         OutputError: The port is in use, or the host is not an address of this machine.
     """
-    place = f":{target}" if target.isdecimal() else target
-    address = parse_address(place, DEFAULT, usage="web[:[HOST:]PORT]")
+    address = parse_address(target, DEFAULT, usage="web[:[HOST:]PORT]")
     try:
         import aiohttp  # noqa: F401
     except ImportError as error:

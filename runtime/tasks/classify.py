@@ -13,7 +13,7 @@ from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_n
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
-from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, ImportedOutput, Target, Task
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, ImportedOutput, Measure, Target, Task
 
 JSON_CLASSES = 5
 """Number of classes in the JSON document of an answer."""
@@ -91,10 +91,22 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
             document["chosen"] = [score.label for score in self.chosen]
         return document
 
-    def draw(self, image: Image) -> list[str]:
-        """Return the lines of the caption. Nothing is drawn into the image."""
-        del image
+    def caption(self) -> list[str]:
+        """Return the most likely classes with their scores in per cent."""
         return [f"{score.label} {100 * score.score:.0f} %" for score in self.top_k(CAPTION_CLASSES)]
+
+    def measures(self) -> list[Measure]:
+        """Return the score of the most likely class."""
+        return [Measure("score", "", self.top.score)]
+
+    def state(self) -> object:
+        """Return the classes that apply."""
+        return [score.label for score in self.chosen] or self.top.label
+
+    def draw(self, image: Image) -> list[str]:
+        """Return the caption. Nothing is drawn into the image."""
+        del image
+        return self.caption()
 
 
 class ClassifyTask(Task):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,16 @@ def draws_itself(case: TaskCase) -> None:
         assert image.shape == (height, width, 3)
 
 
+def describes_its_answers(case: TaskCase) -> None:
+    """Check that an answer has a caption, numbers with valid names, and a state that depends only on the outputs."""
+    right, again = (case.task.decode(case.right, case.frame) for _ in range(2))
+    assert all(isinstance(line, str) for line in right.caption())
+    for measure in right.measures():
+        assert re.fullmatch(r"[a-z][a-z_]*", measure.quantity), f"{measure.quantity!r} is not a name of a quantity"
+        assert isinstance(measure.number, int | float), f"the number of {measure.quantity} is {measure.number!r}"
+    assert right.state() == again.state(), "equal outputs have different states"
+
+
 def agrees_with_itself(case: TaskCase) -> None:
     """Check that right outputs agree with themselves, but not with wrong outputs."""
     assert case.task.agreeing(case.right, case.right, case.context).all(), "outputs do not agree with themselves"
@@ -125,6 +136,7 @@ CHECKS: tuple[Callable[[TaskCase], None], ...] = (
     describes_itself,
     answers_with_json,
     draws_itself,
+    describes_its_answers,
     agrees_with_itself,
     rates_right_answers_with_1,
     takes_its_own_answers_as_truth,

@@ -18,7 +18,7 @@ from orilla.runtime.tasks.heads.head import Detections, HeadSpec, Shapes
 from orilla.runtime.tasks.heads.registry import check, detect, head_of
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.metrics.detection import BoxTruth, DetectionMetrics, NoObjectMetrics, iou_matrix
-from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Measure, Target, Task
 
 METRIC_SCORE = 0.01
 """Minimum score of the boxes from which metrics are computed. mAP also needs boxes with low scores."""
@@ -74,6 +74,26 @@ class Detection(msgspec.Struct, frozen=True):
         """Return the result as a JSON document."""
         return {"task": "detect", "boxes": [box.to_dict() for box in self.boxes]}
 
+    def caption(self) -> list[str]:
+        """Return the number of objects per class, the most frequent class first."""
+        counts = self._counts().most_common()
+        if not counts:
+            return ["no objects"]
+        listed = ", ".join(f"{count} {label}" for label, count in counts[:MAX_CAPTION])
+        return [listed + (", ..." if len(counts) > MAX_CAPTION else "")]
+
+    def measures(self) -> list[Measure]:
+        """Return the number of objects, and their number per class that was found."""
+        by_class = [Measure("boxes", label, count) for label, count in self._counts().items()]
+        return [Measure("objects", "", len(self.boxes)), *by_class]
+
+    def state(self) -> object:
+        """Return the number of objects per class."""
+        return self._counts()
+
+    def _counts(self) -> Counter[str]:
+        return Counter(box.label for box in self.boxes)
+
     def draw(self, image: Image) -> list[str]:
         """Draw boxes, labels and keypoints. Return the number of objects per class as text.
 
@@ -83,11 +103,7 @@ class Detection(msgspec.Struct, frozen=True):
             name = box.label if box.track is None else f"{box.label} {box.track}"
             draw_labelled_box(image, edges, f"{name} {100 * box.score:.0f} %", color_of(box.label))
             draw_points(image, box.keypoints, color_of(box.label))
-        counts = Counter(box.label for box in self.boxes).most_common()
-        if not counts:
-            return ["no objects"]
-        listed = ", ".join(f"{count} {label}" for label, count in counts[:MAX_CAPTION])
-        return [listed + (", ..." if len(counts) > MAX_CAPTION else "")]
+        return Detection.caption(self)  # A subclass with further lines draws these itself.
 
 
 class DetectTask(Task):

@@ -15,7 +15,7 @@ from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.drawing import draw_bar, draw_direction
 from orilla.runtime.tasks.heads.head import Shapes
 from orilla.runtime.tasks.metrics.regression import RegressionMetrics
-from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Measure, Target, Task
 
 TOLERANCE = 0.02
 """Two numbers count as the same decision if they differ by at most this share of the range's width.
@@ -69,9 +69,21 @@ class Regression(Mapping[str, float]):
         document["values"] = {name: float(f"{number:.6g}") for name, number in self.items()}
         return document | ({"units": self.units} if self.units else {})
 
+    def caption(self) -> list[str]:
+        """Return the numbers with their names and units."""
+        return [f"{name} {number:.3g} {self.units.get(name, '')}".rstrip() for name, number in self.items()]
+
+    def measures(self) -> list[Measure]:
+        """Return the numbers in their units."""
+        return [Measure("value", name, number, self.units.get(name, "")) for name, number in self.items()]
+
+    def state(self) -> object:
+        """Return the numbers with three digits."""
+        return [f"{number:.3g}" for number in self.values()]
+
     def draw(self, image: Image) -> list[str]:
         """Draw a bar for each value with a range, and an arrow for a steering value. Return the numbers as text."""
-        texts = [f"{name} {number:.3g} {self.units.get(name, '')}".rstrip() for name, number in self.items()]
+        texts = self.caption()
         for row, (name, (low, high)) in enumerate(self.ranges.items()):
             share = min(max((self[name] - low) / (high - low), 0.0), 1.0)
             zero = min(max(-low / (high - low), 0.0), 1.0)

@@ -16,7 +16,7 @@ from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.placement import Placement, grid_to_frame
 from orilla.runtime.tasks.corridor import ROWS, TRAPEZOID, Corridor, area_ahead, corridor
 from orilla.runtime.tasks.drawing import TINT, draw_mask, palette, tint
-from orilla.runtime.tasks.task import Image
+from orilla.runtime.tasks.task import Image, Measure
 
 OUTSIDE = 255
 """Class number of pixels that are not in the network's input, because a crop left them out."""
@@ -173,10 +173,22 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
         extent = _extent(visible_cells(self._inside, self.placement))
         return {"task": "segment", "label": self.label, "fraction": round(self.fraction, 4), **extent}
 
+    def caption(self) -> list[str]:
+        """Return the share of the frame that belongs to the class, in per cent."""
+        return [f"{self.label} {100 * self.fraction:.0f} %"]
+
+    def measures(self) -> list[Measure]:
+        """Return the share of the frame that belongs to the class."""
+        return [Measure("fraction", self.label, self.fraction)]
+
+    def state(self) -> object:
+        """Return the share of the frame that belongs to the class, in whole per cent."""
+        return round(100 * self.fraction)
+
     def draw(self, image: Image) -> list[str]:
         """Tint the mask and draw its outline. Return the caption."""
         draw_mask(image, self.mask(), TINT)
-        return [f"{self.label} {100 * self.fraction:.0f} %"]
+        return self.caption()
 
     @cached_property
     def _place(self) -> tuple[tuple[float, float] | None, float | None]:
@@ -261,14 +273,26 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
         ]
         return {"task": "segment", "classes": classes}
 
+    def caption(self) -> list[str]:
+        """Return the classes with the largest areas, in per cent of the frame."""
+        largest = sorted(self.fractions.items(), key=lambda item: -item[1])[:CAPTION_CLASSES]
+        return [f"{label} {100 * share:.0f} %" for label, share in largest if share >= 0.005]
+
+    def measures(self) -> list[Measure]:
+        """Return the share of the frame that belongs to each class."""
+        return [Measure("fraction", label, share) for label, share in self.fractions.items()]
+
+    def state(self) -> object:
+        """Return the share of the frame that belongs to each class, in whole per cent."""
+        return {label: round(100 * share) for label, share in self.fractions.items()}
+
     def draw(self, image: Image) -> list[str]:
         """Tint every class, except the first one if it is the background. Return the caption."""
         colors = palette(len(self.labels))
         for index, label in enumerate(self.labels):
             if label.lower() not in ("background", "other", "unlabelled") and self.fractions[label]:
                 draw_mask(image, self.classes == index, colors[index])
-        largest = sorted(self.fractions.items(), key=lambda item: -item[1])[:CAPTION_CLASSES]
-        return [f"{label} {100 * share:.0f} %" for label, share in largest if share >= 0.005]
+        return self.caption()
 
     def draw_compared(self, image: Image, labels: NDArray[np.integer], classes: Sequence[str], ignore: int) -> None:
         """Draw the classes, and tint pixels with a wrong class red. See `Segmentation.draw_compared`."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,37 @@ Image = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 
 
+class Measure(NamedTuple):
+    """A number in an answer, for metrics and telemetry."""
+
+    quantity: str
+    """What is measured, such as `score`, `boxes` or `fraction`: lower-case letters and underscores."""
+    name: str
+    """What it is measured for, such as a class or a value. Empty if the answer has one number of this quantity."""
+    number: float
+    unit: str = ""
+
+
 class Answer(Protocol):
     """The result of one model for one frame. It owns its data."""
+
+    def caption(self) -> list[str]:
+        """Return the answer in a few words, as lines of text."""
+
+    def measures(self) -> list[Measure]:
+        """Return the numbers of the answer. The list is empty if the answer has none."""
+
+    def state(self) -> object:
+        """Return a value that differs between two answers if a person would call the answer another one.
+
+        Small changes of scores and areas do not change it.
+        """
 
     def to_dict(self) -> dict[str, object]:
         """Return the answer as a JSON document."""
 
     def draw(self, image: Image) -> list[str]:
-        """Draw the answer into an image of the frame's size. Return the lines of the caption."""
+        """Draw the answer into an image of the frame's size. Return the lines to write below it."""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.metrics.arrays import ArrayMetrics
-from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Measure, Target, Task
 
 TOLERANCE = 0.05
 """Two numbers count as the same decision if they differ by at most this share of the reference's root mean square."""
@@ -26,6 +26,18 @@ class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
     def to_dict(self) -> dict[str, object]:
         """Return the result as a JSON document."""
         return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
+
+    def caption(self) -> list[str]:
+        """Return the name and the shape of each output."""
+        return [f"{name} {list(array.shape)}" for name, array in self.arrays.items()]
+
+    def measures(self) -> list[Measure]:
+        """Return no number, because their meaning is unknown."""
+        return []
+
+    def state(self) -> object:
+        """Return all numbers."""
+        return {name: array.tobytes() for name, array in self.arrays.items()}
 
     def draw(self, image: Image) -> list[str]:
         """Return no caption. Nothing is drawn into the image."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from orilla.runtime.tasks.detect import Detection
 from orilla.runtime.tasks.drawing import Image, color_of, draw_arrow, draw_label, draw_path, palette
+from orilla.runtime.tasks.task import Measure
 from orilla.runtime.tracking.counting import Count
 from orilla.runtime.tracking.track import Point, Track
 
@@ -33,6 +34,23 @@ class TrackedDetection(Detection, frozen=True):
         document = super().to_dict()
         return document | {"counts": {name: count.to_dict() for name, count in self.counts.items()}}
 
+    def caption(self) -> list[str]:
+        """Return the number of objects per class, and the counts of each line and zone."""
+        return [*super().caption(), *(f"{name} {_total(count)}" for name, count in self.counts.items())]
+
+    def measures(self) -> list[Measure]:
+        """Return the numbers of objects, and the counts of lines and zones, such as `gate.in`."""
+        counts = [
+            Measure("counts", f"{name}.{what}", number)
+            for name, count in self.counts.items()
+            for what, number in count.total.items()
+        ]
+        return [*super().measures(), *counts]
+
+    def state(self) -> object:
+        """Return the number of objects per class, and the counts of lines and zones."""
+        return super().state(), {name: dict(count.total) for name, count in self.counts.items()}
+
     def draw(self, image: Image) -> list[str]:
         """Draw zones, lines and trails, and the boxes on top of them. Return the caption."""
         for name, corners in self.settings.zones.items():
@@ -56,8 +74,11 @@ class TrackedDetection(Detection, frozen=True):
         return super().draw(image)
 
     def _draw_counts(self, image: Image, name: str, at_xy: tuple[float, float]) -> None:
-        total = self.counts[name].total
-        draw_label(image, at_xy, f"{name} " + " ".join(f"{what} {count}" for what, count in total.items()), ZONE_COLOR)
+        draw_label(image, at_xy, f"{name} {_total(self.counts[name])}", ZONE_COLOR)
+
+
+def _total(count: Count) -> str:
+    return " ".join(f"{what} {number}" for what, number in count.total.items())
 
 
 def _pixel(image: Image, point: Point) -> tuple[float, float]:

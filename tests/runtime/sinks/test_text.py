@@ -1,32 +1,43 @@
 import pytest
+from helpers import ticks
 
-from orilla.runtime.sinks.text import summary
+from orilla.runtime.sinks.text import MAX_WORDS, line
 
 
 @pytest.mark.parametrize(
-    ("answer", "text"),
+    ("result", "text"),
     [
-        ({"task": "segment", "label": "road", "fraction": 0.421, "centre_xy": None, "top_y": None}, "road 42 %"),
-        (
-            {"task": "segment", "classes": [{"label": "sky", "fraction": 0.5}, {"label": "car", "fraction": 0.25}]},
-            "sky 50 %, car 25 %",
-        ),
-        (
-            {"task": "detect", "boxes": [{"label": "car"}, {"label": "person"}, {"label": "person"}]},
-            "2 person, 1 car",
-        ),
-        ({"task": "detect", "boxes": []}, "nothing"),
-        (
-            {"task": "detect", "boxes": [], "counts": {"gate": {"in": 2, "out": 1, "classes": {}}}},
-            "nothing, gate in 2, gate out 1",
-        ),
-        ({"task": "classify", "top": {"label": "cat", "score": 0.934}, "top_k": []}, "cat 0.93"),
-        (
-            {"task": "regress", "values": {"steering": -3.14159, "brake": 0.5}, "units": {"steering": "deg"}},
-            "steering -3.14 deg, brake 0.5",
-        ),
-        ({"task": "count", "count": 3}, "count 3"),
+        (ticks.classified("cat", 0.75), "cat 75 %"),
+        (ticks.segmented(0.5), "road 50 %"),
+        (ticks.detected("a", "b", "b"), "2 b, 1 a"),
+        (ticks.detected(), "no objects"),
+        (ticks.counted("a"), "gate in 3"),
+        (ticks.regressed(0.25), "steering angle 0.25 rad"),
+        (ticks.several(), "road: road 50 %; pets: cat 75 %"),
     ],
 )
-def test_an_answer_in_a_few_words(answer, text):
-    assert summary(answer) == text
+def test_a_line_describes_the_answer(result, text):
+    found = line(ticks.tick(7, result))
+    assert found.startswith("7  ")
+    assert text in found
+    assert found.endswith(" ms")
+
+
+def test_a_line_is_short_and_printable():
+    found = line(ticks.tick(0, ticks.detected(*(f"class {number}\x1b[2J" for number in range(99)))))
+    assert len(found) < MAX_WORDS + 30
+    assert "\x1b" not in found
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        (ticks.classified("cat", 0.75), ticks.classified("cat", 0.7), ticks.classified("dog", 0.75)),
+        (ticks.segmented(0.5), ticks.segmented(0.5), ticks.segmented(0.25)),
+        (ticks.detected("a", "b"), ticks.detected("b", "a"), ticks.detected("a")),
+        (ticks.regressed(0.25), ticks.regressed(0.250001), ticks.regressed(0.3)),
+    ],
+)
+def test_the_state_ignores_small_changes(first, same, other):
+    assert first.state() == same.state()
+    assert first.state() != other.state()

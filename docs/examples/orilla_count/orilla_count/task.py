@@ -13,7 +13,7 @@ from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.drawing import draw_box
 from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
-from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Target, Task
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Measure, Target, Task
 
 THRESHOLD = 0.5
 """A cell of the heat map belongs to an object if its value is at least this threshold."""
@@ -45,11 +45,23 @@ class Count(msgspec.Struct, frozen=True, eq=False):
         boxes = [list(box) for box in self.boxes]
         return {"task": "count", "label": self.label, "count": self.count, "boxes_xyxy": boxes}
 
+    def caption(self) -> list[str]:
+        """Return the number of objects with their name."""
+        return [f"{self.count} {self.label}"]
+
+    def measures(self) -> list[Measure]:
+        """Return the number of objects, for metrics and telemetry."""
+        return [Measure("objects", self.label, self.count)]
+
+    def state(self) -> object:
+        """Return the number of objects. Sinks with `on=change` compare it."""
+        return self.count
+
     def draw(self, image: Image) -> list[str]:
         """Draw the boxes, and return the caption."""
         for box in self.boxes:
             draw_box(image, box)
-        return [f"{self.count} {self.label}"]
+        return self.caption()
 
 
 class CountMetrics:
