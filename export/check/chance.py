@@ -5,10 +5,11 @@ The check compares the variants with the original model on the same samples, so 
 
 from __future__ import annotations
 
+import numpy as np
+
 from orilla.export.check.compare import Reference
 from orilla.export.source_model import SourceModel
-from orilla.runtime.tasks.metrics import HasChance
-from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
+from orilla.runtime.tasks.metrics import HasChance, HasConfusion
 
 SUSPECTS = ("input range", "colour", "vocabulary", "token numbers", "values of the arrays", "labels", "single output")
 """Choices that make a model useless if they are wrong, in the order in which the warning lists them."""
@@ -44,9 +45,12 @@ def constant_note(reference: Reference) -> tuple[str, ...]:
     if not reference.target.pseudo or len(reference.truths) < MIN_SAMPLES:
         return ()
     metrics = reference.metrics_of(reference.outputs, range(len(reference.truths)))
-    if not isinstance(metrics, ClassificationMetrics) or len(set(metrics.predicted.tolist())) > 1:
+    if not isinstance(metrics, HasConfusion):
         return ()
-    label = metrics.classes[int(metrics.predicted[0])]
+    predicted = np.flatnonzero(metrics.confusion().sum(axis=0))
+    if len(predicted) != 1:
+        return ()
+    label = reference.target.labels[int(predicted[0])]
     return (
         f"the original model decides on {label} for all {len(reference.truths)} samples, so their agreement means "
         "little: use samples of several classes, and check the preprocessing",

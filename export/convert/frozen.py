@@ -261,7 +261,14 @@ def _reason(file: Path, error: Exception) -> str:
     unknown = _custom_layer(file) or next(iter(re.findall(r"Unknown layer: '([^']+)'", str(error))), None)
     if unknown is not None:
         return f"{file.name} has the layer {unknown}, which Keras does not know: save the model without custom layers"
-    lines = str(error).strip().splitlines()
+    function = re.search(r"Could not locate function '([^']+)'", str(error))
+    if function is not None:
+        return (
+            f"{file.name} uses the function {function[1]}, which Keras does not know: use a built-in function, such as "
+            "an activation of keras.activations, and save the model again"
+        )
+    # Keras reports the cause after the configurations of all the objects that contain it.
+    lines = str(error).rpartition("Exception encountered: ")[2].strip().splitlines()
     if "Lambda" in str(error):
         return f"{file.name} has a Lambda layer, whose Python code is not run: replace it with a built-in Keras layer"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
