@@ -13,6 +13,7 @@ from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.detect import Box, Detection
 from orilla.runtime.tasks.regress import Regression
 from orilla.runtime.tasks.segment import decode
+from orilla.runtime.tasks.segmentation import Segmentation
 from orilla.runtime.tasks.tensor import ArrayResult
 from orilla.runtime.tracking.counting import Count
 from orilla.runtime.tracking.result import TrackedDetection
@@ -39,7 +40,7 @@ def counted(*labels: str) -> TrackedDetection:
     return TrackedDetection(detected(*labels).boxes, (48, 64), counts, Track())
 
 
-def segmented(fraction: float = 0.5) -> Result:
+def segmented(fraction: float = 0.5) -> Segmentation:
     """Return the answer of a segmentation in which the road covers the lower part of the frame."""
     grid = np.zeros((100, 8, 1), np.float32)
     grid[round(100 * (1 - fraction)) :] = 1
