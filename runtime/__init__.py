@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import orilla.devices  # noqa: F401 - It switches off the telemetry of ONNX Runtime.
+
 if TYPE_CHECKING:
     from orilla.runtime.composite import cascade as cascade
     from orilla.runtime.composite import together as together

@@ -30,7 +30,6 @@ QUIET = {
     "OPENCV_LOG_LEVEL": "SILENT",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "ORT_DISABLE_TELEMETRY": "1",
 }
 """Environment variables that silence the messages of libraries. Orilla reports errors itself."""
 
