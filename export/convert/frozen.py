@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
+from orilla.export.convert import keras3_hdf5
 from orilla.export.convert.input_adapter import adapted, read_adapter
 from orilla.export.keras2.file import origin_of
 from orilla.export.keras2.read import read
@@ -63,7 +65,7 @@ def _load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
 def _of_keras_3(file: Path) -> keras.Model:
     """Load a file with the loader of Keras 3."""
     try:
-        model = keras.models.load_model(str(file), compile=False)
+        model = keras3_hdf5.load(file) if h5py.is_hdf5(file) else keras.models.load_model(str(file), compile=False)
     except (TypeError, ValueError, OSError, KeyError) as error:
         raise ValueError(_reason(file, error)) from error
     for layer in flat(model):

@@ -31,7 +31,7 @@ REFUSED = {
 """Models that Orilla must refuse, and a word of the message."""
 
 REFUSED_IN: dict[str, dict[str, str]] = {
-    "3.0.5": {"functional-in-sequential": "cannot read", "random-augmentation": "could not be deserialized"},
+    "3.0.5": {"functional-in-sequential": "cannot read", "random-augmentation": "value_range"},
 }
 """Models that Orilla must refuse if this Keras wrote them, and a word of the message."""
 
