@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,12 @@ from orilla.runtime.frame import Frame, Tick
 from orilla.runtime.sinks.sink import Setup, Sink
 
 NEEDS_TARGET = True
+
+PART = ".part"
+"""End of the name of a file that is being written. The name begins with a dot."""
+
+OLD_S = 10
+"""Age in seconds above which no other loop is still writing a file."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +45,10 @@ class Frames(Sink):
 
     def __init__(self, folder: Path, options: Options, setup: Setup) -> None:
         make_folder(folder)
+        _remove_left(folder, setup)
         self._folder, self._options = folder, options
         self._began = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         self._last: dict[str | None, object] = {}
-        del setup
 
     def write(self, tick: Tick) -> bool:
         """Write the frame of one tick."""
@@ -65,7 +72,7 @@ class Frames(Sink):
     def _write(self, path: Path, image: NDArray[np.uint8]) -> None:
         ok, data = cv2.imencode(path.suffix, image)
         assert ok, path.suffix
-        temporary = path.with_name(f".{path.name}.part")
+        temporary = path.with_name(f".{path.name}{PART}")
         try:
             temporary.write_bytes(data.tobytes())
             temporary.replace(path)
@@ -73,6 +80,14 @@ class Frames(Sink):
             temporary.unlink(missing_ok=True)
             msg = f"cannot write {path}: {error.strerror or error}"
             raise OutputError(msg) from error
+
+
+def _remove_left(folder: Path, setup: Setup) -> None:
+    """Remove incomplete files that a killed process left."""
+    for path in folder.glob(f".*{PART}"):
+        if time.time() - path.stat().st_mtime > OLD_S:
+            path.unlink(missing_ok=True)
+            setup.report(f"removed the incomplete image {path}, which a killed process left")
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Frames:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from orilla.devices.errors import OutputError
 from orilla.runtime.sinks.segments import FileOptions, Segments
 from orilla.runtime.sinks.sink import Setup
@@ -29,6 +31,9 @@ class LineFiles:
         self, target: str, options: FileOptions, setup: Setup, header: Callable[[], bytes] = lambda: b""
     ) -> None:
         self._segments, self._setup, self._header = Segments(target, options), setup, header
+        left = self._segments.left()
+        if left is not None:
+            _repair(left, setup)
         self._open_next()
 
     def write(self, line: bytes) -> None:
@@ -62,20 +67,32 @@ class LineFiles:
         self._path, self._file = self._segments.next()
         self._regular = self._path.is_file()
         self._size = self._file.tell() if self._regular else 0
-        if self._size:
-            self._repair()
-
-    def _repair(self) -> None:
-        """Remove the last line of an existing file if it is incomplete because a process was killed."""
-        with self._path.open("rb") as existing:
-            existing.seek(max(0, self._size - TAIL))
-            partial = len(existing.read().rpartition(b"\n")[2])
-        if partial:
-            self._cut(self._size - partial)
-            self._setup.report(f"removed an incomplete last line of {partial} bytes from {self._path}")
 
     def _cut(self, size: int) -> None:
         if self._regular:
             os.ftruncate(self._file.fileno(), size)
             self._file.seek(size)
             self._size = size
+
+
+def _repair(path: Path, setup: Setup) -> None:
+    """Remove the last line of a file if it is incomplete because a process was killed."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL))
+        partial = file.read().rpartition(b"\n")[2]
+        if not partial:
+            return
+        if _is_document(partial):
+            file.write(b"\n")
+            return
+        file.truncate(size - len(partial))
+    setup.report(f"removed an incomplete last line of {len(partial)} bytes from {path}, which a killed process left")
+
+
+def _is_document(line: bytes) -> bool:
+    """Return True for a whole JSON document, from which only the line break is missing."""
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except msgspec.DecodeError:
+        return False

@@ -107,6 +107,16 @@ class Segments:
         files = [path for path in others if self._pattern.fullmatch(str(path)) and path.is_file()]
         return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
+    def left(self) -> Path | None:
+        """Return the newest file of an earlier loop: the one that a killed process could not finish.
+
+        The result is None if there is none, if another program writes it, or if this loop does not continue the files
+        of earlier ones, because the file may then belong to anybody.
+        """
+        continues = self._dated or self._rotates or self._options.append
+        newest = next(reversed(self.existing()), None) if continues and not self._options.overwrite else None
+        return None if newest is None or _is_locked(newest) else newest
+
     def _create(self, path: Path) -> tuple[Path, BinaryIO]:
         if path.is_symlink():
             path = path.resolve()
@@ -193,6 +203,18 @@ def _open_locked(path: Path, mode: str, *, empty: bool = False) -> BinaryIO:
     else:
         file.seek(0, os.SEEK_END)
     return file  # type: ignore[return-value]
+
+
+def _is_locked(path: Path) -> bool:
+    """Return True if another program writes a file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # Some network file systems have no locks.
+            return False
+    return False
 
 
 def _open_special(path: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -29,7 +30,13 @@ MAX_STILL_S = 5.0
 it to this time."""
 
 KEY_FRAME_S = 1.0
-"""Time in seconds between two key frames. After a power failure, the video can be played up to the last key frame."""
+"""Time in seconds between two key frames, at which a player can begin."""
+
+FRAGMENT_MS = 500
+"""Maximum duration of a fragment in milliseconds. After a power failure, a video lacks its last fragment."""
+
+MFRO_SIZE = 16
+"""Size in bytes of the box that ends a fragmented MP4 file. Source: ISO/IEC 14496-12, section 8.8.11."""
 
 LOSSLESS_CRF, WORST_CRF = 0, 51
 """Range of x264's constant rate factor."""
@@ -59,11 +66,11 @@ FORMATS = {
         "libx264",
         "yuv420p",
         Fraction(1, 90_000),
-        {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": str(FRAGMENT_MS * 1000)},
         X264,
     ),
-    ".mkv": Format("matroska", "libx264", "yuv420p", Fraction(1, 1000), {"cluster_time_limit": "1000"}, X264),
-    ".webm": Format("webm", "libvpx", "yuv420p", Fraction(1, 1000), {"cluster_time_limit": "1000"}, VP8),
+    ".mkv": Format("matroska", "libx264", "yuv420p", Fraction(1, 1000), {"cluster_time_limit": str(FRAGMENT_MS)}, X264),
+    ".webm": Format("webm", "libvpx", "yuv420p", Fraction(1, 1000), {"cluster_time_limit": str(FRAGMENT_MS)}, VP8),
     ".avi": Format("avi", "mjpeg", "yuvj420p", None, {}, {"q:v": "4"}),
 }
 """Formats by the suffix of the file. Browsers play `.mp4` and `.webm`."""
@@ -98,6 +105,7 @@ class Video(Sink):
         self._format = FORMATS[Path(target).suffix.lower()]
         self._rate_hz = setup.rate_hz or DEFAULT_RATE_HZ
         self._segments = Segments(target, options)
+        _report_left(self._segments, setup)
         self._count = 0
         self._shown_s = self._previous_s = 0.0
         self._file: _VideoFile | None = self._next_file()
@@ -139,6 +147,40 @@ class Video(Sink):
         self._previous_s = source_s
         self._count += 1
         return self._shown_s
+
+
+def _report_left(segments: Segments, setup: Setup) -> None:
+    """Report a video that a killed process could not finish. Remove it if it contains no image."""
+    left = segments.left()
+    if left is None:
+        return
+    if not _has_image(left):
+        left.unlink()
+        setup.report(f"removed the video {left} without an image, which a killed process left")
+    elif not _is_finished(left):
+        setup.report(f"{left} was left by a killed process: it can be played, but may lack its last second")
+
+
+def _has_image(path: Path) -> bool:
+    import av
+
+    try:
+        with av.open(path) as container:
+            return any(packet.size for packet in container.demux(video=0))
+    except (OSError, IndexError, av.FFmpegError):
+        return False
+
+
+def _is_finished(path: Path) -> bool:
+    """Return True if the process that wrote a video reached its end."""
+    import av
+
+    if path.suffix.lower() == ".mp4":
+        with path.open("rb") as file:
+            file.seek(-min(MFRO_SIZE, path.stat().st_size), os.SEEK_END)
+            return file.read()[4:8] == b"mfro"
+    with av.open(path) as container:
+        return container.duration is not None
 
 
 class _VideoFile:

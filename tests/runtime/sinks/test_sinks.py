@@ -1,5 +1,7 @@
 import csv
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -62,7 +64,51 @@ def test_an_incomplete_last_line_is_removed(tmp_path):
     sink.write(tick(1))
     sink.close()
     assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1]
-    assert reported == [f"removed an incomplete last line of 5 bytes from {path}"]
+    assert reported == [f"removed an incomplete last line of 5 bytes from {path}, which a killed process left"]
+
+
+def test_a_dated_file_of_an_earlier_loop_is_repaired(tmp_path):
+    path, reported = tmp_path / "20260101.jsonl", []
+    path.write_bytes(b'{"index": 0}\n{"ind')
+    opened(f"jsonl:{tmp_path}/%Y%m%d.jsonl", report=reported.append).close()
+    assert path.read_bytes() == b'{"index": 0}\n'
+    assert reported == [f"removed an incomplete last line of 5 bytes from {path}, which a killed process left"]
+
+
+def test_a_document_without_a_line_break_is_kept(tmp_path):
+    path, reported = tmp_path / "ticks.jsonl", []
+    path.write_bytes(b'{"index": 0}')
+    opened(f"jsonl:{path}?append", report=reported.append).close()
+    assert path.read_bytes() == b'{"index": 0}\n'
+    assert reported == []
+
+
+def test_a_file_that_may_belong_to_somebody_else_is_not_changed(tmp_path):
+    path = tmp_path / "notes.csv"
+    path.write_bytes(b"a,b")
+    with pytest.raises(OutputError, match="already exists"):
+        opened(f"csv:{path}")
+    assert path.read_bytes() == b"a,b"
+
+
+def test_a_file_that_another_loop_writes_is_not_changed(tmp_path):
+    path, reported = tmp_path / "20260101.jsonl", []
+    path.write_bytes(b'{"ind')
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        opened(f"jsonl:{tmp_path}/%Y%m%d.jsonl", report=reported.append).close()
+    assert path.read_bytes() == b'{"ind'
+    assert reported == []
+
+
+def test_incomplete_images_are_removed(tmp_path):
+    old, new, reported = tmp_path / ".1.jpg.part", tmp_path / ".2.jpg.part", []
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    opened(f"frames:{tmp_path}", report=reported.append).close()
+    assert list(tmp_path.iterdir()) == [new]
+    assert reported == [f"removed the incomplete image {old}, which a killed process left"]
 
 
 def test_lines_are_divided_among_files(tmp_path):
@@ -137,6 +183,31 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert done.returncode == -signal.SIGKILL
     _, times = decoded(path)
     assert times[-1] > 70 / 20 - 1.5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi"])
+@pytest.mark.parametrize("size", [0, 30, 0.7, 1.0])
+def test_the_next_start_tells_what_a_killed_process_left(tmp_path, suffix, size):
+    path, reported = tmp_path / f"20260101{suffix}", []
+    sink = opened(f"video:{path}", 20.0)
+    for index in range(70):
+        sink.write(tick(index, (97, 131)))
+    unfinished = path.read_bytes()
+    sink.close()
+    if size < 1:
+        path.write_bytes(unfinished[: round(size * len(unfinished))])
+    elif size > 1:
+        path.write_bytes(unfinished[:size])
+
+    opened(f"video:{tmp_path}/%Y%m%d{suffix}", 20.0, report=reported.append).close()
+
+    if size in (0, 30):
+        assert reported == [f"removed the video {path} without an image, which a killed process left"]
+        assert not path.exists()
+    else:
+        told = f"{path} was left by a killed process: it can be played, but may lack its last second"
+        assert reported == ([told] if size < 1 else [])
+        assert len(decoded(path)[0]) > 20
 
 
 def test_a_video_is_divided_into_segments(tmp_path):
