@@ -1,11 +1,11 @@
 """Kill `orilla run` at random instants, and read what its sinks left and what the next start says.
 
-    python tests/perf/kills.py [--kills 50] [--seed 0] [--keep FOLDER]
+    python tests/perf/kills.py [--kills 50] [--seed 0]
 
-Each run answers a 20 Hz camera and writes to all sinks that write files. It receives SIGKILL between 1 s and 6 s after
-its first answer. Every video is then decoded with PyAV, every JSON line, table row, image and recording is parsed, and
-the age of the newest readable entry at the time of the kill is taken. The same command is then started again and stopped,
-and its messages are printed.
+Each run answers 20 frames per second and writes to all sinks that write files. It receives SIGKILL between 1 s and 6 s
+after its first answer. The same command is then started again and stopped, and its messages are counted. At the end,
+every video is decoded with PyAV, and every JSON line, table row, image and recording is parsed. What is missing is
+counted against the images, which are written at once.
 """
 
 from __future__ import annotations
