@@ -5,15 +5,17 @@ It imports only the module of the requested subcommand, and reports an error on 
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import sys
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
+from orilla.devices.signals import end_at_once, end_without_main_thread, interrupt_on_signals
 from orilla.runtime.argument_parser import CommandParser
+from orilla.runtime.terminal.messages import print_message
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+
+LAST_STREAM = 2
+"""Number of standard error, which is the last standard stream."""
+
+INFERENCE = "orilla-infer"
+"""Name of the inference thread of a camera loop."""
 
 MAX_MESSAGE = 4000
 """Maximum number of characters of an error message. Longer messages, which quote long values, are cut."""
@@ -156,19 +164,41 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command. Return 0 for success, 1 for a negative verdict, 2 for an error that the user can fix."""
     if argv is not None:
         return _main(argv)
-    try:
-        return _main(sys.argv[1:])
-    finally:
-        if "orilla.runtime.engines.compiled" in sys.modules and sys.exc_info()[0] is None:
-            from orilla.runtime.stdio import drop_stderr
+    _open_standard_streams()
+    interrupt_on_signals()
+    end_without_main_thread()
+    code = _main(sys.argv[1:])
+    if "orilla.runtime.engines.compiled" in sys.modules:
+        from orilla.runtime.stdio import drop_stderr
 
-            drop_stderr()
+        drop_stderr()
+    if any(thread.name == INFERENCE for thread in threading.enumerate()):
+        # The thread waits for an engine that hangs. At a normal exit, the libraries could wait for it or crash.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        end_at_once(code)
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Open the null device in place of standard streams that are closed.
+
+    Otherwise, the next file that is opened would get the number of such a stream, and the messages of libraries would
+    be written to this file.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STREAM:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _main(words: list[str]) -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    _end_on_signals()
+    interrupt_on_signals()
     try:
         return _dispatch(words)
     except OrillaError as error:
@@ -191,16 +221,8 @@ def _main(words: list[str]) -> int:
         return _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")
 
 
-def _end_on_signals() -> None:
-    """Treat the signals that stop a service like Ctrl-C, so that outputs are closed and no partial file remains."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, signal.default_int_handler)
-
-
 def _refuse(reason: str) -> int:
-    print(f"orilla: {' '.join(reason.split())[:MAX_MESSAGE]}", file=sys.stderr)
+    print_message(f"orilla: {' '.join(reason.split())[:MAX_MESSAGE]}")
     return USAGE_ERROR
 
 
@@ -235,7 +257,17 @@ def _run(name: str, words: list[str]) -> int:
         result = module.execute(arguments)
     except OrillaError as error:
         return _refuse(parser.with_flags(str(error)))
-    _print(result, as_json=arguments.json)
+    try:
+        _print(result, as_json=arguments.json)
+    except OSError as error:
+        from orilla.runtime.stdio import drop_stderr, drop_stdout
+
+        if result.to_stderr and not arguments.json:
+            drop_stderr()  # Messages for people may be lost.
+        elif isinstance(error, BrokenPipeError):
+            drop_stdout()  # The program that reads the output has read enough. The verdict remains valid.
+        else:
+            raise
     return result.exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
@@ -53,9 +54,10 @@ class MultiModel(Runner):
         return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
 
     def close(self) -> None:
-        """Close the models."""
-        for model in self._models.values():
-            model.close()
+        """Close the models, even if one of them cannot be closed."""
+        with ExitStack() as models:
+            for model in self._models.values():
+                models.callback(model.close)
 
 
 class CascadeModel(Runner):
@@ -101,9 +103,10 @@ class CascadeModel(Runner):
         return {"first": both[0][1], "second": both[1][1]}
 
     def close(self) -> None:
-        """Close both models."""
-        self._first.close()
-        self._second.close()
+        """Close both models, even if one of them cannot be closed."""
+        with ExitStack() as models:
+            models.callback(self._second.close)
+            models.callback(self._first.close)
 
 
 def together(**models: Model) -> MultiModel:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orilla.devices.cores import loop_threads
-from orilla.devices.errors import ConfigError, OrillaError
+from orilla.devices.errors import ConfigError, EngineError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
@@ -32,6 +32,9 @@ from orilla.runtime.tasks.task import Answer, DecodeContext
 
 if TYPE_CHECKING:
     from orilla.runtime.tracking.track import Track
+
+CLOSE_S = 4.0
+"""Time in seconds for which `Model.close` waits for the end of a running inference."""
 
 
 class Model(Runner):
@@ -58,7 +61,7 @@ class Model(Runner):
         self._context = bundle.manifest.context
         self._indices = itertools.count()
         self._lock = FairLock()
-        self._closed = False
+        self._closed = self._abandoned = False
 
     @classmethod
     def open(
@@ -165,15 +168,32 @@ class Model(Runner):
         return {self.bundle.path.stem: f"{self.variant.name} on {self.session.engine}"}
 
     def close(self) -> None:
-        """Release the engine. Later calls raise `ConfigError`."""
-        with self._lock:
-            self._closed = True
+        """Release the engine. Later calls raise `ConfigError`.
+
+        Raises:
+            EngineError: An inference runs and does not end within `CLOSE_S` seconds, because its accelerator hangs. The
+                engine is released if this inference ends later.
+        """
+        self._closed = True
+        if self._abandoned:
+            return
+        if not self._lock.acquire(CLOSE_S):
+            self._abandoned = True
+            msg = f"{self.name}: the inference on {self.session.engine} does not end, so the engine cannot be released"
+            raise EngineError(msg)
+        try:
             self.session.close()
+        finally:
+            self._lock.release()
 
     def _infer(self, prepared: ModelInput) -> Outputs:
         with self._lock:
             self._check_open()
-            return self.session.run(prepared)
+            try:
+                return self.session.run(prepared)
+            finally:
+                if self._abandoned:
+                    self.session.close()
 
     def _check_open(self) -> None:
         if self._closed:

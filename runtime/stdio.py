@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import RLock
 
 _LOCK = RLock()
@@ -21,8 +21,9 @@ def drop_stdout() -> None:
 
 
 def drop_stderr() -> None:
-    """Discard standard error from now on. Some libraries print messages while they are unloaded."""
-    sys.stderr.flush()
+    """Discard standard error from now on, because nobody reads it or libraries print while they are unloaded."""
+    with suppress(OSError):
+        sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

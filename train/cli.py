@@ -20,6 +20,7 @@ from orilla.runtime.evaluation.datasets.options import add_arguments as add_read
 from orilla.runtime.evaluation.datasets.options import options_of, with_options
 from orilla.runtime.evaluation.datasets.registry import READERS
 from orilla.runtime.stdio import hidden_stderr
+from orilla.runtime.terminal.messages import print_message
 from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
@@ -221,9 +222,8 @@ def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Ca
         return train(options, out, command=command_line(), search_options=search, progress=progress)
     except KeyboardInterrupt:
         if _is_resumable(out):
-            print(
-                f"orilla: Training interrupted. To resume the run in {out}, repeat the command with --resume.",
-                file=sys.stderr,
+            print_message(
+                f"orilla: Training interrupted. To resume the run in {out}, repeat the command with --resume."
             )
         raise
 
@@ -240,7 +240,7 @@ def _check_out(arguments: argparse.Namespace) -> None:
         msg = f"--out {out} contains the trials of a search: add --search METHOD to resume it, or choose another folder"
         raise ConfigError(msg)
     if arguments.resume and not _is_resumable(out):
-        print(f"orilla: No checkpoint in {out}: starting a new run.", file=sys.stderr)
+        print_message(f"orilla: No checkpoint in {out}: starting a new run.")
     if not arguments.resume and _is_resumable(out):
         msg = f"--out {out} contains an interrupted training run: add --resume to continue it, or choose another folder"
         raise ConfigError(msg)

@@ -19,6 +19,7 @@ from orilla.runtime.commands.demo_clip import write_clip, write_contact_sheet
 from orilla.runtime.commands.demo_page import DemoFiles, ExportDocument, LoopDocument, VerifyDocument, page, plot_loop
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import make_folder, write_bytes
+from orilla.runtime.terminal.messages import print_message
 
 if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
@@ -138,7 +139,7 @@ def _next_commands(bundle: str) -> list[str]:
 
 
 def _announce(step: str) -> None:
-    print(f"\n{step}", file=sys.stderr, flush=True)
+    print_message(f"\n{step}")
 
 
 def _orilla(document: type[T], *words: object) -> T:

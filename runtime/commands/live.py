@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
+from orilla.runtime.terminal.messages import print_message
 from orilla.runtime.terminal.tables import TableConsole
 
 TABLE_S, LINE_S = 0.5, 5.0
@@ -46,7 +46,7 @@ class Live:
         if not self._console.is_terminal:
             while not self._over.wait(LINE_S):
                 for name, stream in self._streams.items():
-                    print((f"{name}: " if name else "") + line(stream.stats()), file=sys.stderr, flush=True)
+                    print_message((f"{name}: " if name else "") + line(stream.stats()))
             return
         with Screen(console=self._console, auto_refresh=False, transient=True) as screen:
             while not self._over.wait(TABLE_S):

@@ -33,6 +33,7 @@ from orilla.runtime.sinks.group import Sinks
 from orilla.runtime.sinks.registry import SINKS, SinkOpener
 from orilla.runtime.sinks.sink import Setup
 from orilla.runtime.sources.registry import SOURCES
+from orilla.runtime.terminal.messages import print_message
 
 if TYPE_CHECKING:
     from orilla.runtime.tracking.track import Track
@@ -124,7 +125,7 @@ def execute(arguments: argparse.Namespace) -> CommandResult:
         if arguments.dry_run:
             return Plan.of(runner, sources, policies, [opener.spec for opener in openers])
         for note in runner.notes():
-            print(f"orilla: {note}", file=sys.stderr)
+            print_message(f"orilla: {note}")
         return _Run(arguments, runner, track).run(sources, policies, openers)
 
 
@@ -212,7 +213,7 @@ class _Run:
 
     @staticmethod
     def _print(detail: str) -> None:
-        print(f"orilla: {detail}", file=sys.stderr)
+        print_message(f"orilla: {detail}")
 
     def _status(self) -> str:
         """Return one line about the loop for systemd."""

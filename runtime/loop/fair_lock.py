@@ -20,25 +20,32 @@ class FairLock:
         self._waiting: deque[threading.Lock] = deque()
 
     def __enter__(self) -> None:
-        with self._guard:
-            if not self._held:
-                self._held = True
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        try:
-            turn.acquire()
-        except BaseException:
-            self._leave(turn)
-            raise
+        self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pass_on()
+        self.release()
 
-    def _pass_on(self) -> None:
+    def acquire(self, timeout_s: float | None = None) -> bool:
+        """Wait for the lock. Return False if another thread still holds it after `timeout_s` seconds."""
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return True
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        got = False
+        try:
+            got = turn.acquire(timeout=-1 if timeout_s is None else timeout_s)
+        finally:
+            if not got:
+                self._leave(turn)
+        return got
+
+    def release(self) -> None:
+        """Give the lock to the thread that has waited longest."""
         with self._guard:
             if self._waiting:
                 self._waiting.popleft().release()
@@ -46,9 +53,9 @@ class FairLock:
                 self._held = False
 
     def _leave(self, turn: threading.Lock) -> None:
-        """Stop waiting for the lock after an interrupt."""
+        """Stop waiting for the lock after an interrupt or after the timeout."""
         with self._guard:
             if turn in self._waiting:
                 self._waiting.remove(turn)
                 return
-        self._pass_on()
+        self.release()

@@ -21,7 +21,11 @@ from orilla.runtime.loop.stages import Stages, StageTimer
 from orilla.runtime.sources.source import Source
 
 JOIN_TIMEOUT_S = 5.0
-"""Number of seconds to wait for each thread when the loop ends. A thread may hang in a driver."""
+"""Number of seconds to wait for both threads when the loop ends. A thread may hang in a driver."""
+
+STALL_S = 10.0
+"""Duration of an inference in seconds after which an event reports that the accelerator of a live source's loop may
+hang."""
 
 
 class CameraLoop:
@@ -62,6 +66,9 @@ class CameraLoop:
         self._doubts: tuple[str, ...] = ()
         self._alone = False
         self._inferring = 0
+        self._inferring_since_ns: int | None = None
+        self._stalled: int | None = None
+        """Number of the last frame whose inference did not end in time."""
         self._size: tuple[int, ...] | None = None
         self._prepared_count, self._last_corrupt = 0, ""
         self._threads = [
@@ -82,9 +89,10 @@ class CameraLoop:
         self._scheduler.stop()
         if self._threads[0].ident is None:
             self.source.close()
+        deadline_s = time.monotonic() + JOIN_TIMEOUT_S
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
-                thread.join(JOIN_TIMEOUT_S)
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def next(self) -> Tick | None:
         """Wait for the next answer and return it, or None at the end of the loop.
@@ -152,6 +160,7 @@ class CameraLoop:
             frame = self.source.read()
             if frame is None:
                 break
+            self._report_stall()
             if isinstance(frame, Event):
                 self._report(frame)
             elif isinstance(frame, Frame | Line | Record):
@@ -184,9 +193,10 @@ class CameraLoop:
         if self._alone:
             keep_to_core(1)
         while (item := self._scheduler.begin()) is not None:
-            self._inferring = item.index
+            self._inferring, self._inferring_since_ns = item.index, time.monotonic_ns()
             item.timer.restart()
             item.result = self._stages.answer(item.input, item.frame.raw, item.timer)
+            self._inferring_since_ns = None
             item.input = None
             self._scheduler.answer(item)
             del item  # Without this, the buffers would be held until the next inference starts.
@@ -218,6 +228,15 @@ class CameraLoop:
             logging.getLogger("orilla").warning("%s", event.detail)
         else:
             self._on_event(event)
+
+    def _report_stall(self) -> None:
+        """Report once that an inference does not end. The capture thread of a live source calls this method."""
+        index, since_ns = self._inferring, self._inferring_since_ns
+        if since_ns is None or index == self._stalled or time.monotonic_ns() - since_ns < 1e9 * STALL_S:
+            return
+        self._stalled = index
+        detail = f"the inference on frame {index} has not ended for {STALL_S:g} s: the engine or its accelerator hangs"
+        self._report(Event("engine", index, time.monotonic_ns(), detail))
 
     def _report_new_size(self, frame: Frame | Line | Record) -> None:
         """Report an event if the frame size of a live source has changed."""

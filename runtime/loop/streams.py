@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from orilla.runtime.frame import Tick
@@ -66,7 +67,10 @@ class Streams:
         self._waiting = []
         for stream in self._streams.values():
             stream.listen(None)
-            stream.close()
+        # The streams are closed at the same time, because each one may wait for a driver that hangs.
+        with ThreadPoolExecutor(len(self._streams)) as threads:
+            for closed in [threads.submit(stream.close) for stream in self._streams.values()]:
+                closed.result()
 
     def __enter__(self) -> Streams:
         return self

@@ -5,10 +5,10 @@ It imports rich only for tables, which saves time in other commands.
 
 from __future__ import annotations
 
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from orilla.runtime.terminal.messages import print_message
 from orilla.runtime.terminal.text import printable
 
 if TYPE_CHECKING:
@@ -30,11 +30,20 @@ class ResultConsole:
 
     def print_line(self, text: str) -> None:
         """Print a line as it is, without wrapping."""
-        print(printable(text), file=sys.stderr if self._stderr else sys.stdout)
+        if self._stderr:
+            print_message(text)
+        else:
+            print(printable(text))
 
     def print_table(self, table: RenderableType) -> None:
         """Print a table that rich has built."""
-        self._rich.print(table)
+        if self._stderr and not self._rich.is_terminal:
+            with self._rich.capture() as captured:
+                self._rich.print(table)
+            for line in captured.get().splitlines():
+                print_message(line)
+        else:
+            self._rich.print(table)
 
     @property
     def width(self) -> int:

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from orilla.devices.progress import Advance
+from orilla.runtime.terminal.messages import print_message
+from orilla.runtime.terminal.text import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 
 REFRESH_HZ = 1.0
 """Number of times per second that the status is redrawn. It is low because redrawing disturbs a running measurement."""
+
+
+class _ProgressConsole(Console):
+    """A console whose output may be lost."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on. Rich would exit with code 1, whatever the result of the command is."""
+        self.quiet = True
 
 
 class TerminalProgress:
@@ -34,7 +44,7 @@ class TerminalProgress:
 
     def __init__(self, *, animated: bool = True) -> None:
         self._animated = animated
-        self._console = Console(stderr=True, markup=False, highlight=False)
+        self._console = _ProgressConsole(stderr=True, markup=False, highlight=False)
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -47,6 +57,7 @@ class TerminalProgress:
         """Show what is being done now. This has an effect only on a terminal and if `animated` is True."""
         if not self._animated:
             return
+        text = printable(text)
         if self._status is None:
             self._status = self._console.status(text, refresh_per_second=REFRESH_HZ)
             self._status.start()
@@ -55,7 +66,10 @@ class TerminalProgress:
 
     def message(self, text: str) -> None:
         """Print one line."""
-        self._console.print(text, soft_wrap=True)
+        if self._console.is_terminal:
+            self._console.print(printable(text), soft_wrap=True)
+        else:
+            print_message(text)
 
     def milestone(self, text: str) -> None:
         """Print one line, unless a bar on the terminal already shows its content."""
@@ -79,7 +93,7 @@ class TerminalProgress:
         )
         with bars:
             task = bars.add_task(title, total=total, completed=completed, note=title)
-            yield lambda steps, note: bars.update(task, advance=steps, note=note, refresh=not self._animated)
+            yield lambda steps, note: bars.update(task, advance=steps, note=printable(note), refresh=not self._animated)
 
     def _stop_status(self) -> None:
         if self._status is not None:
