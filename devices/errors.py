@@ -25,6 +25,10 @@ class EngineError(OrillaError, RuntimeError):
     """Raised if an inference engine cannot load or run a variant."""
 
 
+class InvalidOutputError(EngineError):
+    """Raised if a model's output for one input contains NaN or infinity, so that it has no answer."""
+
+
 class SourceError(OrillaError, OSError):
     """Raised for a camera, file or stream that cannot be read."""
 

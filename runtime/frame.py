@@ -121,7 +121,9 @@ class Boxed(Protocol):
     frame_hw: tuple[int, int]
 
 
-EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink", "doubt"]
+EventKind = Literal[
+    "lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink", "doubt", "invalid"
+]
 """Kind of an event:
 
 - `lost`: The source failed or stalled.
@@ -135,6 +137,8 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "truncated", "size", "
 - `engine`: An accelerator was lost or is back.
 - `doubt`: From this frame on, frames fail one or more checks of the guard, or no longer fail them.
 - `sink`: A sink failed, was reopened, or drops ticks because it is too slow.
+- `invalid`: From this frame on, the outputs of the model contain NaN or infinity, so there is no answer; or they are
+  valid again.
 """
 
 
@@ -253,8 +257,8 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     delivered_ns: int
     """Time at which the caller received the answer, on the monotonic clock, in nanoseconds."""
     drops: Mapping[str, int] = {}
-    """Number of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline` or `corrupt`. See
-    `orilla.runtime.loop.scheduler.Reason`."""
+    """Number of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline`, `corrupt` or
+    `invalid`. See `orilla.runtime.loop.scheduler.Reason`."""
     source: str | None = None
     """Name of the source, if the loop has several sources."""
 

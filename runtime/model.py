@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from orilla.devices.cores import loop_threads
-from orilla.devices.errors import ConfigError, EngineError, OrillaError
+from orilla.devices.errors import ConfigError, EngineError, InvalidOutputError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
@@ -120,6 +120,7 @@ class Model(Runner):
 
         Raises:
             DataError: The input does not have the shape or type that the model takes, or the file cannot be read.
+            InvalidOutputError: An output contains NaN or infinity.
         """
         captured_ns = time.monotonic_ns()
         if isinstance(raw, Path) or (self.kind == "image" and isinstance(raw, str)):
@@ -201,7 +202,13 @@ class Model(Runner):
             raise ConfigError(msg)
 
     def _decode(self, outputs: Outputs, raw: RawInput, context: DecodeContext | None = None) -> Answer:
-        return self._task.decode(outputs, (context or self._context).of_frame(frame_size(raw)))
+        context = (context or self._context).of_frame(frame_size(raw))
+        try:
+            self._task.check_finite(outputs, context)
+        except InvalidOutputError as error:
+            msg = f"{self.name}: {error}"
+            raise InvalidOutputError(msg) from error
+        return self._task.decode(outputs, context)
 
 
 def _framed(index: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orilla.devices.errors import ConfigError, OrillaError
+from orilla.devices.errors import ConfigError, InvalidOutputError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.bundle.manifest import Variant
@@ -178,7 +178,10 @@ def _accuracy_stage(
     data, the accuracy is only reported.
     """
     manifest, split = bundle.manifest, dataset.check_split
-    metrics, same = evaluate_session(bundle, session, dataset).metrics(), is_export_data(manifest, dataset)
+    try:
+        metrics, same = evaluate_session(bundle, session, dataset).metrics(), is_export_data(manifest, dataset)
+    except InvalidOutputError as error:
+        return {}, Stage("accuracy", passed=False, detail=str(error))
     task = task_of(manifest.task)
     metric = task.metric
     points = 100 * (variant.check.metrics[metric] - metrics[metric])

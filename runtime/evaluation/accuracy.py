@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from orilla.devices.errors import DataError
+from orilla.devices.errors import DataError, InvalidOutputError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest
 from orilla.runtime.engines.session import Session
@@ -12,8 +14,10 @@ from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.pixel_arrays import as_images
 from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.evaluation.targets import target_of, truth_of
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.registry import task_of
+from orilla.runtime.tasks.task import GroundTruth
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,11 +64,26 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
 
 
 def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metrics:
-    """Run a session on the `check_split` of a data set and return the metrics."""
+    """Run a session on the `check_split` of a data set and return the metrics.
+
+    Raises:
+        InvalidOutputError: An output for a sample contains NaN or infinity.
+    """
     preprocessor, split, manifest = bundle.preprocessor(), dataset.check_split, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
-    outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))) for sample in samples)
-    return target_of(dataset, manifest.task, manifest.context).metrics(outputs)
+    task = task_of(manifest.task)
+
+    def answers() -> Iterator[tuple[GroundTruth, Outputs]]:
+        for sample in samples:
+            outputs = session.run(prepared(sample, preprocessor))
+            try:
+                task.check_finite(outputs, manifest.context)
+            except InvalidOutputError as error:
+                msg = f"sample {sample.name}: {error}"
+                raise InvalidOutputError(msg) from error
+            yield truth_of(sample), outputs
+
+    return target_of(dataset, manifest.task, manifest.context).metrics(answers())
 
 
 def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from orilla.devices.cores import keep_to_core
-from orilla.devices.errors import ConfigError, DataError, SourceError
+from orilla.devices.errors import ConfigError, DataError, InvalidOutputError, SourceError
 from orilla.runtime.frame import Event, Frame, Line, Record, Tick, media_time_ns
 from orilla.runtime.loop.guard import Guard
 from orilla.runtime.loop.policy import Policy
@@ -67,6 +67,8 @@ class CameraLoop:
         self._alone = False
         self._inferring = 0
         self._inferring_since_ns: int | None = None
+        self._invalid = ""
+        """Reason why the newest outputs have no answer. Empty if they have one."""
         self._stalled: int | None = None
         """Number of the last frame whose inference did not end in time."""
         self._size: tuple[int, ...] | None = None
@@ -192,14 +194,39 @@ class CameraLoop:
     def _infer(self) -> None:
         if self._alone:
             keep_to_core(1)
+        answered = False
         while (item := self._scheduler.begin()) is not None:
             self._inferring, self._inferring_since_ns = item.index, time.monotonic_ns()
             item.timer.restart()
-            item.result = self._stages.answer(item.input, item.frame.raw, item.timer)
+            try:
+                item.result = self._stages.answer(item.input, item.frame.raw, item.timer)
+            except InvalidOutputError as error:
+                self._report_invalid(str(error))
+                self._scheduler.invalid(item.index)
+            else:
+                self._report_valid()
+                answered = True
+                item.input = None
+                self._scheduler.answer(item)
             self._inferring_since_ns = None
-            item.input = None
-            self._scheduler.answer(item)
             del item  # Without this, the buffers would be held until the next inference starts.
+        if not answered and self._invalid:
+            msg = f"no frame has an answer: {self._invalid}"
+            raise InvalidOutputError(msg)
+
+    def _report_invalid(self, reason: str) -> None:
+        """Report the first of several frames for which the model's outputs have no answer."""
+        if not self._invalid:
+            detail = f"frame {self._inferring} has no answer: {reason}"
+            self._report(Event("invalid", self._inferring, time.monotonic_ns(), detail))
+        self._invalid = reason
+
+    def _report_valid(self) -> None:
+        """Report that the model's outputs have answers again."""
+        if self._invalid:
+            self._invalid = ""
+            detail = f"the outputs are valid again, from frame {self._inferring} on"
+            self._report(Event("invalid", self._inferring, time.monotonic_ns(), detail))
 
     def _doubts_of(self, frame: Frame | Line | Record) -> tuple[str, ...]:
         """Return the names of the checks that a frame fails.

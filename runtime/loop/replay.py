@@ -221,6 +221,8 @@ def _repeat(scheduler: FrameScheduler[_Frame], step: StepEntry, frames: dict[int
         scheduler.admit(step.index, step.time_ns, step.at_ns)
     elif step.verb == "corrupt":
         scheduler.corrupt(step.index, step.at_ns)
+    elif step.verb == "invalid":
+        scheduler.invalid(step.index, step.at_ns)
     elif step.verb == "begin":
         if (frame := scheduler.begin(step.at_ns)) is not None:
             frame.began_ns = step.at_ns

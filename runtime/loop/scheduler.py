@@ -21,7 +21,7 @@ the answers newer, but hardly less frequent."""
 INTERVALS = 9
 """Number of recent intervals between frames. The median of these intervals is used as the period of the camera."""
 
-Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
+Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt", "invalid"]
 """Reason why a frame got no answer, or why its answer was not delivered:
 
 - `rate`: The policy `rate:HZ` skipped the frame.
@@ -29,9 +29,10 @@ Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
 - `deadline`: The frame was older than the policy `deadline:MS` allows.
 - `unconsumed`: A newer answer replaced the answer to the frame before the caller took it.
 - `corrupt`: The frame is damaged, empty or not an image.
+- `invalid`: The outputs of the model for the frame contain NaN or infinity.
 """
 
-Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done"]
+Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "invalid", "deliver", "done"]
 """Steps of a frame through the loop:
 
 - `admit`: The frame was read, and the policy decides whether it is prepared.
@@ -39,6 +40,7 @@ Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done
 - `arrive`: The frame is ready for inference.
 - `begin`: The inference on the frame begins.
 - `answer`: The frame is answered.
+- `invalid`: The outputs of the model for the frame have no answer.
 - `deliver`: The caller receives the answer.
 - `done`: The caller is done with the answer.
 """
@@ -161,6 +163,11 @@ class FrameScheduler(Generic[T]):
         if self._only_newest and self._answers:
             self._drop(now_ns, self._answers.popleft().index, "unconsumed")
         self._answers.append(item)
+
+    def invalid(self, index: int, now_ns: int) -> None:
+        """Record that the outputs of the model for a frame have no answer."""
+        self._step("invalid", now_ns, index)
+        self._drop(now_ns, index, "invalid")
 
     def deliver(self, now_ns: int) -> T | None:
         """Return the item whose answer the caller receives now, or None if no answer is ready."""

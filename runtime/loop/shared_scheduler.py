@@ -143,6 +143,11 @@ class SharedScheduler:
             if self._listener is not None:
                 self._listener()
 
+    def invalid(self, index: int) -> None:
+        """Record that the outputs of the model for a frame have no answer."""
+        with self._lock:
+            self._scheduler.invalid(index, time.monotonic_ns())
+
     def next(self) -> Tick | None:
         """Wait for the next answer and return it, or None at the end of the loop.
 

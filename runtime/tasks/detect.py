@@ -134,6 +134,11 @@ class DetectTask(Task):
             raise ConfigError(msg)
         head_labels(context.head, shapes, context.labels)
 
+    def check_finite(self, outputs: Outputs, context: DecodeContext) -> None:
+        """Check the values that describe objects. The rest of an output may be uninitialised memory."""
+        spec = spec_of(context)
+        super().check_finite(head_of(spec.layout).used(outputs, spec), context)
+
     def decode(self, outputs: Outputs, context: DecodeContext) -> Detection:
         """Convert outputs into boxes in pixels of the frame.
 

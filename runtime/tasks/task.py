@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, InvalidOutputError
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.placement import Placement, stretched
 from orilla.runtime.preprocessing.spec import Spec
@@ -238,6 +238,27 @@ class Task(ABC):
         if context.head is not None:
             msg = f"a head is only for detectors, not for task={self.name}"
             raise ConfigError(msg)
+
+    def check_finite(self, outputs: Outputs, context: DecodeContext) -> None:
+        """Check that all values of the outputs for one frame are finite, because other values have no answer.
+
+        Args:
+            outputs: Outputs for one frame.
+            context: As for `decisions`.
+
+        Raises:
+            InvalidOutputError: A value is NaN or infinite.
+        """
+        del context
+        for name, array in outputs.items():
+            with np.errstate(all="ignore"):
+                # The sum is NaN or infinite if a value is. This is faster than looking at each value.
+                if np.isfinite(array.sum()):
+                    continue
+            count = array.size - int(np.isfinite(array).sum())
+            if count:
+                msg = f"{count} of the {array.size} values of the output {name} are NaN or infinite"
+                raise InvalidOutputError(msg)
 
     @abstractmethod
     def decode(self, outputs: Outputs, context: DecodeContext) -> Answer:

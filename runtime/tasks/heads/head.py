@@ -98,6 +98,11 @@ class Head(ABC):
             names_hint: Names of the classes, if they are known. Their number can help to decide between layouts.
         """
 
+    def used(self, outputs: Outputs, spec: HeadSpec) -> Outputs:
+        """Return the part of the outputs that the network has written. A head may have rows that it does not use."""
+        del spec
+        return outputs
+
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
         """Set the options that cannot be determined without output values, such as the unit of coordinates.
 

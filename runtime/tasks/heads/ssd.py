@@ -6,7 +6,7 @@ fractions of the input's size, classes counted from 0 without the background, sc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -67,15 +67,30 @@ class Ssd(Head):
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> None:
         """Return None, because the shapes do not depend on the number of classes."""
 
+    def used(self, outputs: Outputs, spec: HeadSpec) -> Outputs:
+        """Return the outputs without the rows that the operator does not write."""
+        arrays = self.arrays(outputs, spec)
+        count = _count(arrays)
+        return {
+            spec.outputs["boxes"]: arrays["boxes"].reshape(-1, 4)[:count],
+            spec.outputs["classes"]: arrays["classes"].ravel()[:count],
+            spec.outputs["scores"]: arrays["scores"].ravel()[:count],
+            spec.outputs["count"]: arrays["count"],
+        }
+
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
         """Convert outputs into boxes."""
         arrays = self.arrays(outputs, spec)
         scores = arrays["scores"].ravel()
-        count = int(np.nan_to_num(arrays["count"].ravel()[0]).round())
-        chosen = np.flatnonzero(scores[: max(0, count)] >= spec.score_threshold)
+        chosen = np.flatnonzero(scores[: _count(arrays)] >= spec.score_threshold)
         boxes = arrays["boxes"].reshape(-1, 4)[chosen][:, [1, 0, 3, 2]] * np.tile(pixels_xy(input_hw), 2)
         classes = arrays["classes"].ravel()[chosen].round().astype(np.int64) + int(self.option(spec, "class_offset"))
         return Detections(boxes, scores[chosen], classes)
+
+
+def _count(arrays: Mapping[str, Floats]) -> int:
+    """Return the number of rows that the operator has written."""
+    return max(0, int(np.nan_to_num(arrays["count"].ravel()[0]).round()))
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
