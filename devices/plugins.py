@@ -6,10 +6,13 @@ when its name is used or listed. A broken plug-in is reported once, and everythi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
@@ -81,7 +84,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         kind: Noun for messages, such as `task`.
         group: Group of the entry points.
-        row_type: Type of the objects.
+        row_type: Type of the objects, or `MODULE:CLASS`, which is imported only to check a plug-in.
         built_in: The objects that are part of Orilla. A string `MODULE:OBJECT` is imported when its name is used.
         check: Function that receives the name and the object of a plug-in, and returns the reason why the object cannot
             be used, or None.
@@ -91,7 +94,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self,
         kind: str,
         group: str,
-        row_type: type[Any],
+        row_type: type[Any] | str,
         built_in: Mapping[str, T | str],
         check: Callable[[str, Any], str | None] | None = None,
     ) -> None:
@@ -140,14 +143,15 @@ class Registry(Mapping[str, T], Generic[T]):
         declared = {} if name in self.built_in else self._declared()
         return declared[name][0].package if name in declared else None
 
-    def described(self, text: Callable[[str, T], str], separator: str = ", ") -> str:
+    def described(self, text: Callable[[str, T], str] | None = None, separator: str = ", ") -> str:
         """Return one line for help texts that lists the table. It also names the packages of plug-ins.
 
         Args:
-            text: Function that returns the text for a name and its object.
+            text: Function that returns the text for a name and its object. If None, the names are listed, and no object
+                that is part of Orilla is imported.
             separator: Text between two objects.
         """
-        texts = {name: text(name, row) for name, row in self.items()}
+        texts = {name: name if text is None else text(name, self[name]) for name in self}
         packages = {name: self.package(name) for name in texts}
         return separator.join(f"{texts[name]} (of {of})" if of else texts[name] for name, of in packages.items())
 
@@ -186,8 +190,9 @@ class Registry(Mapping[str, T], Generic[T]):
             row = imported(plugins[0].value)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the code of a plug-in may raise anything
             return reason_of(error)
-        if not isinstance(row, self._type):
-            return f"{plugins[0].value} is an object of type {type(row).__name__}, not {self._type.__name__}"
+        row_type = cast("type[Any]", imported(self._type)) if isinstance(self._type, str) else self._type
+        if not isinstance(row, row_type):
+            return f"{plugins[0].value} is an object of type {type(row).__name__}, not {row_type.__name__}"
         return None if self._check is None else self._check(name, row)
 
     def _module_problem(self, name: str) -> str | None:
@@ -264,7 +269,9 @@ def installed_plugins() -> tuple[Plugin, ...]:
     They are read once per process. If the entry points of a package cannot be read, the result contains a plug-in
     without a name for the package.
     """
-    from importlib.metadata import distributions
+    if not _some_may_exist():
+        return ()
+    from importlib.metadata import distributions  # This import is slow.
 
     found: dict[str, list[Plugin]] = {}
     for distribution in distributions():
@@ -272,6 +279,30 @@ def installed_plugins() -> tuple[Plugin, ...]:
         if plugins:  # If a package is installed several times, Python imports the first installation.
             found.setdefault(plugins[0].distribution, plugins)
     return tuple(plugin for plugins in found.values() for plugin in plugins)
+
+
+def _some_may_exist() -> bool:
+    """Return False if the entry points of no installed package mention a group of Orilla.
+
+    A search through the files takes less time than the import of `importlib.metadata`.
+    """
+    for folder in dict.fromkeys(sys.path):
+        try:
+            paths = list(Path(folder).iterdir())
+        except NotADirectoryError:
+            return True  # The packages in an archive are not searched.
+        except OSError:
+            continue
+        for path in paths:
+            if path.suffix == ".egg" or (path.suffix in (".dist-info", ".egg-info") and _mentions_group(path)):
+                return True
+    return False
+
+
+def _mentions_group(metadata: Path) -> bool:
+    with suppress(OSError):
+        return f"[{PREFIX}".encode() in (metadata / "entry_points.txt").read_bytes()
+    return False
 
 
 def _plugins_of(distribution: Distribution) -> list[Plugin]:

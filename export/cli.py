@@ -12,14 +12,12 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
 from orilla.export.model_hints import ANY_RANGE, COLORS, INPUT_RANGES, ModelHints
 from orilla.export.recipe import GROUPS, recipes
-from orilla.export.wrong_model import check_keras
 from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
 from orilla.runtime.evaluation.datasets.options import options_of, with_options
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES
 from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -78,10 +76,7 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
     """Add the options that describe a model. `vocabulary` adds the option for text models."""
     lazy_help(
         foreign.add_argument("--task"),
-        lambda: (
-            f"task of the model: {TASKS.described(lambda name, _: name)}; `tensor` is for any model that maps arrays "
-            "to arrays"
-        ),
+        lambda: f"task of the model: {TASKS.described()}; `tensor` is for any model that maps arrays to arrays",
     )
     foreign.add_argument(
         "--labels",
@@ -227,6 +222,8 @@ class ExportResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> ExportResult:
     """Export a model as a bundle."""
+    from orilla.export.wrong_model import check_keras
+
     check_options(arguments)
     check_keras(arguments.model)
     return exported(arguments, hints_of(arguments))
@@ -293,6 +290,8 @@ def _with_columns(spec: str | None, arguments: argparse.Namespace) -> str | None
     """Return the specification of a data set with the columns, and for a table the encoding, that the user states."""
     if spec is None:
         return None
+    from orilla.runtime.evaluation.datasets.tables import SUFFIXES
+
     options = options_of(arguments)
     is_table = Path(spec.partition("?")[0]).suffix.lower() in SUFFIXES
     return with_options(spec, options if is_table else replace(options, encoding=None))

@@ -14,10 +14,8 @@ from orilla.export.cli import (
     exported,
     hints_of,
 )
-from orilla.export.imports.recipes import DEFAULT
 from orilla.export.imports.registry import IMPORTERS, importer_for
-from orilla.export.recipe import recipes
-from orilla.export.wrong_model import check_importable
+from orilla.export.recipe import IMPORT_DEFAULT, recipes
 from orilla.runtime.bundle.destination import add_overwrite
 from orilla.runtime.commands.lazy_help import lazy_help
 
@@ -35,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
     parser.add_argument(
         "--recipes",
-        default=DEFAULT,
+        default=IMPORT_DEFAULT,
         help="recipes to build in addition to a copy of the file: all, fast, or comma-separated names: "
         f"{','.join(recipes())} (default: with --calibration, int8 in the format of the file)",
     )
@@ -88,6 +86,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
 
 def execute(arguments: argparse.Namespace) -> ExportResult:
     """Import a model as a bundle."""
+    from orilla.export.wrong_model import check_importable
+
     check_options(arguments)
     check_importable(arguments.model, importer_for(arguments.model))
     return exported(arguments, hints_of(arguments))

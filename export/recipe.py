@@ -11,16 +11,26 @@ import msgspec
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.export.model_info import ModelInfo
-from orilla.runtime.tflite.rewrite import rewritten
 
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 """Suffix of model files, by format."""
 
-COMPACT: dict[str, Callable[[bytes], bytes]] = {"tflite": rewritten}
+
+def _rewritten(data: bytes) -> bytes:
+    from orilla.runtime.tflite.rewrite import rewritten  # This module imports NumPy, which the help does not need.
+
+    return rewritten(data)
+
+
+COMPACT: dict[str, Callable[[bytes], bytes]] = {"tflite": _rewritten}
 """Function that makes a converted file smaller without changing its network, for each format that has one."""
 
 GROUPS = ("all", "fast")
 """Names that select several recipes."""
+
+IMPORT_DEFAULT = "default"
+"""Default selection for an imported model: an unchanged copy of the file and, with calibration data, int8 in the same
+format."""
 
 Need = Literal["lstm", "no loops", "no sequences", "no convolutions"]
 

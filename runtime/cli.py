@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 from orilla.devices.signals import end_at_once, end_without_main_thread, interrupt_on_signals
-from orilla.runtime.argument_parser import CommandParser
 from orilla.runtime.terminal.messages import print_message
 
 if TYPE_CHECKING:
@@ -241,6 +240,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
+    from orilla.runtime.argument_parser import CommandParser
+
     command = COMMANDS[name]
     module = _load(command)
     parser = CommandParser(

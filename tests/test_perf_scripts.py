@@ -43,7 +43,7 @@ def test_guard(tmp_path):
 
 
 def test_start(tiny_bundle):
-    assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["ratio"] > 0
+    assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["cpu_ratio"] > 0
 
 
 def test_live():

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.names import readable, whole_number
-from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
@@ -61,10 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     lazy_help(
         group.add_argument("--data", required=True),
-        lambda: (
-            f"data set: a folder, a zip, a file, KIND:PATH with KIND {READERS.described(lambda kind, _: kind)}, "
-            "or scenes[:SEED]"
-        ),
+        lambda: f"data set: a folder, a zip, a file, KIND:PATH with KIND {READERS.described()}, or scenes[:SEED]",
     )
     group.add_argument(
         "--extra-data",
@@ -229,6 +225,8 @@ def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Ca
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
+    from orilla.runtime.bundle.run_folder import SEARCH
+
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
         msg = f"--out {out} is a file: choose a folder"
@@ -269,6 +267,8 @@ def _check_backend() -> None:
 
 def _is_resumable(out: Path) -> bool:
     """Return True if a run folder contains files from which `--resume` can continue."""
+    from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
+
     return any((out / name).exists() for name in (CHECKPOINT, "phase0.npz", SEARCH))
 
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from orilla.devices.errors import ConfigError, ConversionError, DataError
-from orilla.export.edgetpu import compiler, prediction
-from orilla.runtime.bundle.bundle import Bundle, entries, write
+from orilla.export.edgetpu import compiler
 from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
+    from orilla.export.edgetpu import prediction
     from orilla.runtime.terminal.console import ResultConsole
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -105,6 +103,8 @@ class MappingResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> MappingResult:
     """Predict the mapping of a model, or run the compiler if it is installed."""
+    from orilla.export.edgetpu import prediction
+
     if arguments.out is not None:
         _check_out(arguments)
     data, name = _model(arguments)
@@ -137,6 +137,8 @@ def execute(arguments: argparse.Namespace) -> MappingResult:
 
 def _with_compiler(predicted: MappingResult, compiled: compiler.Compiled) -> MappingResult:
     """Return the result with the figures of the compiler in place of the predicted figures."""
+    from orilla.export.edgetpu import prediction
+
     on_cpu = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
     # The compiler's log lists only how many operators of each type there are. If these counts equal the predicted
     # counts, the predicted list is used, because it is in graph order.
@@ -170,6 +172,8 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror or error}"
             raise DataError(msg) from error
+    from orilla.runtime.bundle.bundle import Bundle
+
     bundle = Bundle.open(arguments.model, every_file=False)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     if not variant.file.endswith(".tflite"):
@@ -199,6 +203,10 @@ def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
     if not compiled.model:
         msg = f"{compiler.COMMAND} wrote no model"
         raise ConversionError(msg)
+    from msgspec.structs import replace
+
+    from orilla.runtime.bundle.bundle import Bundle, entries, write
+
     bundle = Bundle.open(arguments.model)
     manifest = bundle.manifest
     chosen = manifest.variant(arguments.variant or manifest.default)
@@ -219,6 +227,8 @@ def _rows(mapping: prediction.Mapping) -> list[tuple[str, int, str]]:
 
 def _advice(mapping: prediction.Mapping) -> list[Advice]:
     """Return the operators that are rejected for their own properties, with alternatives that would be mapped."""
+    from orilla.export.edgetpu import prediction
+
     return [
         Advice(index, placement.operator.name, placement.reason, placement.instead)
         for index, placement in enumerate(mapping.placed)

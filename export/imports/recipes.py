@@ -7,11 +7,8 @@ import msgspec
 from orilla.devices.errors import ConfigError
 from orilla.export.imports.foreign import ForeignModel
 from orilla.export.imports.registry import IMPORTERS
-from orilla.export.recipe import Recipe, select
+from orilla.export.recipe import IMPORT_DEFAULT, Recipe, select
 from orilla.runtime.engines.registry import default_engine
-
-DEFAULT = "default"
-"""Default selection of recipes: an unchanged copy of the file and, with calibration data, int8 in the same format."""
 
 PLAIN_BASES = ("orilla.export.convert.keras_litert:convert", "orilla.export.convert.keras_onnx:convert")
 """Functions that only convert a Keras model. In recipes with such a base, an imported float file replaces the
@@ -27,14 +24,14 @@ def imported_recipes(
 
     Args:
         model: The model.
-        selection: `default`, or a selection as for `recipe.select`.
+        selection: `IMPORT_DEFAULT`, or a selection as for `recipe.select`.
         calibrated: True if there is calibration data.
 
     Raises:
         ConfigError: A name is unknown.
     """
     name, recipe = as_is(model)
-    if selection == DEFAULT:
+    if selection == IMPORT_DEFAULT:
         int8 = f"{default_engine(model.format)}_wi8_ai8"
         selection = int8 if calibrated and not _is_quantised(model) else ""
     chosen = select(selection) if selection else {}
@@ -90,9 +87,9 @@ def _is_quantised(model: ForeignModel) -> bool:
 
 def check_selection(selection: str) -> None:
     """Raise `ConfigError` if a selection of recipes contains an unknown name."""
-    if selection == DEFAULT:
+    if selection == IMPORT_DEFAULT:
         return
     if not selection.strip():
-        msg = f"recipes={selection!r} selects no recipe: use {DEFAULT}, all, fast or names of recipes"
+        msg = f"recipes={selection!r} selects no recipe: use {IMPORT_DEFAULT}, all, fast or names of recipes"
         raise ConfigError(msg)
     select(selection)

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bundle.file_kinds import recognise
 from orilla.runtime.files import check_writable
 
 
@@ -21,6 +20,8 @@ def check_new(path: Path, *, overwrite: bool = False) -> None:
         msg = f"{path}: the name of a bundle must end in .orilla, or, for a folder, have no suffix"
         raise ConfigError(msg)
     if path.exists():
+        from orilla.runtime.bundle.file_kinds import recognise
+
         noun, kind = "folder" if path.is_dir() else "file", recognise(path)
         if kind is None or kind.reader != "bundle":
             msg = f"the {noun} {path} already exists and is not a bundle: remove it, or choose another name"

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.evaluation.datasets import Dataset, open_dataset
-from orilla.runtime.evaluation.datasets.download import Progress, downloaded, get, published
 from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
 from orilla.runtime.evaluation.datasets.options import options_of, with_options
-from orilla.runtime.evaluation.datasets.registry import READERS, reading_of
-from orilla.runtime.files import cache_folder
-from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
+    from orilla.runtime.evaluation.datasets import Dataset
+    from orilla.runtime.evaluation.datasets.download import Progress
     from orilla.runtime.terminal.console import ResultConsole
 
 MAX_CLASSES = 12
@@ -166,11 +163,16 @@ class DatasetResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
     """List published data sets, or download or describe one."""
+    from orilla.runtime.evaluation.datasets import download
+
     if arguments.action == "list":
         rows = {
-            name: PublishedRow(entry.title, entry.licence, downloaded(name) is not None)
-            for name, entry in published().items()
+            name: PublishedRow(entry.title, entry.licence, download.downloaded(name) is not None)
+            for name, entry in download.published().items()
         }
+        from orilla.runtime.evaluation.datasets.registry import READERS
+        from orilla.runtime.files import cache_folder
+
         kinds = {name: KindRow(kind.description, READERS.package(name)) for name, kind in READERS.items()}
         return PublishedResult(str(cache_folder()), rows, kinds)
     if not arguments.name:
@@ -179,11 +181,14 @@ def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
     if arguments.action == "show":
         return _describe(with_options(arguments.name, options_of(arguments)))
     with DownloadBars() as bars:
-        folder = get(arguments.name, bars)
+        folder = download.get(arguments.name, bars)
     return _describe(arguments.name, folder)
 
 
 def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
+    from orilla.runtime.evaluation.datasets.registry import open_dataset, reading_of
+    from orilla.runtime.tasks.registry import task_of
+
     dataset, reading = open_dataset(spec), reading_of(spec)
     splits = {}
     for split in dataset.splits:

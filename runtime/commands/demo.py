@@ -11,12 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError
-from orilla.runtime.bundle.run_folder import read_run
-from orilla.runtime.commands.demo_clip import write_clip, write_contact_sheet
-from orilla.runtime.commands.demo_page import DemoFiles, ExportDocument, LoopDocument, VerifyDocument, page, plot_loop
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import make_folder, write_bytes
 from orilla.runtime.terminal.messages import print_message
@@ -71,6 +66,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> DemoResult:
     """Run every step of the demo. If an earlier demo has trained the model, reuse it."""
+    # These modules import NumPy and OpenCV.
+    from orilla.runtime.commands.demo_clip import write_clip, write_contact_sheet
+    from orilla.runtime.commands.demo_page import (
+        DemoFiles,
+        ExportDocument,
+        LoopDocument,
+        VerifyDocument,
+        page,
+        plot_loop,
+    )
+
     started = time.monotonic()
     files = DemoFiles.under(arguments.out)
     _check(arguments.out, files.run, arguments.seed)
@@ -103,6 +109,8 @@ def execute(arguments: argparse.Namespace) -> DemoResult:
 
 def _check(folder: Path, run: Path, seed: int) -> None:
     """Create the folder. Raise an error if a package is missing, or if the folder has a model with another seed."""
+    from orilla.runtime.bundle.run_folder import read_run
+
     if folder.exists() and not folder.is_dir():
         msg = f"--out {folder} is a file: give a folder"
         raise ConfigError(msg)
@@ -144,6 +152,8 @@ def _announce(step: str) -> None:
 
 def _orilla(document: type[T], *words: object) -> T:
     """Run one command in a separate process, as a user would, and return its JSON document."""
+    import msgspec
+
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words), "--json"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if ended.returncode not in (0, 1) or not ended.stdout:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.metadata import with_metadata
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.files import check_writable, write_bytes
@@ -45,6 +43,9 @@ class ExtractResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> ExtractResult:
     """Write the model file."""
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.bundle.metadata import with_metadata
+
     bundle = Bundle.open(arguments.bundle)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     suffix = Path(variant.file).suffix

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.loop.policy import Policy
-from orilla.runtime.loop.quantiles import Quantiles
-from orilla.runtime.loop.replay import Replay
-from orilla.runtime.loop.simulate import Outcome
 
 if TYPE_CHECKING:
+    from orilla.runtime.loop.simulate import Outcome
     from orilla.runtime.terminal.console import ResultConsole
 
 
@@ -67,6 +64,8 @@ class SimulatedLoop:
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> SimulatedLoop:
         """Summarise the decisions of a simulation."""
+        from orilla.runtime.loop.quantiles import Quantiles
+
         ages = Quantiles()
         for answer in outcome.delivered:
             ages.add(answer.age_ms)
@@ -119,6 +118,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> ReplayCheck | ReplaySimulation:
     """Replay a recording, or simulate its loop with another policy or inference time."""
+    from orilla.runtime.loop.policy import Policy
+    from orilla.runtime.loop.replay import Replay
+
     policy = Policy.parse(arguments.policy) if arguments.policy else None
     infer_ms: float | None = arguments.infer_ms
     if infer_ms is not None and not 0 <= infer_ms < 1e6:

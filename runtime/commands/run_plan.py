@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.loop.policy import Policy
-from orilla.runtime.runner import Runner
 from orilla.runtime.sources.registry import kind_of
 
 if TYPE_CHECKING:
+    from orilla.runtime.loop.policy import Policy
+    from orilla.runtime.runner import Runner
     from orilla.runtime.terminal.console import ResultConsole
 
 

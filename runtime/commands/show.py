@@ -6,10 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.commands.variant_table import print_variants, print_warning
-from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from orilla.runtime.bundle.card import Card
@@ -37,6 +34,8 @@ class ShowResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the model, its variants, and its card."""
+        from orilla.runtime.commands.variant_table import print_variants, print_warning
+
         manifest = self.manifest
         print_warning(console, manifest)
         size = sum(entry.size for entry in manifest.files.values()) / 2**20
@@ -58,11 +57,15 @@ class ShowResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> ShowResult:
     """Read and check the bundle."""
+    from orilla.runtime.bundle.bundle import Bundle
+
     bundle = Bundle.open(arguments.bundle)
     return ShowResult(str(bundle.path), bundle.manifest)
 
 
 def _print_card(console: ResultConsole, card: Card) -> None:
+    from orilla.runtime.tasks.registry import task_of
+
     result, metric = card.measured[0], task_of(card.task).metric
     low, high = result.intervals[metric]
     console.print_line(f"trained on {card.data.title} (licence: {card.data.licence}), from {card.start_weights}")

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orilla.runtime.bundle import bundle as bundles
-from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.destination import add_overwrite, check_new
-from orilla.runtime.bundle.slim import slim
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
@@ -54,7 +51,10 @@ class SlimResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> SlimResult:
     """Write the smaller bundle."""
-    bundle = Bundle.open(arguments.bundle)
+    from orilla.runtime.bundle import bundle as bundles
+    from orilla.runtime.bundle.slim import slim
+
+    bundle = bundles.Bundle.open(arguments.bundle)
     check_new(arguments.out, overwrite=arguments.overwrite)
     manifest, files = slim(bundle, arguments.keep, arguments.default)
     bundles.write(arguments.out, manifest, files)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Answers, CascadeResult, Result
 
 if TYPE_CHECKING:
+    from orilla.runtime.frame import Result
     from orilla.runtime.tracking.track import Point, Track
 
 
@@ -81,6 +81,7 @@ def counts_of(result: Result) -> dict[str, object]:
 
     If there are several models, the document contains the counts of each model by its name.
     """
+    from orilla.runtime.frame import Answers, CascadeResult
     from orilla.runtime.tracking.result import TrackedDetection
 
     if isinstance(result, CascadeResult):

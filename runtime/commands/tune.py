@@ -11,14 +11,12 @@ from orilla.devices.cores import available_cores
 from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.names import whole_number
-from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.engines.tuning_cache import Candidate, check_writable
-from orilla.runtime.terminal.progress import TerminalProgress
-from orilla.runtime.tune import Trial, candidates, order, remember, tune
 
 if TYPE_CHECKING:
+    from orilla.runtime.engines.tuning_cache import Candidate
     from orilla.runtime.terminal.console import ResultConsole
+    from orilla.runtime.tune import Trial
 
 MIN_S, MAX_S = 5.0, 3600.0
 
@@ -89,6 +87,11 @@ class TuneResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> TuneResult:
     """Find the fastest candidate and store it."""
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.engines.tuning_cache import check_writable
+    from orilla.runtime.terminal.progress import TerminalProgress
+    from orilla.runtime.tune import candidates, order, remember, tune
+
     ends = time.perf_counter() + arguments.seconds
     if not MIN_S <= arguments.seconds <= MAX_S:
         msg = f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}"

@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Literal
 
 from orilla.devices.budget import SHIPPED, read_budgets
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.budgets.limits import LimitResult
-from orilla.runtime.bench.budgets.live import applying, judge
-from orilla.runtime.bench.budgets.measurement import BudgetTarget, Measurement, budget_target
-from orilla.runtime.bench.report.lines import BUDGET_HEADER, budget_row
-from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
-from orilla.runtime.evaluation.accuracy import open_labelled
-from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.terminal.progress import TerminalProgress
-from orilla.runtime.verify import VariantVerdict, verify
 
 if TYPE_CHECKING:
+    from orilla.runtime.bench.budgets.limits import LimitResult
+    from orilla.runtime.bench.budgets.measurement import BudgetTarget
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.evaluation.datasets import Dataset
     from orilla.runtime.terminal.console import ResultConsole
+    from orilla.runtime.verify import VariantVerdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +69,8 @@ class VerifyResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print a row for each variant and each limit, and a line for each stage that failed."""
+        from orilla.runtime.bench.report.lines import BUDGET_HEADER, budget_row
+
         rows, lines = [], []
         for verdict in self.variants:
             word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
@@ -95,6 +93,10 @@ class VerifyResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> VerifyResult:
     """Verify the bundle, and compare it with its budgets."""
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.evaluation.accuracy import open_labelled
+    from orilla.runtime.verify import verify
+
     bundle = Bundle.open(arguments.bundle)
     manifest = bundle.manifest
     targets = _targets(arguments.budget, bundle) if arguments.budget is not None else []
@@ -118,10 +120,17 @@ def execute(arguments: argparse.Namespace) -> VerifyResult:
 
 def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
     """Return the budgets that apply to the bundle. Raises `ConfigError` for an invalid budget."""
+    from orilla.runtime.bench.budgets.live import applying
+    from orilla.runtime.bench.budgets.measurement import budget_target
+
     return [budget_target(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
 
 
 def _judge(targets: list[BudgetTarget], dataset: Dataset | None) -> list[LimitResult]:
+    from orilla.runtime.bench.budgets.live import judge
+    from orilla.runtime.bench.budgets.measurement import Measurement
+    from orilla.runtime.terminal.progress import TerminalProgress
+
     limits: list[LimitResult] = []
     with TerminalProgress() as progress:
         for target in targets:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, unknown_name
+from orilla.runtime.loop.checks import CHECKS
 
 GRID_HW = (48, 64)
 """Approximate height and width of the grid of pixels that is used to compute brightness and structure."""
@@ -116,16 +117,6 @@ def _is_blurred(image: NDArray[np.uint8]) -> bool:
     near = float(np.abs(rows[:, 1:] - rows[:, :-1]).mean())
     far = float(np.abs(rows[:, 4:] - rows[:, :-4]).mean())
     return far >= MIN_DIFFERENCE and near < SHARP_RATIO * far
-
-
-CHECKS = {
-    "dark": "almost all pixels are black",
-    "bright": "almost all pixels are white",
-    "covered": "most of the frame has no structure",
-    "blurred": "no edge is sharp",
-    "frozen": "identical frames arrived for at least a second",
-}
-"""The checks. Each value describes the frames that fail."""
 
 
 def parse_guard(text: GuardLike, *, live: bool) -> Guard | None:

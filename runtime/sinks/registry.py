@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orilla.devices.errors import ConfigError
 from orilla.devices.plugins import ModuleRegistry, Modules
-from orilla.runtime.sinks.options import convert_options, parse_spec
-from orilla.runtime.sinks.sink import Setup, Sink
+
+if TYPE_CHECKING:
+    from orilla.runtime.sinks.sink import Setup, Sink
 
 
 class SinkKind(NamedTuple):
@@ -83,6 +84,8 @@ def sink_opener(spec: str) -> SinkOpener:
     Raises:
         ConfigError: The sink or an option is unknown, or the target is missing.
     """
+    from orilla.runtime.sinks.options import convert_options, parse_spec
+
     parts = parse_spec(spec)
     module = SINKS.module(parts.name)
     options = convert_options(parts, module.Options)

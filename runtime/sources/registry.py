@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
 from orilla.devices.plugins import ModuleRegistry, Modules
-from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
-from orilla.runtime.preprocessing.image_format import format_of
-from orilla.runtime.sources.source import Source, is_animated_webp, is_numbered
+
+if TYPE_CHECKING:
+    from orilla.runtime.sources.source import Source
 
 STILL = ("JPEG", "PNG", "TIFF", "WebP", "AVIF", "HEIC")
 """Formats of images that are recognised by their content."""
@@ -53,6 +53,10 @@ def _has_image(path: Path) -> bool:
 
     A `.mjpeg` file begins like an image, but is a video.
     """
+    # These modules import NumPy and OpenCV, which the help texts do not need.
+    from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+    from orilla.runtime.preprocessing.image_format import format_of
+
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
     with path.open("rb") as file:
@@ -64,6 +68,8 @@ def _is_animated(path: Path) -> bool:
 
     Source: The PNG specification, third edition (chunk `acTL`), and the AVIF specification (brand `avis`).
     """
+    from orilla.runtime.sources.source import is_animated_webp
+
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     png = head.startswith(b"\x89PNG") and b"acTL" in head.partition(b"IDAT")[0]
@@ -71,6 +77,8 @@ def _is_animated(path: Path) -> bool:
 
 
 def _is_video(text: str) -> bool:
+    from orilla.runtime.sources.source import is_numbered
+
     return Path(text).is_file() or is_numbered(text)
 
 

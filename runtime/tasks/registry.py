@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from orilla.devices.plugins import Registry
-from orilla.runtime.tasks.task import Task
+
+if TYPE_CHECKING:
+    from orilla.runtime.tasks.task import Task
 
 BUILT_IN = {
     "classify": "orilla.runtime.tasks.classify:TASK",
@@ -22,7 +25,7 @@ def _check(name: str, task: Task) -> str | None:
     return None if task.name == name else f"the attribute `name` of the task is `{task.name}`"
 
 
-TASKS: Registry[Task] = Registry("task", "orilla.tasks", Task, BUILT_IN, _check)
+TASKS: Registry[Task] = Registry("task", "orilla.tasks", "orilla.runtime.tasks.task:Task", BUILT_IN, _check)
 """The tasks by name. Packages add tasks in the group `orilla.tasks`."""
 
 

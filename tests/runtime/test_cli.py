@@ -33,6 +33,20 @@ def test_every_command_has_help_with_an_example():
         assert "--json" in done.stdout
 
 
+def test_help_and_version_import_neither_numpy_nor_opencv():
+    code = """
+import contextlib, sys
+from orilla.runtime import cli
+for words in [["--version"], ["--help"], *([name, "--help"] for name in cli.COMMANDS)]:
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+    for module in ("numpy", "cv2"):
+        assert module not in sys.modules, f"orilla {' '.join(words)} imports {module}"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_value_may_begin_with_a_minus():
     parser = CommandParser()
     parser.add_argument("--input-range", choices=("0..1", "-1..1"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 from orilla.devices.errors import ConfigError, DataError, OrillaError, unknown_name
 from orilla.devices.plugins import ModuleRegistry, Modules, report
-from orilla.runtime.evaluation.datasets.dataset import Dataset
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions, split_options, with_options
-from orilla.runtime.evaluation.datasets.unsupported import contents_of, refuse_unsupported, wanted
+
+if TYPE_CHECKING:
+    from orilla.runtime.evaluation.datasets.dataset import Dataset
 
 
 class ReaderRow(NamedTuple):
@@ -222,6 +223,8 @@ def _recognised(path: Path, options: ReadOptions) -> list[Reading]:
         ConfigError: An option has no effect on this kind of data set.
         DataError: No reader recognises the path, or its layout is known but cannot be read.
     """
+    from orilla.runtime.evaluation.datasets.unsupported import contents_of, refuse_unsupported, wanted
+
     found = _readings(path, options)
     if options.stated and not found and (without := _readings(path, NO_OPTIONS)):
         names = " and ".join(f"`{name}`" for name in options.stated)

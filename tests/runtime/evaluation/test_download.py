@@ -140,7 +140,7 @@ def test_a_downloaded_data_set_opens_by_name(server, tmp_path, monkeypatch, caps
     server.content["/mnist.npz"] = stream.getvalue()
     published_set = Published("MNIST", "x", (File(f"http://127.0.0.1:{server.server_port}/mnist.npz"),))
     monkeypatch.setattr(download, "published", lambda: {"mnist": published_set})
-    monkeypatch.setattr("orilla.runtime.commands.data.published", lambda: {"mnist": published_set})
+    monkeypatch.setattr("orilla.runtime.evaluation.datasets.download.published", lambda: {"mnist": published_set})
     with pytest.raises(DataError, match="mnist is not downloaded: run orilla data get mnist"):
         open_dataset("mnist")
     assert main(["data", "get", "mnist", "--json"]) == 0

@@ -1,0 +1,12 @@
+"""The table of the checks that a guard makes. `guard.Guard` implements them."""
+
+from __future__ import annotations
+
+CHECKS = {
+    "dark": "almost all pixels are black",
+    "bright": "almost all pixels are white",
+    "covered": "most of the frame has no structure",
+    "blurred": "no edge is sharp",
+    "frozen": "identical frames arrived for at least a second",
+}
+"""The checks. Each value describes the frames that fail."""
