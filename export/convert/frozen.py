@@ -65,7 +65,11 @@ def _load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
 def _of_keras_3(file: Path) -> keras.Model:
     """Load a file with the loader of Keras 3."""
     try:
-        model = keras3_hdf5.load(file) if h5py.is_hdf5(file) else keras.models.load_model(str(file), compile=False)
+        # A zip file may contain an HDF5 file at one of the offsets at which HDF5 files may begin.
+        if h5py.is_hdf5(file) and not zipfile.is_zipfile(file):
+            model = keras3_hdf5.load(file)
+        else:
+            model = keras.models.load_model(str(file), compile=False)
     except (TypeError, ValueError, OSError, KeyError) as error:
         raise ValueError(_reason(file, error)) from error
     for layer in flat(model):

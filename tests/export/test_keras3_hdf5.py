@@ -1,7 +1,9 @@
 """HDF5 files that Keras 3 wrote are read as the model that was saved, or refused with the cause."""
 
+import zipfile
 import zlib
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -61,6 +63,25 @@ def test_a_sequential_model_without_an_input_layer_is_read(tmp_path):
     model.save(tmp_path / "m.h5")
 
     np.testing.assert_allclose(np.asarray(load(str(tmp_path / "m.h5"))(x)), expected, atol=1e-6)
+
+
+def test_a_zip_file_is_not_taken_for_hdf5(tmp_path):
+    """HDF5 files may begin at offset 512, 1024 and so on. The weights in a `.keras` file may be at such an offset."""
+    given = keras.Input((4,))
+    model = keras.Model(given, layers.Dense(2)(given))
+    model.save(tmp_path / "m.keras")
+    file = tmp_path / "shifted.keras"
+    with zipfile.ZipFile(tmp_path / "m.keras") as old, zipfile.ZipFile(file, "w") as new:
+        weights = old.read("model.weights.h5")
+        header = 30 + len("model.weights.h5")
+        new.writestr("a", b"x" * (1024 - header - 31))
+        new.writestr("model.weights.h5", weights)
+        for name in ("config.json", "metadata.json"):
+            new.writestr(name, old.read(name))
+    assert h5py.is_hdf5(file)
+
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_allclose(np.asarray(load(str(file))(x)), np.asarray(model(x)), atol=1e-6)
 
 
 class Doubled(layers.Layer):
