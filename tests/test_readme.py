@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,8 @@ from helpers.detectors import detector_bundle
 import orilla.runtime
 from orilla.devices.budget import LIMITS, budget_of, read_budgets
 from orilla.export.recipe import Recipe
-from orilla.runtime.cli import COMMANDS
+from orilla.runtime.cli import COMMANDS, main
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.sinks.sink import Setup
 from orilla.runtime.sources.source import Source
 
@@ -71,18 +73,57 @@ def test_every_example_of_the_camera_loop_runs(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out
 
 
+def test_the_examples_for_new_users_run(tmp_path, capsys):
+    clip = str(factories.video(tmp_path / "clip.avi", 3, (240, 320)))
+    names = {"SOURCE": clip, "DETECTOR": str(detector_bundle(tmp_path / "colors.orilla"))}
+    pages = [(ROOT / "docs" / name).read_text() for name in ("coming-from.md", "first-hour.md")]
+    examples = [code for page in pages for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+    assert len(examples) == 4
+    for example in examples:
+        code = example.replace('"mine.orilla"', '"mobilenet"').replace("stream(0)", "stream(SOURCE)")
+        exec(compile(code, "coming-from.md", "exec"), dict(names))
+        assert capsys.readouterr().out or "DETECTOR" in example  # There are no objects in the clip.
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+def commands(page):
+    """Return the commands of `orilla` in the blocks of a page, without comments, pipes and continuations."""
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            if not language and line.startswith("orilla "):
+                words = shlex.split(line, comments=True)
+                ends = [place for place, word in enumerate(words) if word in ("|", ">", "&&", "...", "2>&1")]
+                yield tuple(words[1 : ends[0]] if ends else words[1:]), bool(ends)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_exist(page):
-    for block in re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("orilla "):
-                assert shlex.split(line, comments=True)[1] in COMMANDS, line
+def test_every_command_is_accepted(page, monkeypatch):
+    """The options of every documented command exist, and their values are valid."""
+    for words, cut in sorted(set(commands(page))):
+        assert words[0] in COMMANDS, words
+        if cut or any(word.endswith(".toml") for word in words):  # The options of the rest, or the file, are missing.
+            continue
+        accepted = []
+        module = import_module(COMMANDS[words[0]].module)
+        monkeypatch.setattr(module, "execute", lambda arguments, accepted=accepted: accepted.append(arguments) or DONE)
+        assert main(list(words)) == 0, " ".join(words)
+        assert accepted, " ".join(words)
+        monkeypatch.undo()
+
+
+class Done(CommandResult):
+    """The result of a command that did nothing."""
+
+    def render(self, console):
+        """Print nothing."""
+
+
+DONE = Done()
 
 
 def test_every_page_stands_without_placeholders():
