@@ -83,7 +83,7 @@ test-keras2: $(STAMP)
 	$(PYTHON) -m venv build/keras2
 	build/keras2/bin/pip install --quiet tf-keras
 	build/keras2/bin/python tests/export/keras2/check.py
-	$(BIN)/python -m pytest -n 2 tests/export/test_keras2_files.py
+	ORILLA_ALL_KERAS=1 $(BIN)/python -m pytest -n 2 tests/export/test_keras2_files.py
 
 test-arm: wheel
 	$(PYTHON) tests/arm/run.py
