@@ -65,7 +65,8 @@ class Command(NamedTuple):
     module: str
     """Name of the subcommand's module, which is a `CommandModule`."""
     about: str
-    example: str
+    examples: tuple[str, ...]
+    """Commands that `--help` shows."""
     extra: str | None = None
     """Name of the extra that installs the command's packages. None if the base installation includes them."""
 
@@ -74,87 +75,113 @@ COMMANDS = {
     "run": Command(
         "orilla.runtime.commands.run",
         "run a bundle on a camera, video, folder of images or procedural scenes",
-        "orilla run road --source drive.mp4 --sink video:out.mp4",
+        (
+            "orilla run road --source drive.mp4 --sink video:out.mp4",
+            "orilla run mobilenet --source 0 --sink jsonl:log.jsonl --stats",
+        ),
     ),
     "tune": Command(
         "orilla.runtime.commands.tune",
         "find the fastest variant, engine and thread count on this machine",
-        "orilla tune road",
+        ("orilla tune road", "orilla tune mine.orilla --threads 1,2"),
     ),
     "bench": Command(
         "orilla.runtime.commands.bench.command",
         "measure the latency of a bundle, and compare results",
-        "orilla bench run road --out now.json",
+        ("orilla bench run road --out now.json", "orilla bench compare before.json now.json"),
     ),
     "report": Command(
         "orilla.runtime.commands.report",
         "write a page of benchmark results",
-        "orilla report now.json --out report.html",
+        ("orilla report now.json --out report.html", "orilla report before.json now.json --out report.html"),
         extra="report",
     ),
     "replay": Command(
         "orilla.runtime.commands.replay",
         "repeat the decisions of a recorded loop, or simulate another policy",
-        "orilla replay drive.rec --policy deadline:80",
+        ("orilla replay drive.rec --policy deadline:80", "orilla replay drive.rec"),
     ),
     "verify": Command(
         "orilla.runtime.commands.verify",
         "check that a bundle gives the same results on this machine as at export",
-        "orilla verify road --data camvid.zip",
+        ("orilla verify road --data camvid.zip", "orilla verify mine.orilla --budget"),
     ),
     "data": Command(
         "orilla.runtime.commands.data",
         "download published data sets, and show the contents of any data set",
-        "orilla data get mnist",
+        ("orilla data get mnist", "orilla data show IMAGES"),
     ),
     "train": Command(
-        "orilla.train.cli", "train a model", "orilla train convnet --data IMAGES --out runs/convnet", extra="train"
+        "orilla.train.cli",
+        "train a model",
+        (
+            "orilla train convnet --data IMAGES --out runs/convnet",
+            "orilla train detect --data annotations.zip --out runs/detect --resume",
+        ),
+        extra="train",
     ),
     "export": Command(
         "orilla.export.cli",
         "convert and quantise a model into a bundle, and check each variant",
-        "orilla export runs/road --out road.orilla",
+        (
+            "orilla export runs/road --out road.orilla",
+            "orilla export model.h5 --out model.orilla --task classify --calibration IMAGES",
+        ),
         extra="export",
     ),
     "import": Command(
         "orilla.export.import_cli",
         "make a bundle from a .tflite or .onnx file that another tool wrote, and check it",
-        "orilla import detector.onnx --task detect --labels classes.txt --out detector.orilla",
+        (
+            "orilla import detector.onnx --task detect --labels classes.txt --out detector.orilla",
+            "orilla import mobilenet.tflite --task classify --labels labels.txt --out mobilenet.orilla",
+        ),
         extra="export",
     ),
-    "show": Command("orilla.runtime.commands.show", "show the contents of a bundle", "orilla show road"),
+    "show": Command(
+        "orilla.runtime.commands.show",
+        "show the contents of a bundle",
+        ("orilla show road", "orilla show mine.orilla --json"),
+    ),
     "extract": Command(
         "orilla.runtime.commands.extract",
         "write a variant of a bundle as a .tflite or .onnx file with metadata",
-        "orilla extract road --out road.tflite",
+        ("orilla extract road --out road.tflite", "orilla extract road onnx_wi8_ai8 --out road.onnx"),
     ),
     "slim": Command(
         "orilla.runtime.commands.slim",
         "write a bundle with only some of its variants",
-        "orilla slim road.orilla --keep default --out robot.orilla",
+        (
+            "orilla slim road.orilla --keep default --out robot.orilla",
+            "orilla slim road.orilla --keep litert_wi8_ai8 --out robot.orilla",
+        ),
     ),
     "edgetpu": Command(
         "orilla.export.edgetpu.command",
         "predict which operators of a .tflite file Coral's Edge TPU would run",
-        "orilla edgetpu model.tflite",
+        ("orilla edgetpu model.tflite", "orilla edgetpu model.tflite --json"),
         extra="export",
     ),
     "demo": Command(
         "orilla.runtime.commands.demo",
         "train, export, verify and run a small road model, and write a page of results",
-        "orilla demo --out demo",
+        ("orilla demo --out demo", "orilla demo --out demo --seed 1"),
         extra="export",
     ),
     "service": Command(
         "orilla.runtime.commands.service",
         "run a configuration file of orilla run as a systemd service",
-        "orilla service install rover.toml",
+        ("orilla service install rover.toml", "orilla service show rover.toml"),
     ),
     "devices": Command(
-        "orilla.runtime.commands.devices", "describe this machine and the known devices", "orilla devices pi4"
+        "orilla.runtime.commands.devices",
+        "describe this machine and the known devices",
+        ("orilla devices pi4", "orilla devices"),
     ),
     "doctor": Command(
-        "orilla.runtime.commands.doctor", "find problems with this machine and this installation", "orilla doctor"
+        "orilla.runtime.commands.doctor",
+        "find problems with this machine and this installation",
+        ("orilla doctor", "orilla doctor --json"),
     ),
 }
 
@@ -229,6 +256,8 @@ def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return 0 if words else USAGE_ERROR
+    if words[0] == "help":
+        return _dispatch([*words[1:], "--help"])
     if words[0] == "--version":
         from importlib.metadata import version
 
@@ -240,6 +269,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
+    import argparse
+
     from orilla.runtime.argument_parser import CommandParser
 
     command = COMMANDS[name]
@@ -247,7 +278,8 @@ def _run(name: str, words: list[str]) -> int:
     parser = CommandParser(
         prog=f"orilla {name}",
         description=f"{command.about[0].upper()}{command.about[1:]}.",
-        epilog=f"example: {command.example}",
+        epilog="\n  ".join(("examples:", *command.examples)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
     if isinstance(module, ExpandsWords):
@@ -296,7 +328,7 @@ def _load(command: Command) -> CommandModule:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items())
-    return f"usage: orilla COMMAND [options]\n\n{rows}\n\n`orilla COMMAND --help` shows its options and an example."
+    return f"usage: orilla COMMAND [options]\n\n{rows}\n\n`orilla help COMMAND` shows its options and examples."
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -108,14 +109,26 @@ def test_every_command_is_accepted(page, monkeypatch):
         assert words[0] in COMMANDS, words
         if cut or any(word.endswith(".toml") for word in words):  # The options of the rest, or the file, are missing.
             continue
-        accepted = []
-        module = import_module(COMMANDS[words[0]].module)
-        monkeypatch.setattr(module, "execute", lambda arguments, accepted=accepted: accepted.append(arguments) or DONE)
+        accept(words, monkeypatch)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_of_the_help_is_accepted(name, monkeypatch):
+    for example in COMMANDS[name].examples:
+        accept(shlex.split(example)[1:], monkeypatch)
+
+
+def accept(words, monkeypatch):
+    """Parse the words of a command without executing it."""
+    accepted = []
+    module = import_module(COMMANDS[words[0]].module)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "execute", lambda arguments: accepted.append(arguments) or DONE)
         assert main(list(words)) == 0, " ".join(words)
-        assert accepted, " ".join(words)
-        monkeypatch.undo()
+    assert accepted, " ".join(words)
 
 
+@dataclass
 class Done(CommandResult):
     """The result of a command that did nothing."""
 

@@ -20,7 +20,7 @@ def clip(tmp_path):
     return factories.video(tmp_path / "clip.avi", 12, (90, 120))
 
 
-def test_every_command_has_help_with_an_example():
+def test_every_command_has_help_with_examples():
     from orilla.runtime.cli import COMMANDS
 
     overview = orilla("--help")
@@ -29,7 +29,10 @@ def test_every_command_has_help_with_an_example():
         assert f"  {name} " in overview.stdout
         done = orilla(name, "--help")
         assert done.returncode == 0
-        assert f"example: {command.example}" in " ".join(done.stdout.split())
+        assert len(command.examples) > 1
+        for example in command.examples:
+            assert f"\n  {example}\n" in done.stdout
+        assert orilla("help", name).stdout == done.stdout
         assert "--json" in done.stdout
 
 
