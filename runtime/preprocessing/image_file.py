@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import only_our_errors, read_file
 from orilla.runtime.preprocessing import jpeg
 from orilla.runtime.preprocessing.image_format import TIFF_STARTS, unsupported, why_undecoded
 from orilla.runtime.preprocessing.image_orientation import UPRIGHT, orientation_of, turned
@@ -29,6 +30,9 @@ IMAGE_SUFFIXES = (
 )
 """Suffixes of image files in a folder. Files that cannot be decoded are included so that they are reported instead of
 ignored."""
+
+MAX_IMAGE_BYTES = 1 << 30
+"""Maximum size of an image file in bytes."""
 
 TAILS = (b"\x55" * 64, b"\xaa" * 64)
 """Bytes that are appended to a JPEG without an end marker, to find out whether its pixels are complete."""
@@ -69,11 +73,8 @@ def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8
 
 def read_image(path: Path | File) -> NDArray[np.uint8]:
     """Read and decode an image file, `[H,W,3]` uint8 BGR. Raise `DataError` if this is impossible."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise DataError(msg) from error
+    with only_our_errors(path):
+        data = read_file(path, MAX_IMAGE_BYTES) if isinstance(path, Path) else path.read_bytes()
     image = decode_quietly(data)
     if image is None:
         msg = f"cannot decode {path}: {why_undecoded(data)}"

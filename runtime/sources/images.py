@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orilla.devices.errors import SourceError
+from orilla.devices.errors import DataError, SourceError
+from orilla.devices.gate import read_file
 from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.image_file import decode_quietly
+from orilla.runtime.preprocessing.image_file import MAX_IMAGE_BYTES, decode_quietly
 from orilla.runtime.preprocessing.image_format import why_undecoded
 from orilla.runtime.sources.source import image_files, now_ns
 
@@ -37,9 +38,9 @@ class Images:
         path, index = self._paths[self._index], self._index
         self._index += 1
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            return Event("corrupt", index, now_ns(), f"cannot read {readable(str(path))}: {error.strerror or error}")
+            data = read_file(path, MAX_IMAGE_BYTES)
+        except DataError as error:
+            return Event("corrupt", index, now_ns(), readable(str(error)))
         captured_ns = now_ns()
         image = decode_quietly(data)
         if image is None:

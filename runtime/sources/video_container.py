@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -20,6 +21,10 @@ from orilla.runtime.sources.source import is_numbered
 PROTOCOLS = "file,crypto,data"
 """Protocols by which a file may refer to other files, as a playlist does. Files never open network connections."""
 
+PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "webm_dash_manifest", "vobsub", "sdp", "rtsp", "rtp", "sap"})
+"""FFmpeg's formats whose content names other files or addresses, which FFmpeg would open. A file must not choose which
+other files are read."""
+
 TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
 """FFmpeg's formats that draw the characters of a text file."""
 
@@ -34,6 +39,7 @@ KNOWN_HEADS = (
     (b"<html", "an HTML page, not a video: download the video itself"),
     (b"version https://git-lfs", "a pointer of Git LFS, not a video: run git lfs pull"),
     (b"#extm3u", "a playlist, not a video: give the address of the stream"),
+    (b"ffconcat", "a playlist, not a video: give the files that it lists"),
     (b"%pdf", "a PDF document, not a video"),
     (b"pk\x03\x04", "a ZIP archive, not a video: unpack it"),
     (b"\x1f\x8b", "a gzip archive, not a video: unpack it"),
@@ -73,7 +79,7 @@ def open_container(path: Path) -> InputContainer:
         container = av.open(
             f"{'' if numbered else 'file:'}{path}",
             format="image2" if numbered else None,
-            container_options={"protocol_whitelist": PROTOCOLS},
+            container_options={"protocol_whitelist": PROTOCOLS, "format_whitelist": _formats()},
             metadata_errors="ignore",
         )
     except (av.FFmpegError, ValueError) as error:
@@ -86,6 +92,12 @@ def open_container(path: Path) -> InputContainer:
         msg = f"{name} is a text file, not a video"
         raise SourceError(msg)
     return container
+
+
+@cache
+def _formats() -> str:
+    """Return the formats that a file may have, in the form of FFmpeg's option."""
+    return ",".join(sorted(av.formats_available - PLAYLISTS))
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
