@@ -138,6 +138,12 @@ COMMANDS = {
         ),
         extra="export",
     ),
+    "layers": Command(
+        "orilla.export.layers.command",
+        "show in which layers a quantised variant loses accuracy",
+        ("orilla layers mine.orilla", "orilla layers mine.orilla --variant litert_wi8_ai8 --data pictures/"),
+        extra="export",
+    ),
     "show": Command(
         "orilla.runtime.commands.show",
         "show the contents of a bundle",

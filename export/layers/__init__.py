@@ -1,0 +1,1 @@
+"""Comparison of a quantised model file with its float file, layer by layer."""

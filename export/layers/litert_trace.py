@@ -1,0 +1,93 @@
+"""Read the intermediate tensors of a `.tflite` file with the LiteRT interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError, EngineError
+from orilla.export.layers.trace import INPUT, TracedTensor
+from orilla.runtime.engines.litert import first_line, slots, tensor_details
+from orilla.runtime.engines.session import Binding, Inputs
+from orilla.runtime.preprocessing.input_kind import ModelInput
+from orilla.runtime.preprocessing.quantization import Quantization, dequantise
+from orilla.runtime.tflite.graph import read_operators
+
+NUMBERS = (np.float32, np.float16, np.int8, np.uint8, np.int16)
+"""Types of the tensors that are compared. Others, such as int32, contain positions and shapes."""
+
+
+class LiteRTTrace:
+    """A model on an interpreter that keeps all tensors."""
+
+    channels_first = False
+
+    def __init__(self, interpreter: Any, data: bytes, binding: Binding) -> None:
+        self._interpreter = interpreter
+        inputs, _ = slots(interpreter)
+        self._inputs = Inputs(inputs, binding)
+        self._input_indices = [details["index"] for _, details in tensor_details(interpreter)[0]]
+        self._details = {details["name"]: details for details in interpreter.get_tensor_details()}
+        self._quantisations: dict[str, Quantization | None] = {}
+        self.tensors = tuple(self._tensors(data))
+
+    def run(self, prepared: ModelInput) -> Mapping[str, NDArray[np.float32]]:
+        """Run one inference on a prepared sample."""
+        interpreter = self._interpreter
+        self._inputs.fill(prepared, [interpreter.tensor(index)() for index in self._input_indices])
+        interpreter.invoke()
+        return {
+            name: dequantise(interpreter.get_tensor(self._details[name]["index"]), quantisation)
+            for name, quantisation in self._quantisations.items()
+        }
+
+    def _tensors(self, data: bytes) -> list[TracedTensor]:
+        found = []
+        for index in self._input_indices:
+            (name,) = (name for name, details in self._details.items() if details["index"] == index)
+            found.append(self._tensor(name, INPUT, ()))
+        for operator in read_operators(data, "the variant"):
+            reads = tuple(tensor.name for tensor in operator.activations)
+            found += [self._tensor(tensor.name, operator.name, reads) for tensor in operator.outputs]
+        return [tensor for tensor in found if tensor is not None]
+
+    def _tensor(self, name: str, operator: str, reads: tuple[str, ...]) -> TracedTensor | None:
+        """Return a tensor, or None if it contains no real numbers."""
+        details = self._details.get(name)
+        if details is None or details["dtype"] not in NUMBERS:
+            return None
+        scale, zero_point = details["quantization"]
+        quantisation = Quantization(float(scale), int(zero_point)) if scale else None
+        self._quantisations[name] = quantisation
+        span = None if quantisation is None else quantisation.span(np.dtype(details["dtype"]))
+        return TracedTensor(name, operator, reads, span, float(scale))
+
+
+def open_trace(data: bytes, binding: Binding) -> LiteRTTrace:
+    """Open the content of a `.tflite` file.
+
+    Raises:
+        DataError: The model has a loop, whose tensors cannot be read.
+        EngineError: The interpreter rejects the file.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    loops = [operator.name for operator in read_operators(data, "the variant") if operator.name in ("WHILE", "IF")]
+    if loops:
+        msg = f"the model contains the operator {loops[0]}, whose layers cannot be compared"
+        raise DataError(msg)
+    try:
+        interpreter = Interpreter(
+            model_content=data,
+            experimental_preserve_all_tensors=True,
+            # A delegate would keep its intermediate tensors to itself.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        msg = f"LiteRT cannot load this variant: {first_line(error)}"
+        raise EngineError(msg) from error
+    return LiteRTTrace(interpreter, data, binding)
