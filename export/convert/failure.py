@@ -1,4 +1,4 @@
-"""Find the cause in the message of an exception that a converter raised, as one line."""
+"""Extract the cause, as one line, from the message of an exception that a converter raised."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CAUSES = (
     (r"Tensorflow op \[([^]:]+): ([^]]+)\] is not supported", r"ONNX has no operator for \2 (\1)"),
     (r"(?:^|\n)[^\n]*error: (?:loc\([^\n]*\): )?([^\n]+)", r"\1"),
 )
-"""Patterns of causes inside long messages, and how a message states them."""
+"""Patterns that find the cause inside a long message, each with the replacement text to report."""
 
 
 def reason(error: Exception) -> str:
-    """Return the cause of an exception with the name of its type, or only the message if Orilla itself wrote it."""
+    """Return the type and the cause of an exception, or only its message if Orilla's own code raised it."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     if isinstance(error, MemoryError) or any(sign in text for sign in ("bad_alloc", "RESOURCE_EXHAUSTED", "OOM when")):
         return "out of memory"
@@ -47,7 +47,7 @@ def _cause(text: str) -> str:
 
 
 def _is_own(error: Exception) -> bool:
-    """Return True if the code that raised the exception belongs to Orilla. Its message states the cause completely."""
+    """Return True if Orilla's own code raised the exception, so its message already states the whole cause."""
     trace = error.__traceback__
     if type(error) is not ValueError and not type(error).__module__.startswith("orilla"):
         return False

@@ -36,9 +36,9 @@ def load(path: str) -> keras.Model:
 
 
 def load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
-    """Load a model like `load`, and return it with notes on how a file of Keras 1 or 2 was read."""
+    """Load a model as `load` does, and return it with notes on how a file of Keras 1 or 2 was read."""
     model, notes = _load_with_notes(path)
-    # TensorFlow uses the names of models and layers as scopes, in which it does not accept every character.
+    # TensorFlow uses the names of models and layers as scope names, which allow only some characters.
     for part in [model, *_parts(model)]:
         if SCOPE.fullmatch(part.name) is None:
             part.name = "x" + re.sub(r"[^A-Za-z0-9_]", "_", part.name)
@@ -65,7 +65,7 @@ def _load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
 def _of_keras_3(file: Path) -> keras.Model:
     """Load a file with the loader of Keras 3."""
     try:
-        # A zip file may contain an HDF5 file at one of the offsets at which HDF5 files may begin.
+        # `is_hdf5` is also true for a zip file with an HDF5 file at certain offsets, so zip files are excluded.
         if h5py.is_hdf5(file) and not zipfile.is_zipfile(file):
             model = keras3_hdf5.load(file)
         else:

@@ -23,7 +23,7 @@ class InputAdapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     std: tuple[float, ...] = (1.0,)
     """Standard deviation in grey levels. The model takes `(pixel - mean) / std`."""
     reverse: bool = False
-    """True if the channels of an image are reversed before that, so that the model gets BGR if it is given RGB."""
+    """True if the channels are reversed before the normalisation: an RGB image then reaches the model as BGR."""
     activation: Literal["softmax", "sigmoid"] | None = None
     """Activation that is added to a model that outputs logits. If None, no activation is added."""
 
@@ -87,7 +87,7 @@ def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[
 
 
 def _normalised(image: Any, adapter: InputAdapter, channels: int) -> Any:
-    """Convert RGB or grey values of 0–255 to the values of the training images.
+    """Normalise RGB or grey values of 0–255 in the same way as the training images.
 
     The conversion is a 1×1 convolution, because every engine supports and fuses this operator.
     """

@@ -1,8 +1,9 @@
 """Read an HDF5 file that Keras 3 wrote.
 
-Keras reads its own HDF5 files with the reader for files of Keras 2. This reader drops each `axis` that is a list, so a
-`Softmax(axis=[1, 2])` becomes a softmax of the last axis, and it does not know the operations of `keras.ops`. The
-reader for `.keras` files has neither fault, so this module adds to the configuration what that reader needs.
+Keras reads HDF5 files with code written for Keras 2 files. That code drops each `axis` that is a list, so
+`Softmax(axis=[1, 2])` becomes a softmax over the last axis, and it cannot load the operations of `keras.ops`. The
+reader for `.keras` files has neither fault. This module therefore adds the module names that this reader needs to the
+configuration.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import keras
 from orilla.export.keras2.hdf5 import attribute
 
 MODELS = {"Functional": "keras.src.models.functional", "Model": "keras.src.models.functional", "Sequential": "keras"}
-"""Modules of the classes of models, as `.keras` files name them."""
+"""Module of each model class, as `.keras` files name it."""
 
 
 class UnknownLayerError(ValueError):
-    """A class in the file is not part of Keras."""
+    """Raised if a class in the file is not part of Keras."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Unknown layer: '{name}'")
@@ -44,7 +45,7 @@ def load(file: Path) -> keras.Model:
         config = json.loads(attribute(opened, "model_config") or "")
     model = keras.saving.deserialize_keras_object(_with_modules(config), safe_mode=True)
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
-        # Keras recognises the format of weights by the suffix of the file.
+        # Keras recognises the format of the weights by the suffix of the file name.
         link = Path(folder, "model.h5")
         link.symlink_to(file.absolute())
         model.load_weights(link)
@@ -52,7 +53,7 @@ def load(file: Path) -> keras.Model:
 
 
 def _with_modules(config: Any) -> Any:
-    """Return the configuration in which each class is named with its module, as in a `.keras` file."""
+    """Return the configuration with the module of each class added, as in a `.keras` file."""
     if isinstance(config, list):
         return [_with_modules(entry) for entry in config]
     if not isinstance(config, dict):
@@ -66,9 +67,9 @@ def _with_modules(config: Any) -> Any:
 
 
 def _module(class_name: str, config: Any) -> str:
-    """Return the name of the module of Keras that contains a model, a layer or an operation.
+    """Return the name of the Keras module that contains the class of a model, a layer or an operation.
 
-    Some operations have the name of a layer, for example `Add`. Only the configuration of a layer has the key
+    Some operations have the same name as a layer, for example `Add`. Only the configuration of a layer has the key
     `trainable`.
     """
     if class_name in MODELS:
@@ -84,7 +85,7 @@ def _module(class_name: str, config: Any) -> str:
 
 
 def _operation_modules() -> list[str]:
-    """Return the modules of the operations. `.keras` files refer to operations by these names."""
+    """Return the names of the modules that define operations, as `.keras` files contain them."""
     from keras.src import ops
 
     names = (module.name for module in pkgutil.iter_modules(ops.__path__))

@@ -16,8 +16,8 @@ import numpy as np
 from orilla.runtime.tflite.rewrite import rewritten
 
 MAX_DIRECT_BYTES = 10 << 20
-"""Maximum size of the weights in bytes for a conversion without a SavedModel. The weights are then constants of the
-function, which needs three times the memory."""
+"""Maximum size of the weights in bytes for a conversion without a SavedModel. Such a conversion makes the weights
+constants of the function, which takes three times the memory."""
 
 
 def convert(model: str, out: str) -> None:
@@ -128,7 +128,7 @@ def _write(network: Any, out: str, configure: Any = lambda _converter: None) -> 
 
     special = has_sequences(network) or any(isinstance(layer, keras.layers.TFSMLayer) for layer in flat(network))
     small = 4 * network.count_params() <= MAX_DIRECT_BYTES
-    # A SavedModel cannot contain variables whose names are no scopes.
+    # A SavedModel cannot contain variables whose names are not valid scope names.
     odd = any(SCOPE.fullmatch(variable.path) is None for variable in network.variables)
     direct = (small or odd) and not special and len(network.inputs) == 1
     write = _write_directly if direct else _write_by_saved_model
@@ -136,9 +136,9 @@ def _write(network: Any, out: str, configure: Any = lambda _converter: None) -> 
 
 
 def _write_directly(network: Any, out: str, configure: Any) -> None:
-    """Convert the function of a model without an intermediate SavedModel, which takes a tenth of the time.
+    """Convert a model without an intermediate SavedModel, in a tenth of the time.
 
-    The converter then writes no signature, so it is added here.
+    The converter then writes no signature, so this function adds one.
     """
     import tensorflow as tf
 
@@ -154,7 +154,7 @@ def _write_directly(network: Any, out: str, configure: Any) -> None:
 
 
 def _sign(model: Any, schema: Any, inputs: list[str], outputs: list[str]) -> None:
-    """Add a signature to a file. The converter keeps the order of the inputs and outputs."""
+    """Add a signature with these names. The converter keeps the order of the inputs and outputs."""
     (graph,) = model.subgraphs
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0

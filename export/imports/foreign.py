@@ -11,10 +11,10 @@ from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.quantization import Quantization
 
 USUAL_SIZE = 224
-"""Height and width of the input of most networks for images, in pixels."""
+"""Input height and width of most image networks, in pixels."""
 
 USUAL_LENGTH = 128
-"""Size that is proposed for another axis that a file does not fix."""
+"""Size proposed for an axis that the file does not fix and that is not an image's height or width."""
 
 
 class ForeignTensor(msgspec.Struct, frozen=True):
@@ -32,10 +32,10 @@ class ForeignTensor(msgspec.Struct, frozen=True):
 
 
 class OpenSizes(msgspec.Struct, frozen=True):
-    """Sizes of input axes that a file does not fix, and that the user has not stated."""
+    """Input axes whose sizes neither the file nor the user states, with a guess of these sizes."""
 
     inputs: str
-    """Descriptions of these inputs, as `ForeignTensor.describe` returns them."""
+    """Descriptions of the inputs with such axes, as returned by `ForeignTensor.describe`."""
     guess: tuple[int, ...]
     """Probable sizes. The description of the model applies to these sizes."""
     reason: str
@@ -78,7 +78,7 @@ class ForeignModel(msgspec.Struct, frozen=True):
     """Activation that computes the output of a model with one output. None if there is no such activation."""
     hints: FileHints = FileHints()
     changing: dict[str, str] = {}
-    """For each output whose size changes with its values: the operator that causes it."""
+    """For each output whose size depends on values, the operator that causes this."""
     open_sizes: OpenSizes | None = None
     """Sizes that the user must state. None if all sizes are known."""
 
@@ -98,12 +98,12 @@ def read(path: Path) -> ForeignModel:
 
 
 def usual_sizes(described: str, count: int, *, image: bool) -> OpenSizes:
-    """Return the usual sizes of axes that a file does not fix.
+    """Return the most usual sizes for axes that a file does not fix.
 
     Args:
         described: Descriptions of the inputs with such axes.
         count: Number of these axes.
-        image: True if they are height and width of an image.
+        image: True if these axes are the height and width of an image.
     """
     if image:
         return OpenSizes(described, (USUAL_SIZE,) * count, "most networks for images take this size")

@@ -1,4 +1,4 @@
-"""Find properties of a model file with which no engine, or no loop, can use it."""
+"""Reject model files that no engine can run, or that no loop can give inputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ONE_SAMPLE = "export it again with one sample per inference, or with a batch axi
 
 
 class UnusableModelError(ValueError):
-    """Raised for a model that a check rejects. Its message is complete, other than that of a failed inference."""
+    """Raised by a check that rejects a model. Its message is shown unchanged, unlike that of a failed inference."""
 
 
 def unusable_model(model: ForeignModel) -> str | None:
-    """Return the reason why a model cannot be used, or None."""
+    """Return the reason why a model cannot be used, or None if it can."""
     for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         if not tensors:
             return f"the model has no {side}"

@@ -30,7 +30,7 @@ SAMPLE_HW = (360, 640)
 def choose_head(
     model: Path, outputs: tuple[TensorSpec, ...], spec: Spec, hints: ModelHints, labels: tuple[str, ...]
 ) -> list[HeadSpec]:
-    """Return the heads that fit the outputs of a detector: usually one. The user must choose between several.
+    """Return the heads that fit the outputs of a detector. If there are several, the user must choose one.
 
     Args:
         model: Path of the model file, in which all axes of the inputs have fixed sizes.
@@ -49,7 +49,7 @@ def choose_head(
     seen = heads.describe_outputs(shapes)
     found = heads.recognise(shapes, spec.size_hw, labels)
     if not found and labels:
-        # The number of labels may be wrong. `head_labels` says so later.
+        # The number of labels may be wrong, which `head_labels` reports later.
         found = heads.recognise(shapes, spec.size_hw)
     if hints.head is not None:
         layout, options = _stated(hints.head)
@@ -61,7 +61,7 @@ def choose_head(
         found = [with_options(candidate, **options) for candidate in found]
     if not found:
         known = "; ".join(heads.describe_heads())
-        msg = f"no layout of a detector fits the outputs {seen}: use task=tensor, or one of the layouts {known}"
+        msg = f"no detector layout fits the outputs {seen}: use task=tensor, or one of the layouts {known}"
         raise ConfigError(msg)
     return heads.refine(found, _sample_outputs(model, outputs, spec), spec.size_hw) or found
 

@@ -44,7 +44,7 @@ class ImportedImages:
     values: str
     """Description of the pixel values that the network takes."""
     known: tuple[str, ...]
-    """Names of the hints that the file states, unless the user states them."""
+    """Names of the hints that come from the file, because the user did not state them."""
 
 
 def takes_images(model: ForeignModel, hints: ModelHints) -> bool:
@@ -60,7 +60,7 @@ def takes_images(model: ForeignModel, hints: ModelHints) -> bool:
 
 
 def image_size(model: ForeignModel) -> tuple[int, int]:
-    """Return height and width of the only input, which is an image."""
+    """Return the height and width of the model's only input, which is an image."""
     (tensor,) = model.inputs
     height, width, _ = _sizes(tensor, _layouts(tensor)[0])
     return height, width

@@ -1,4 +1,4 @@
-"""Check that ONNX Runtime can run a model, and that equal inputs always give equal answers."""
+"""Check that ONNX Runtime can run a model, and that equal inputs always give equal outputs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLik
 """Operators that draw random numbers."""
 
 DATA_DEPENDENT = ("NonMaxSuppression", "NonZero", "Unique", "Compress")
-"""Operators whose outputs have a size that depends on values."""
+"""Operators whose output size depends on the values of their inputs."""
 
 MAX_NAMED = 4
-"""Maximum number of operators or files that a message lists."""
+"""Maximum number of operators or files listed in a message."""
 
 
 def nodes(graph: Any) -> Iterator[Any]:
-    """Yield the nodes of a graph and of the graphs inside its control flow."""
+    """Yield the nodes of a graph, including those of the subgraphs of its control-flow operators."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -59,7 +59,7 @@ def check_external_data(path: Path, loaded: Any) -> None:
 
 
 def _external(loaded: Any) -> Iterator[tuple[str, int]]:
-    """Yield the file of each tensor with external data, and the position of the end of the tensor in this file."""
+    """Yield, for each tensor with external data, its file and the offset of the first byte after it."""
     constants = (attribute.t for node in nodes(loaded.graph) for attribute in node.attribute)
     for tensor in (*loaded.graph.initializer, *constants):
         if tensor.data_location == tensor.EXTERNAL:
@@ -93,7 +93,7 @@ def check_operators(loaded: Any, name: str) -> None:
 
 
 def _is_training(node: Any, graph: Any) -> bool:
-    """Return True for a dropout that is active: its third input is the constant True."""
+    """Return True if a node is a dropout in training mode: its third input is the constant True."""
     if node.op_type != "Dropout" or len(node.input) < 3:
         return False
     values = {tensor.name: tensor for tensor in graph.initializer}
@@ -108,7 +108,7 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
     """Run a model twice on the same input, and return the shapes of its outputs.
 
     Raises:
-        ValueError: ONNX Runtime cannot run the model, or the answers differ.
+        ValueError: ONNX Runtime cannot run the model, or the outputs of the two runs differ.
     """
     import onnxruntime
 
@@ -134,7 +134,7 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
 
 
 def _check_types(tensors: list[Any], name: str) -> None:
-    """Raise `ValueError` if an input or output contains something else than numbers of the common types."""
+    """Raise `ValueError` if the type of an input or output is not supported."""
     for tensor in tensors:
         if tensor.type not in DTYPES:
             known = ", ".join(sorted({np.dtype(kind).name for kind in DTYPES.values()}))
@@ -146,7 +146,7 @@ def _check_types(tensors: list[Any], name: str) -> None:
 
 
 def changing(graph: Any, output: str) -> str | None:
-    """Return the operator because of which the size of an output depends on values, or None if there is none."""
+    """Return the operator that makes the size of an output depend on values, or None if there is none."""
     producers = {name: node for node in graph.node for name in node.output}
     waiting, seen = [output], set()
     while waiting:

@@ -137,10 +137,10 @@ def _load(model: str) -> Any:
 
 
 def _outputs(loaded: Any, name: str, open_sizes: OpenSizes | None) -> tuple[ForeignTensor, ...]:
-    """Try the model, and return its outputs. A size that changes with the values is 0.
+    """Run the model once for a test, and return its outputs. A size that depends on values is stated as 0.
 
     Raises:
-        ValueError: The model cannot run, or answers at random.
+        ValueError: The model cannot run, or its outputs are random.
     """
     described = [_tensor(value) for value in loaded.graph.output]
     try:
@@ -160,7 +160,7 @@ def _outputs(loaded: Any, name: str, open_sizes: OpenSizes | None) -> tuple[Fore
 
 
 def _fixed(loaded: Any, sizes: list[int] | None) -> tuple[Any, OpenSizes | None]:
-    """Return the model with a batch of one and with fixed sizes of all input axes, and the sizes that were guessed.
+    """Return the model with a batch size of 1 and fixed input sizes, and the sizes that were guessed.
 
     Args:
         loaded: The model.

@@ -18,7 +18,7 @@ result."""
 def imported_recipes(
     model: ForeignModel, selection: str, *, calibrated: bool
 ) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """Return the recipes for an imported model by name, and the reason why each of the others does not apply.
+    """Return the recipes for an imported model by name, and for each other recipe the reason why it does not apply.
 
     The first recipe is an unchanged copy of the file.
 
@@ -81,7 +81,7 @@ def _adapted(recipe: Recipe, model: ForeignModel) -> Recipe | str:
 
 
 def _is_quantised(model: ForeignModel) -> bool:
-    """Return True if the activations or the weights are integers. Their ranges can no longer be measured."""
+    """Return True if the activations or weights are integers. Such a model cannot be quantised again."""
     return model.quantised or model.weights.startswith(("int", "uint"))
 
 

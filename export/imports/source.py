@@ -42,7 +42,7 @@ PREDICT = "orilla.export.imports.predict:predict"
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Facts about a model that its file and the user's hints state."""
+    """Facts about a model, taken from its file and from the user's hints."""
 
     task: str
     spec: Spec
@@ -83,7 +83,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
         _in_own_process(importer.copy, path, copied, _sizes(model, hints))
         head, labels = _classes(model, copied, _Facts(task, spec, outputs), hints, questions)
     except OrillaError:
-        # A wrong guess may be the reason, so the questions come first.
+        # A wrong guess may be the cause of the error, so the questions are reported first.
         questions.require_answers()
         raise
     questions.require_answers()
@@ -120,12 +120,12 @@ def _origin_of_labels(hints: ModelHints, model: ForeignModel) -> Origin:
 def _classes(
     model: ForeignModel, copied: Path, facts: _Facts, hints: ModelHints, questions: Questions
 ) -> tuple[HeadSpec | None, tuple[str, ...]]:
-    """Return the head of a detector, or None for other tasks, and the labels. Ask for what is unknown.
+    """Return the head of a detector (None for other tasks) and the labels. Add a question for each unknown fact.
 
     Args:
         model: The model.
         copied: Path of the copy of its file.
-        facts: Facts about the model that are known.
+        facts: Known facts about the model.
         hints: Facts that the user states.
         questions: The questions that the user must answer.
     """
@@ -146,7 +146,7 @@ def _classes(
 
 
 def _labels(model: ForeignModel, hints: ModelHints) -> tuple[str, ...]:
-    """Return the labels from the user or from the metadata of the file. Return no labels if they are unknown."""
+    """Return the labels from the user or from the metadata of the file, or an empty tuple if they are unknown."""
     if hints.labels is not None:
         return unique_labels(read_lines(hints.labels, hints.encoding))
     labels = model.hints.labels or ()
@@ -155,7 +155,7 @@ def _labels(model: ForeignModel, hints: ModelHints) -> tuple[str, ...]:
 
 
 def _sizes(model: ForeignModel, hints: ModelHints) -> list[int] | None:
-    """Return the sizes of the axes that the file does not fix. None if it fixes all of them."""
+    """Return the sizes of the axes that the file does not fix, or None if it fixes all of them."""
     guess = None if model.open_sizes is None else list(model.open_sizes.guess)
     return guess if hints.input is None else list(hints.input)
 
@@ -186,7 +186,7 @@ def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | Non
 
 
 def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> tuple[Spec, tuple[Choice, ...]]:
-    """Return the preprocessing, and its choices."""
+    """Return the preprocessing and the choices that it contains."""
     kinds = task_of(task).input_kinds
     # Without a hint, a model of the task `tensor` takes arrays.
     as_images = "image" in (kinds[0], hints.input_kind) and "image" in kinds and takes_images(model, hints)
@@ -211,7 +211,7 @@ def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Question
 
 
 def _channels(model: ForeignModel) -> str:
-    """Return an explanation if the only input looks like an image with another number of channels than 1 or 3."""
+    """Return an explanation if the only input looks like an image, but has neither 1 nor 3 channels."""
     shape = model.inputs[0].shape
     if len(model.inputs) != 1 or len(shape) != 4 or shape[1] in (1, 3) or shape[3] in (1, 3):
         return ""
@@ -219,7 +219,7 @@ def _channels(model: ForeignModel) -> str:
 
 
 def _output(tensor: ForeignTensor, model: ForeignModel) -> TensorSpec:
-    """Return the name, shape without batch axis, and type of an output. Raise `ConfigError` if a size changes."""
+    """Return the name, shape without batch axis, and type of an output. Raise `ConfigError` if a size is not fixed."""
     if 0 in tensor.shape:
         operator = model.changing.get(tensor.name)
         reason = "" if operator is None else f", because the operator {operator} determines it from values"

@@ -26,7 +26,7 @@ KNOWN_CLASSES = {
     1000: "ImageNet's 1000 classes",
     1001: "ImageNet's 1000 classes after the background",
 }
-"""Well-known lists of classes, by their length."""
+"""Well-known class lists, by their number of classes."""
 
 MAX_VALUES = 8
 """Maximum number of outputs of a regression whose last activation is not a softmax."""
@@ -36,7 +36,7 @@ def choose_task(model: ForeignModel, hints: ModelHints, questions: Questions) ->
     """Return the task from the user or the file. If neither states it, ask for it, and return the probable task.
 
     Raises:
-        ConfigError: The task is unknown, or is for models that cannot be imported.
+        ConfigError: The task is unknown, or models for it cannot be imported.
     """
     stated = hints.task or model.hints.task
     if stated is None:
@@ -61,7 +61,7 @@ def ask_for_labels(count: int | None, questions: Questions) -> None:
     size = "the" if count is None else f"the {count}"
     choices = f"a file with the names of {size} classes in the order of the outputs, one per line"
     if count in KNOWN_CLASSES:
-        questions.ask("labels", choices, KNOWN_CLASSES[count], "their number is the same")
+        questions.ask("labels", choices, KNOWN_CLASSES[count], "it has the same number of classes")
     elif count is None:
         questions.ask("labels", choices, KNOWN_CLASSES[90], "most detectors with this output are trained on COCO")
     else:
@@ -69,7 +69,7 @@ def ask_for_labels(count: int | None, questions: Questions) -> None:
 
 
 def _guess(model: ForeignModel) -> tuple[str, str]:
-    """Return the probable task, and the reason."""
+    """Return the probable task, and the reason for the guess."""
     shapes = {tensor.name: tensor.shape[1:] for tensor in model.outputs}
     seen = heads.describe_outputs(shapes)
     if not takes_images(model, ModelHints()):

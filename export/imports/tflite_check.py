@@ -1,4 +1,4 @@
-"""Check that LiteRT can run a `.tflite` file, and that equal inputs always give equal answers."""
+"""Check that LiteRT can run a `.tflite` file, and that equal inputs always give equal outputs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SUPPORTED_CUSTOM = (POST_PROCESS, "Convolution2DTransposeBias", "MaxPoolingWithA
 """Custom operators that LiteRT's interpreter supports."""
 
 FLEX = "Flex"
-"""Beginning of the names of operators of TensorFlow itself."""
+"""Prefix of the names of TensorFlow operators, which LiteRT does not contain."""
 
 RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
-"""Operators that draw random numbers. Their seeds do not make two inferences equal."""
+"""Operators that draw random numbers. Even with a fixed seed, two inferences differ."""
 
 ASSIGNS = "ASSIGN_VARIABLE"
 """Operator that stores a value for later inferences."""
 
 
 def check_operators(data: bytes, name: str) -> None:
-    """Raise `ValueError` for operators that LiteRT does not contain, that draw random numbers or that keep a state.
+    """Raise `ValueError` for operators that LiteRT does not contain, that draw random numbers, or that keep a state.
 
     Args:
         data: Content of the file. The operators of all its graphs are checked.
@@ -66,7 +66,7 @@ def check_operators(data: bytes, name: str) -> None:
 
 
 def check_signatures(interpreter: Any, name: str) -> None:
-    """Raise `ValueError` if a file has several functions, so that it is unknown which one to run."""
+    """Raise `ValueError` if a file has several signatures, because it is then unknown which one to run."""
     signatures = list(interpreter.get_signature_list())
     if len(signatures) > 1:
         msg = (
@@ -81,8 +81,8 @@ def check_tensors(interpreter: Any, name: str) -> None:
     for details in (*interpreter.get_input_details(), *interpreter.get_output_details()):
         kind = np.dtype(details["dtype"])
         if kind.kind not in "iufb":
-            noun = "texts" if kind.kind in "SO" else f"numbers of type {kind.name}"
-            advice = "texts outside the model" if kind.kind in "SO" else "them inside the model to float32"
+            noun = "strings" if kind.kind in "SO" else f"values of type {kind.name}"
+            advice = "strings outside the model" if kind.kind in "SO" else "them inside the model to float32"
             msg = f"{details['name']} of {name} contains {noun}, which no session supports: convert {advice}"
             raise UnusableModelError(msg)
         if len(details["quantization_parameters"]["scales"]) > 1:
@@ -97,7 +97,7 @@ def trial(data: bytes, name: str) -> tuple[Any, list[tuple[int, ...]]]:
     """Run a model twice on the same input. Return the interpreter, and the shapes of the outputs.
 
     Raises:
-        ValueError: LiteRT rejects the file, or the answers differ.
+        ValueError: LiteRT rejects the file, or the outputs of the two runs differ.
     """
     signal.alarm(LIMIT_S)  # The signal ends this process. `fork_server.call` reports it.
     try:
@@ -144,7 +144,7 @@ def _answers(interpreter: Any) -> list[tuple[str, np.ndarray]]:
 
 
 def _cause(data: bytes, error: Exception) -> str:
-    """Return the cause of a failure. A delegate hides it, so the model runs once more without delegates."""
+    """Return the cause of a failure. The model is run again without delegates, because a delegate hides the cause."""
     if "elegate" not in str(error):
         return cause(error)
     from ai_edge_litert.interpreter import OpResolverType

@@ -77,7 +77,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
 
 
 def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
-    """Copy the file. If it has axes that are not fixed, the copy has the given sizes."""
+    """Copy the file. Axes that are not fixed get the given sizes in the copy."""
     path = Path(model)
     data = path.read_bytes()
     changed, _ = resized(data, sizes)
@@ -88,7 +88,7 @@ def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
 
 
 def resized(data: bytes, sizes: list[int] | None) -> tuple[bytes, OpenSizes | None]:
-    """Return a file with fixed sizes of all input axes, and the sizes that were guessed.
+    """Return the content of the file with all input sizes fixed, and the sizes that were guessed.
 
     Args:
         data: Content of the file.
@@ -127,7 +127,7 @@ def resized(data: bytes, sizes: list[int] | None) -> tuple[bytes, OpenSizes | No
 
 
 def _open_inputs(data: bytes) -> dict[int, tuple[str, tuple[int, ...]]]:
-    """Return the name and shape of each input with axes that are not fixed, by its place among the inputs.
+    """Return the name and shape of each input with axes that are not fixed, by the index of the input.
 
     The size of such an axis is negative.
     """
@@ -143,7 +143,7 @@ def _open_inputs(data: bytes) -> dict[int, tuple[str, tuple[int, ...]]]:
 
 
 def _tensors(data: bytes, name: str) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...]]:
-    """Return the inputs and outputs. An inference determines the shapes of the outputs.
+    """Return the inputs and outputs. An inference is run to determine the shapes of the outputs.
 
     Raises:
         ValueError: The interpreter rejects the file, or the inference fails.

@@ -11,7 +11,7 @@ from keras import activations, ops
 from orilla.export.keras2.origin import UntranslatableError
 
 PACKAGE = "orilla_keras2"
-"""Package under which Keras registers the functions and layers of this folder."""
+"""Package name under which the functions and layers of this folder are registered with Keras."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)  # type: ignore[untyped-decorator]
@@ -46,8 +46,8 @@ SAME: dict[str, Callable[[Any], Any]] = {
     "log_sigmoid": activations.log_sigmoid,
     "softmax_v2": activations.softmax,
 }
-"""Function of Keras 3 that computes the same values, by the name in the file. The names that Keras 2 itself does not
-know (`relu6`, `leaky_relu`, …) are those of functions in `tf.nn`, whose names Keras 2 writes without the module."""
+"""Equivalent Keras 3 function for each activation name in a file. Names that Keras 2 itself does not define (`relu6`,
+`leaky_relu`, …) are functions of `tf.nn`, which Keras 2 stores without the module name."""
 
 LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[Any], Any]]] = {
     "LeakyReLU": lambda config: _with(activations.leaky_relu, negative_slope=number(config.get("alpha", 0.3))),
@@ -55,17 +55,17 @@ LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[Any], Any]]] = {
     "ReLU": lambda config: _with(activations.relu, **relu_arguments(config)),
     "Softmax": lambda config: _with(activations.softmax, axis=axis_of(config.get("axis", -1))),
 }
-"""Function for each layer that Keras 2 accepts as an activation of another layer."""
+"""For each layer class that Keras 2 accepts as an activation: a function that translates its configuration."""
 
 
 def activation_of(value: Any) -> Callable[[Any], Any]:
-    """Return the function of an activation in a file.
+    """Return the function that computes an activation named in a file.
 
     Args:
         value: Name, or a dictionary with a class name and a configuration.
 
     Raises:
-        UntranslatableError: The activation is a lambda or a function of the author.
+        UntranslatableError: The activation is a lambda or a function written by the model's author.
     """
     if value is None:
         return SAME["linear"]
@@ -95,7 +95,7 @@ def _from_dictionary(value: dict[str, Any]) -> Callable[[Any], Any]:
 def _unknown(name: str) -> str:
     if name in ("<lambda>", "__lambda__"):
         return "its activation is a lambda, whose Python code is not run"
-    return f"its activation {name} is a function of the author, whose Python code is not in the file"
+    return f"its activation {name} is a custom function, whose Python code is not in the file"
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -104,7 +104,7 @@ class FunctionWithArguments:
 
     def __init__(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
         self.function, self.arguments = function, arguments
-        # The name differs from that of the function, so that no converter takes the one for the other.
+        # The name differs from that of the function, so that no converter confuses the two.
         self.__name__ = f"{function.__name__}_with_arguments"
 
     def __call__(self, x: Any) -> Any:
@@ -136,22 +136,22 @@ def relu_arguments(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def number(value: Any) -> float:
-    """Return a number. Keras 2.0 to 2.2 wrote some numbers as `{"type": "ndarray", "value": 0.3}`."""
+    """Return a number from the configuration. Keras 2.0 to 2.2 wrote some as `{"type": "ndarray", "value": 0.3}`."""
     if isinstance(value, dict) and "value" in value:
         value = value["value"]
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     if not isinstance(value, int | float):
-        msg = f"it has {value!r:.40} in place of a number"
+        msg = f"its configuration contains {value!r:.40} instead of a number"
         raise UntranslatableError(msg)
     return float(value)
 
 
 def axis_of(value: Any) -> int:
-    """Return an axis. Keras 2 writes the axis of some layers as a list with one element."""
+    """Return an axis as an integer. Keras 2 writes the axis of some layers as a list with one element."""
     if isinstance(value, list | tuple) and len(value) == 1:
         (value,) = value
     if not isinstance(value, int):
-        msg = f"it works along the axes {value}, and only one axis is supported"
+        msg = f"it works along the axes {value}, but only one axis is supported"
         raise UntranslatableError(msg)
     return value

@@ -1,4 +1,4 @@
-"""Give the layers of a model the weights of the file."""
+"""Assign the weights in the file to the layers of the model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orilla.export.keras2.hdf5 import array, names, subgroup
 from orilla.export.keras2.part import Arrays, Part
 
 Named = list[tuple[str, NDArray[Any]]]
-"""Arrays with the names that they have in the file."""
+"""Arrays with their names in the file."""
 
 
 def assign_hdf5(parts: list[Part], group: h5py.Group) -> None:
-    """Assign the weights of an HDF5 file, in which each layer has a group with a list of its arrays.
+    """Assign the weights from an HDF5 file, which contains a group for each layer with a list of its arrays.
 
     Raises:
         ValueError: Weights are missing or have other shapes than the layers need.
@@ -51,7 +51,7 @@ def _assign_group(part: Part, groups: dict[str, h5py.Group | None], missing: lis
     if arrays:
         _distribute(part, arrays)
     elif part.parts and any(leaf.config.name in groups for leaf in _all(part.parts)):
-        # Keras 1 lists the layers of models inside a Sequential in place of these models.
+        # If a Sequential contains models, Keras 1 lists the layers of these models instead of the models.
         for inner in part.parts:
             _assign_group(inner, groups, missing)
     elif any(sum(leaf.counts()) for leaf in _all([part])):
@@ -74,7 +74,7 @@ def _distribute(part: Part, arrays: Named) -> None:
     trainable, frozen = _slots(part)
     if len(arrays) != len(trainable) + len(frozen):
         msg = (
-            f"the layer {part.config.name} has {len(arrays)} weights in the file, and needs "
+            f"the layer {part.config.name} has {len(arrays)} weights in the file, but needs "
             f"{len(trainable) + len(frozen)}"
         )
         raise ValueError(msg)
@@ -86,7 +86,7 @@ def _distribute(part: Part, arrays: Named) -> None:
 
 
 def _by_name(leaves: list[Part], arrays: Named) -> list[Arrays] | None:
-    """Return the arrays of each layer by the layer's name in the arrays' names. None if the names are not unique."""
+    """Assign arrays to layers by the layer name in each array's name. Return None if the names are not unique."""
     result = []
     for leaf in leaves:
         own = [value for name, value in arrays if leaf.config.name in name.split("/")[:-1]]
@@ -97,9 +97,9 @@ def _by_name(leaves: list[Part], arrays: Named) -> list[Arrays] | None:
 
 
 def _slots(part: Part) -> tuple[list[Part], list[Part]]:
-    """Return the layer of each trainable array and of each other array, in the order of Keras.
+    """Return the layers to which the trainable arrays and the other arrays belong, one layer per array, in file order.
 
-    A model lists the trainable arrays of all layers first. A frozen layer has no trainable arrays.
+    A model lists the trainable arrays of all layers first. The arrays of a frozen layer count as not trainable.
     """
     if part.parts:
         pairs = [_slots(inner) for inner in part.parts]
@@ -118,8 +118,8 @@ def set_arrays(part: Part, arrays: Arrays) -> None:
     needed = [tuple(variable.shape) for variable in variables]
     if shapes != needed:
         msg = (
-            f"the weights of the layer {part.config.name} have the shapes {_listed(shapes)} in the file, and its "
-            f"configuration needs {_listed(needed)}"
+            f"the weights of the layer {part.config.name} have the shapes {_listed(shapes)} in the file, but its "
+            f"configuration requires {_listed(needed)}"
         )
         raise ValueError(msg)
     for variable, value in zip(variables, arrays, strict=True):
@@ -133,11 +133,11 @@ def _listed(shapes: list[tuple[int, ...]]) -> str:
 
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies", "_self_tracked_trackables")
-"""Group that contains the layers of a model in a `.keras` file. The name differs between Keras 2.12 and 2.15."""
+"""Possible names of the group with a model's layers in a `.keras` file. Keras 2.12 to 2.15 use different names."""
 
 
 def assign_zipped(parts: list[Part], group: h5py.Group) -> None:
-    """Assign the weights of a `.keras` file of Keras 2.12 to 2.15, which names the layers by their classes.
+    """Assign the weights from a `.keras` file of Keras 2.12 to 2.15, which names the groups after the layers' classes.
 
     Raises:
         ValueError: Weights are missing or have other shapes than the layers need.
@@ -146,8 +146,9 @@ def assign_zipped(parts: list[Part], group: h5py.Group) -> None:
     if container is None:
         msg = "the weights have an unknown layout, so the file is damaged or incomplete"
         raise ValueError(msg)
-    # Each layer has one group. Its number is not the number of the layer: Keras 2.12 to 2.14 count layers with weights
-    # twice. So the groups of a class belong to the layers of this class in the order of their numbers.
+    # Each layer has one group. The group's number is not the layer's number, because Keras 2.12 to 2.14 count layers
+    # with weights twice. Only the order agrees: sorted by number, the groups of a class belong to the layers of this
+    # class in turn.
     waiting: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for name in container:
         match = re.fullmatch(r"(.+?)(?:_(\d+))?", name)

@@ -22,11 +22,11 @@ FLOATS = ("float16", "bfloat16", "float32", "float64", "half", "double")
 INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 SMALL = 1 << 20
-"""Number of elements of a weight that is created even if the file is smaller."""
+"""A weight with at most this many elements is created even if the file contains fewer."""
 
 
 class Builder:
-    """The translation of one file: it translates the layers first, and then calls them in the order of the graph."""
+    """Translates one file: first each layer, then the graph, by calling the layers in order."""
 
     def __init__(self, origin: Origin, config: ModelConfig, largest: int) -> None:
         self.origin = origin
@@ -37,7 +37,7 @@ class Builder:
             for key in ("data_format", "dim_ordering")
         )
         self.notes: dict[str, list[str]] = defaultdict(list)
-        """Names of the layers by what was done with them."""
+        """Names of the layers to which each note applies, by the text of the note."""
         self._largest = max(largest, SMALL)
         self._parts: dict[int, Part] = {}
 
@@ -83,7 +83,7 @@ class Builder:
         return part
 
     def note(self, text: str, layer: LayerConfig) -> None:
-        """Remember how a layer was translated."""
+        """Record a note on how a layer was translated."""
         self.notes[text].append(layer.name)
 
     def model(self, config: ModelConfig, shapes: list[Any]) -> tuple[Any, list[Part]]:
@@ -91,21 +91,21 @@ class Builder:
 
         Args:
             config: Graph of the model.
-            shapes: Shapes of the inputs with the batch axis. They are used where the file states none.
+            shapes: Shapes of the inputs with the batch axis, for inputs whose shape the file does not state.
         """
         return _Graph(self, config, shapes).build()
 
     def call(self, part: Part, inputs: Any) -> Any:
-        """Call a layer with the order of axes that it needs."""
+        """Call a layer with its inputs in the axis order that it needs."""
         return Axes().call(part, inputs, {})
 
 
 class Axes:
-    """Calls layers with the channels last, and keeps both orders of each tensor, so that few transpositions remain."""
+    """Calls layers with the channels last. Keeps each tensor in both axis orders, so that few transpositions remain."""
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[Any, Any]] = {}
-        """A tensor with the channels first and the same tensor with the channels last, by the id of the first one."""
+        """For the `id` of each channels-first tensor: this tensor, and the same tensor with the channels last."""
 
     def call(self, part: Part, inputs: Any, arguments: dict[str, Any]) -> Any:
         """Call a layer."""
@@ -141,7 +141,7 @@ class Axes:
 
 
 class _Graph:
-    """The construction of one model of the file."""
+    """Builds one model of the file."""
 
     def __init__(self, builder: Builder, config: ModelConfig, shapes: list[Any]) -> None:
         self._builder, self._config, self._shapes = builder, config, shapes
@@ -173,7 +173,7 @@ class _Graph:
     def _dtype(self, config: LayerConfig) -> str:
         for key in ("sparse", "ragged"):
             if config.config.get(key):
-                msg = f"the input {config.name} is {key}, and models here take arrays"
+                msg = f"the input {config.name} is {key}, but only dense arrays are supported"
                 raise ValueError(msg)
         dtype = config.config.get("dtype") or "float32"
         if isinstance(dtype, dict):
@@ -182,12 +182,12 @@ class _Graph:
         if dtype in INTEGERS:
             return dtype
         if dtype not in FLOATS:
-            msg = f"the input {config.name} has the type {dtype}, and models here take numbers"
+            msg = f"the input {config.name} has the type {dtype}, but only numbers are supported"
             raise ValueError(msg)
         return "int32" if self._only_looked_up(config) else "float32"
 
     def _only_looked_up(self, config: LayerConfig) -> bool:
-        """Return True if an input goes only into embeddings, which convert it to int32."""
+        """Return True if an input is used only by embeddings, which convert it to int32."""
         users = [
             layer
             for layer in self._config.layers
@@ -207,7 +207,7 @@ class _Graph:
             order = list(TopologicalSorter(needs).static_order())
         except CycleError as error:
             names = " → ".join(name for name, _ in error.args[1])
-            msg = f"the graph has a circle: {names[:200]}"
+            msg = f"the graph contains a cycle: {names[:200]}"
             raise ValueError(msg) from None
         for name, place in order:
             known = name in self._layers and place < max(len(self._layers[name].calls), 1)
@@ -258,7 +258,7 @@ class _Graph:
 
     def _run_model(self, config: LayerConfig, inputs: Any, arguments: dict[str, Any]) -> Any:
         if arguments.get("training"):
-            msg = "it is called with training=True, so its answers are random"
+            msg = "it is called with training=True, so its outputs are random"
             raise UntranslatableError(msg)
         tensors = list(flat(inputs)) if isinstance(inputs, list | dict) else [inputs]
         if config.name not in self._models:
@@ -271,7 +271,7 @@ class _Graph:
 
 @keras.saving.register_keras_serializable("orilla_keras2")
 class LimitedZeros(keras.initializers.Initializer):
-    """Zeros, with a limit to their number: a weight cannot have more elements than the whole file."""
+    """Initialiser that returns zeros, and rejects weights with more elements than the whole file has."""
 
     def __init__(self, largest: int) -> None:
         self.largest = largest
@@ -289,7 +289,7 @@ class LimitedZeros(keras.initializers.Initializer):
 
 
 def _limit_weights(layer: Any, largest: int) -> None:
-    """Set the initial values of all weights of a layer to zeros, because the values of the file replace them."""
+    """Initialise all weights of a layer with zeros, because the values in the file replace them."""
     for holder in (layer, *(getattr(layer, key, None) for key in ("cell", "forward_layer", "backward_layer"))):
         if holder is None:
             continue
@@ -309,7 +309,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reserve_names(names: Iterable[str]) -> None:
-    """Keep Keras from giving a name of the file to an operation of its own, such as one that joins masks."""
+    """Stop Keras from giving a layer name of the file to one of its own operations, such as one that combines masks."""
     highest: dict[str, int] = {}
     for name in names:
         match = re.fullmatch(r"([a-z][a-z_0-9]*?)(?:_(\d{1,3}))?", name)

@@ -1,4 +1,4 @@
-"""Parse the configuration of a model into layers and the calls between them, in one form for all versions of Keras."""
+"""Parse the configuration of a model into layers and their calls, in the same form for all versions of Keras."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MODELS = ("Sequential", "Model", "Functional")
 """Classes of models. Their configuration lists layers."""
 
 MAX_DEPTH = 40
-"""Largest number of models inside one another."""
+"""Maximum depth of models nested inside one another."""
 
 UNNAMED = "unnamed_sequential"
 """Name of a model whose name is not in the file."""
 
 CONSTANT = "_CONSTANT_VALUE"
-"""Name that stands in place of a layer's name if an input is a constant."""
+"""Name that replaces the layer's name if an input is a constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A constant that is passed to a layer in place of a tensor."""
+    """A constant that is passed to a layer instead of a tensor."""
 
     value: Any
 
@@ -41,7 +41,7 @@ class Call:
     """One call of a layer."""
 
     inputs: Any
-    """References and constants, in the structure in which the layer takes them."""
+    """References and constants, in the structure (lists and dictionaries) that the layer takes."""
     arguments: dict[str, Any]
     """Further arguments by name. They may contain references too."""
 
@@ -55,18 +55,18 @@ class LayerConfig:
     config: dict[str, Any]
     calls: list[Call] = field(default_factory=list)
     model: ModelConfig | None = None
-    """Content of the layer, if it is a model."""
+    """Parsed configuration, if the layer is a model. Otherwise None."""
     registered: bool = False
-    """True if the file states that the class is not one of Keras, but of a package or of the author."""
+    """True if the file states that the class comes from another package or from the author, not from Keras."""
 
     @property
     def trainable(self) -> bool:
-        """Return False if the layer was frozen, which changes the order of a model's weights."""
+        """Return False if the layer was frozen. Freezing changes the order of a model's weights."""
         return self.config.get("trainable") is not False
 
     @property
     def input_shape(self) -> tuple[int | None, ...] | None:
-        """Return the shape of the input with the batch axis, if the layer states it."""
+        """Return the shape of the input with the batch axis, or None if the layer does not state it."""
         shape = self.config.get("batch_input_shape") or self.config.get("batch_shape")
         if shape is None and self.class_name == "Embedding" and "input_length" in self.config:
             shape = [None, self.config["input_length"]]
@@ -84,12 +84,12 @@ class ModelConfig:
     layers: list[LayerConfig]
     inputs: list[Reference]
     outputs: Any
-    """References in the structure in which the model returns them."""
+    """References to the outputs, in the structure that the model returns."""
     input_shape: tuple[int | None, ...] | None = None
     """Shape of the input of a `Sequential`, with the batch axis. None if the file does not state it."""
 
     def walk(self) -> Iterator[LayerConfig]:
-        """Yield the layers, including those of models inside."""
+        """Yield the layers, including those of nested models."""
         for layer in self.layers:
             yield layer
             if layer.model is not None:
@@ -97,7 +97,7 @@ class ModelConfig:
 
 
 def shape_of(value: Any) -> tuple[int | None, ...] | None:
-    """Return a shape, or None for a value that is no shape."""
+    """Return a value as a shape, or None if it is not a shape."""
     if not isinstance(value, list | tuple) or not value:
         return None
     if not all(size is None or (isinstance(size, int) and size >= 0) for size in value):
@@ -109,15 +109,15 @@ def parse(entry: Any, depth: int = 0) -> ModelConfig:
     """Parse the class name and the configuration of a model.
 
     Raises:
-        ValueError: The configuration has another form than that of a model.
+        ValueError: The configuration is not that of a model.
     """
     if depth > MAX_DEPTH:
-        msg = f"more than {MAX_DEPTH} models are inside one another"
+        msg = f"models are nested more than {MAX_DEPTH} deep"
         raise ValueError(msg)
     if not isinstance(entry, dict) or entry.get("class_name") not in MODELS:
         name = entry.get("class_name") if isinstance(entry, dict) else type(entry).__name__
         msg = (
-            f"the model is of the class {name}, whose Python code is not in the file: save a Sequential or functional "
+            f"the model has the class {name}, whose Python code is not in the file: save a Sequential or functional "
             "model, or a SavedModel (model.save with a folder, in the Keras that wrote the file)"
         )
         raise ValueError(msg)
@@ -133,10 +133,10 @@ def parse(entry: Any, depth: int = 0) -> ModelConfig:
 def _sequential(entry: dict[str, Any], config: Any, depth: int) -> ModelConfig:
     rows = config if isinstance(config, list) else config.get("layers") if isinstance(config, dict) else None
     if not isinstance(rows, list) or not rows:
-        msg = "a Sequential of the file has no layers"
+        msg = "a Sequential in the file has no layers"
         raise ValueError(msg)
     outer = config if isinstance(config, dict) else {}
-    # Until Keras 2.2.2, the configuration was a list without the name of the model.
+    # Until Keras 2.2.2, the configuration was a list of layers, without the name of the model.
     name = str(outer.get("name") or entry.get("name") or UNNAMED)
     if isinstance(rows[0], dict) and rows[0].get("class_name") == "Merge":
         return _merged(name, rows, depth)
@@ -152,7 +152,7 @@ def _sequential(entry: dict[str, Any], config: Any, depth: int) -> ModelConfig:
 
 
 def _chained(before: Reference, layers: list[LayerConfig]) -> Reference:
-    """Connect layers one after the other, and return the last output."""
+    """Connect layers in sequence, and return the last output."""
     for layer in layers:
         layer.calls = [Call(before, {})]
         before = Reference(layer.name, 0, 0)
@@ -184,7 +184,7 @@ def _merged(name: str, rows: list[Any], depth: int) -> ModelConfig:
 
 
 def _numbered(layers: list[LayerConfig]) -> list[LayerConfig]:
-    """Give models without a name different names."""
+    """Give each model without a name a unique name."""
     for number, layer in enumerate(layers):
         if layer.name == UNNAMED:
             layer.name = f"{UNNAMED}_{number}"
@@ -231,7 +231,7 @@ def layer_of(row: Any) -> LayerConfig:
 
 def _layer(row: Any, depth: int) -> LayerConfig:
     if not isinstance(row, dict) or not isinstance(row.get("class_name"), str):
-        msg = "the list of layers contains an entry that is no layer"
+        msg = "the list of layers contains an entry that is not a layer"
         raise ValueError(msg)
     config, class_name = row.get("config"), row["class_name"]
     model = parse(row, depth + 1) if class_name in MODELS else None
@@ -256,7 +256,7 @@ def _call(node: Any) -> Call:
 
 
 def _is_row(value: Any) -> bool:
-    """Return True for `[layer, call, tensor]`, or the same with a dictionary of arguments at the end."""
+    """Return True for a reference `[layer, call, tensor]`, with or without a dictionary of arguments at the end."""
     return (
         isinstance(value, list)
         and len(value) in (3, 4)
@@ -275,19 +275,19 @@ def _rows(node: Any) -> Iterator[list[Any]]:
 
 
 def _structure(node: Any) -> Any:
-    """Replace each row with a reference or a constant."""
+    """Replace each `[layer, call, tensor]` in a structure with a reference or a constant."""
     if _is_row(node):
         return Constant(node[2]) if node[0] == CONSTANT else Reference(node[0], node[1], node[2])
     if isinstance(node, dict):
         return {key: _structure(node[key]) for key in sorted(node)}
     if isinstance(node, list):
         return [_structure(value) for value in node]
-    msg = "a connection between layers has an unknown form"
+    msg = "a connection between layers has an unknown format"
     raise ValueError(msg)
 
 
 def _argument(value: Any) -> Any:
-    """Replace references inside an argument. Other values stay unchanged."""
+    """Convert the references inside an argument. Other values stay unchanged."""
     if _is_row(value):
         return _structure(value)
     if isinstance(value, dict):
@@ -312,7 +312,7 @@ def flat(structure: Any) -> Iterator[Any]:
 
 
 def replaced(structure: Any, values: Any) -> Any:
-    """Return the structure with each reference and constant replaced by the result of the function `values`."""
+    """Return the structure with each reference and constant replaced by what `values` returns for it."""
     if isinstance(structure, dict):
         return {key: replaced(value, values) for key, value in structure.items()}
     if isinstance(structure, list):
@@ -345,9 +345,9 @@ def _check_names(model: ModelConfig) -> None:
 
 
 def _count_from_zero(model: ModelConfig) -> None:
-    """Number the calls of each layer from 0.
+    """Renumber the calls of each layer, starting at 0.
 
-    Keras counts the calls of a model inside a model from 1, because call 0 is the one that built it.
+    Keras numbers the calls of a nested model from 1, because call 0 is the one that built it.
     """
     used = [*model.inputs, *flat(model.outputs)]
     used += [reference for layer in model.layers for call in layer.calls for reference in references(call)]

@@ -1,4 +1,4 @@
-"""Find out which Keras wrote a model file, and read its configuration."""
+"""Determine which Keras version wrote a model file, and read its configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CONFIG = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Keras2File:
-    """Configuration and weights of an open model file."""
+    """The configuration and weights of an open model file."""
 
     name: str
     origin: Origin
@@ -32,11 +32,11 @@ class Keras2File:
     weights: h5py.Group
     """Group with the weights. Its layout depends on `zipped`."""
     zipped: bool
-    """True for a `.keras` file of Keras 2.12 to 2.15, whose weights are named by the classes of the layers."""
+    """True for a `.keras` file of Keras 2.12 to 2.15, which names the weight groups after the classes of the layers."""
 
 
 def origin_of(path: Path) -> Origin | None:
-    """Return the version of Keras that wrote a file, or None if Keras 3 wrote it or if it is not a model file.
+    """Return the Keras version that wrote a file, or None if it was Keras 3 or the file is not a model.
 
     Raises:
         ValueError: The file contains weights, but not the model.
@@ -58,7 +58,7 @@ def opened(path: Path, origin: Origin) -> Iterator[Keras2File]:
     """Open a model file that Keras 1 or 2 wrote.
 
     Raises:
-        ValueError: The configuration or the weights are missing or are not readable.
+        ValueError: The configuration or the weights are missing or cannot be read.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive, _zipped_weights(archive) as weights:
@@ -74,9 +74,11 @@ def opened(path: Path, origin: Origin) -> Iterator[Keras2File]:
 
 
 def _detailed(origin: Origin, weights: h5py.Group) -> Origin:
-    """Return the origin with the facts that only the names of the weights show."""
+    """Return the origin with the backend and `cell_names` completed from the names of the weights."""
     found = [name for layer in names(weights, "layer_names") for name in _weight_names(weights, layer)]
-    if origin.backend is None and found:  # Keras 1 did not write the backend. TensorFlow numbers outputs of operations.
+    # Keras 1 did not write the backend, but `:0` in a name shows TensorFlow, which numbers the outputs of
+    # operations.
+    if origin.backend is None and found:
         origin = replace(origin, backend="tensorflow" if any(name.endswith(":0") for name in found) else "theano")
     cells = not any(re.search(r"/(forward|backward)_[^/]+/kernel:0$", name) for name in found)
     return replace(origin, cell_names=cells)
@@ -103,7 +105,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         msg = f"it has no member {name}, so it is not a complete .keras file"
         raise ValueError(msg) from None
     if name.endswith(".json") and info.file_size > MAX_CONFIG:
-        msg = f"its {name} has {info.file_size:,} bytes, and {MAX_CONFIG:,} are allowed"
+        msg = f"its {name} has {info.file_size:,} bytes, but at most {MAX_CONFIG:,} are allowed"
         raise ValueError(msg)
     return archive.read(info)
 
@@ -121,7 +123,7 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
         msg = "its configuration is not valid JSON, so the file is damaged"
         raise ValueError(msg) from None
     if not isinstance(config, dict) or "class_name" not in config or "config" not in config:
-        msg = "its configuration describes no model"
+        msg = "its configuration does not describe a model"
         raise ValueError(msg)
     return config
 

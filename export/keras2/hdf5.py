@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_RATIO = 1100
-"""Largest ratio of an array's size to its size in the file. Deflate reaches 1032."""
+"""Maximum ratio of an array's size to its compressed size. Deflate compresses at most by a factor of 1032."""
 
 
 def attribute(group: h5py.Group, name: str) -> str | None:
-    """Return a text attribute, or None if it is missing."""
+    """Return an attribute that is a string, or None if it is missing."""
     value = group.attrs.get(name)
     if isinstance(value, np.ndarray):
         value = value.item() if value.size == 1 else None
@@ -36,7 +36,7 @@ def names(group: h5py.Group, name: str) -> list[str]:
 
 
 def subgroup(group: h5py.Group, path: str) -> h5py.Group | None:
-    """Return a group below another one, or None if there is none. Raise `ValueError` for a link to another file."""
+    """Return a subgroup, or None if it does not exist. Raise `ValueError` for a link to another file."""
     for part in filter(None, path.split("/")):
         if not _is_inside(group, part) or not isinstance(group[part], h5py.Group):
             return None
@@ -48,7 +48,7 @@ def array(group: h5py.Group, path: str) -> NDArray[Any]:
     """Return an array.
 
     Raises:
-        ValueError: There is no such array, its data is in another file, or it is larger than the file can contain.
+        ValueError: The array is missing, is stored in another file, or is larger than its compressed data allow.
     """
     folder, _, name = path.rpartition("/")
     parent = subgroup(group, folder)
@@ -63,7 +63,7 @@ def array(group: h5py.Group, path: str) -> NDArray[Any]:
         msg = f"the weight {path} declares {dataset.nbytes:,} bytes, but the file contains fewer"
         raise ValueError(msg)
     if dataset.dtype.kind not in "fiub":
-        msg = f"the weight {path} has the type {dataset.dtype}, which is not a number"
+        msg = f"the weight {path} has the type {dataset.dtype}, but only numbers are allowed"
         raise ValueError(msg)
     return np.asarray(dataset[()])
 

@@ -1,4 +1,4 @@
-"""Rewrite layers of Keras 1 as Keras 2 would have written them."""
+"""Convert layers of Keras 1 to the form in which Keras 2 would have written them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = {
     "SeparableConvolution2D": "SeparableConv2D",
     "TimeDistributedDense": "Dense",
 }
-"""Class of Keras 2 by the class of Keras 1."""
+"""Class name in Keras 2 for each class name in Keras 1."""
 
 KEYS = {
     "nb_filter": "filters",
@@ -40,20 +40,24 @@ KEYS = {
     "length": "size",
     "sigma": "stddev",
 }
-"""Argument of Keras 2 by the argument of Keras 1."""
+"""Argument name in Keras 2 for each argument name in Keras 1."""
 
 SIZES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
-"""Arguments of Keras 1 that together are the size of a kernel."""
+"""Arguments of Keras 1 that together state the size of a kernel."""
 
 MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate", "dot": "Dot"}
-"""Class of Keras 2 by the mode of `Merge`."""
+"""Class in Keras 2 for each mode of Keras 1's `Merge`."""
 
 GATES = {"LSTM": 12, "GRU": 9, "ConvLSTM2D": 12}
-"""Number of arrays of recurrent layers that store each gate on its own."""
+"""Number of arrays of each recurrent layer if the arrays of each gate are stored separately."""
 
 
 def modern(config: LayerConfig) -> LayerConfig:
-    """Return a layer of Keras 1 with the names of Keras 2. Raise `UntranslatableError` for an unknown merge."""
+    """Return a Keras 1 layer with its class and arguments renamed as in Keras 2.
+
+    Raises:
+        UntranslatableError: The layer is a `Merge` with a mode that has no equivalent.
+    """
     if config.class_name == "Merge":
         return _merge(config)
     class_name = CLASSES.get(config.class_name, config.class_name)
@@ -75,7 +79,7 @@ def modern(config: LayerConfig) -> LayerConfig:
 
 
 def _sides(padding: Any) -> Any:
-    """Return the padding of an image as pairs. Keras 1 also takes four numbers, or a dictionary."""
+    """Return the padding of an image as pairs. Keras 1 also accepts four numbers or a dictionary."""
     if isinstance(padding, dict):
         padding = [padding.get(f"{side}_pad", 0) for side in ("top", "bottom", "left", "right")]
     return [padding[:2], padding[2:]] if isinstance(padding, list) and len(padding) == 4 else padding
@@ -88,7 +92,7 @@ def _merge(config: LayerConfig) -> LayerConfig:
         return replace(config, class_name="Cosine", config={"name": config.name, "axes": settings.get("dot_axes", -1)})
     if settings.get("mode_type", "raw") != "raw" or mode not in MERGES:
         what = f"the mode {mode}" if settings.get("mode_type", "raw") == "raw" else "a Python function"
-        msg = f"it merges by {what}, which is not run"
+        msg = f"it merges with {what}, which is not supported"
         raise UntranslatableError(msg)
     options = {"axis": settings.get("concat_axis", -1)} if mode == "concat" else {}
     if mode == "dot":
@@ -97,10 +101,10 @@ def _merge(config: LayerConfig) -> LayerConfig:
 
 
 def arrays_of(config: LayerConfig) -> Callable[[Arrays], Arrays]:
-    """Return the function that brings the arrays of a layer of Keras 1 into the order and shapes of Keras 2.
+    """Return the function that converts the arrays of a Keras 1 layer to the order and shapes of Keras 2.
 
     Args:
-        config: The layer, with the names of Keras 2.
+        config: The layer with its names in Keras 2, as returned by `modern`.
 
     Source: `preprocess_weights_for_loading` in `keras/engine/saving.py` of Keras 2.2.4.
     """
@@ -121,7 +125,7 @@ def _moved(arrays: Arrays, order: tuple[int, ...], count: int = 1) -> Arrays:
 
 
 def _conv_1d(arrays: Arrays) -> Arrays:
-    """Remove the second axis, which is 1. Keras 1.0 and 1.1 wrote `[filters,inputs,length,1]`."""
+    """Remove the second axis, which has length 1. Keras 1.0 and 1.1 wrote `[filters,inputs,length,1]`."""
     kernel = arrays[0]
     if kernel.ndim != 4:
         return arrays

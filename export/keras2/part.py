@@ -1,4 +1,4 @@
-"""One layer of the file as layers of Keras 3, with the weights that belong to it."""
+"""A layer of the file, translated to Keras 3, with its weights."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from orilla.export.keras2.config import LayerConfig
 
 Arrays = list[NDArray[Any]]
 Run = Callable[[Any, dict[str, Any]], Any]
-"""Function that takes the inputs of a call and its further arguments, and returns the outputs."""
+"""Function that takes the inputs and the other arguments of a call, and returns the outputs."""
 
 
 @dataclass(slots=True)
 class Part:
-    """One layer of the file as layers of Keras 3."""
+    """A layer of the file, translated to Keras 3."""
 
     config: LayerConfig
     run: Run
     layer: Any = None
-    """Layer of Keras 3 with the weights. None if the layer has no weights, or is a model."""
+    """Keras 3 layer that holds the weights. None if the layer has no weights or is a model."""
     arrange: Callable[[Arrays], Arrays] = list
-    """Function that brings the arrays in the file into the order and shapes of Keras 3."""
+    """Function that converts the arrays in the file to the order and shapes of Keras 3."""
     in_file: Callable[[], tuple[int, int]] | None = None
-    """Function that returns the number of trainable and of other arrays in the file. None if they are as many as in
+    """Function that returns the numbers of trainable and other arrays in the file. None if they are the same as in
     Keras 3."""
     stores: tuple[str, ...] = ("",)
-    """Groups below the layer's group that contain its arrays in a `.keras` file."""
+    """Subgroups of the layer's group that contain its arrays in a `.keras` file."""
     channels: int | None = None
-    """Number of spatial axes after the channel axis, if the layer has the channels first and the Keras 3 layer has them
-    last."""
+    """Number of spatial axes if the layer has the channels first but the Keras 3 layer has them last. Otherwise
+    None.
+    """
     elementwise: bool = False
-    """True if the layer computes each value from the values at the same place, so the order of the axes is free."""
+    """True if the layer works element by element, so that the order of the axes does not matter."""
     keeps_structure: bool = False
-    """True if a list with one tensor is another input than the tensor itself."""
+    """True if the layer distinguishes a list with one tensor from the tensor itself."""
     finish: Callable[[], None] | None = None
     """Function that is called after the weights have been set."""
     parts: list[Part] = field(default_factory=list)
-    """Layers inside, if this layer is a model or contains one."""
+    """Inner layers, if this layer is a model or contains one."""
     inner_store: str = ""
     """Group of the model inside this layer, in a `.keras` file."""
 
@@ -51,7 +52,7 @@ class Part:
         return list(self.layer.weights) if self.layer is not None else []
 
     def counts(self) -> tuple[int, int]:
-        """Return the number of trainable and of other arrays in the file."""
+        """Return the numbers of trainable and other arrays in the file."""
         if self.in_file is not None:
             return self.in_file()
         if self.layer is None:
@@ -61,19 +62,19 @@ class Part:
 
 
 def plain(config: LayerConfig, layer: Any, **options: Any) -> Part:
-    """Return the part of a layer that Keras 3 calls as Keras 2 does."""
+    """Return the part of a layer that is called in the same way in Keras 3 as in Keras 2."""
     return Part(config, lambda inputs, arguments: layer(inputs, **arguments), layer, **options)
 
 
 def channels_last(tensor: Any, spatial: int) -> Any:
-    """Move the channel axis, which is in front of the spatial axes, to the end."""
+    """Move the channel axis from before the spatial axes to the end."""
     rank = len(tensor.shape)
     channel = rank - spatial - 1
     return ops.transpose(tensor, [axis for axis in range(rank) if axis != channel] + [channel])
 
 
 def channels_first(tensor: Any, spatial: int) -> Any:
-    """Move the channel axis from the end to the place in front of the spatial axes."""
+    """Move the channel axis from the end to before the spatial axes."""
     rank = len(tensor.shape)
     if rank < spatial + 2:
         return tensor  # The layer has removed the spatial axes.
@@ -88,5 +89,5 @@ def flat_tensors(value: Any) -> list[Any]:
 
 
 def as_sequence(value: Any) -> Sequence[Any]:
-    """Return a list of the elements, or a list with the single element."""
+    """Return a sequence unchanged, or a list with the single value."""
     return value if isinstance(value, list | tuple) else [value]

@@ -14,13 +14,13 @@ from orilla.export.keras2.file import Keras2File, opened
 from orilla.export.keras2.hdf5 import array, names, subgroup
 from orilla.export.keras2.origin import Origin, UnreadableLayersError
 
-REPLACE = "replace these layers by layers of Keras, and save the model again"
+REPLACE = "replace these layers with layers of Keras, and save the model again"
 """Advice for layers that cannot be read."""
 
 SAVED_MODEL = (
     "or save it as a SavedModel with the Keras that wrote it (model.save with a folder), and export that folder"
 )
-"""Second advice. A SavedModel contains the graph of the model, without Python code. Keras writes it in TensorFlow 2."""
+"""Alternative advice. A SavedModel contains the model's graph, not Python code. Keras in TensorFlow 2 can write it."""
 
 
 def read(path: Path, origin: Origin) -> tuple[Any, tuple[str, ...]]:
@@ -33,7 +33,7 @@ def read(path: Path, origin: Origin) -> tuple[Any, tuple[str, ...]]:
         with opened(path, origin) as file:
             return _read(file)
     except RecursionError:
-        reason = "its layers are too deeply inside one another"
+        reason = "its layers are nested too deeply"
     except (OSError, KeyError, RuntimeError) as error:
         reason = f"it is damaged ({str(error).splitlines()[0][:120] if str(error) else type(error).__name__})"
     except ValueError as error:
@@ -57,7 +57,7 @@ def _read(file: Keras2File) -> tuple[Any, tuple[str, ...]]:
 
 
 def _complete(config: ModelConfig, file: Keras2File) -> None:
-    """Take the shape of the input from the first weights, for a `Sequential` of dense layers whose shape is not stated.
+    """Set the input shape of a `Sequential` from the weights of its first dense layer, if the file does not state it.
 
     Keras up to 2.2.4 did not write the shape that an `InputLayer` gave to a `Sequential`.
     """

@@ -242,7 +242,7 @@ TFLITE = {
     ),
     "texts": (
         build([Tensor("x", (1,), object), Tensor("y", (1,), object)], [Operator("RESHAPE", [0], [1])], [0], [1]),
-        "x of net.tflite contains texts, which no session supports: convert texts outside the model",
+        "x of net.tflite contains strings, which no session supports: convert strings outside the model",
     ),
     "complex numbers": (
         build(
@@ -251,7 +251,7 @@ TFLITE = {
             [0],
             [1],
         ),
-        "y of net.tflite contains numbers of type complex64, which no session supports",
+        "y of net.tflite contains values of type complex64, which no session supports",
     ),
     "float64": (
         build([Tensor("x", (1, 4), np.float64), Tensor("y", (1, 4), np.float64)], [RELU], [0], [1]),

@@ -297,11 +297,11 @@ def huge():
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        (circle(), "the graph has a circle"),
-        (nested(30), "a Sequential of the file has no layers"),
-        (nested(60), "more than 40 models are inside one another"),
+        (circle(), "the graph contains a cycle"),
+        (nested(30), "a Sequential in the file has no layers"),
+        (nested(60), "models are nested more than 40 deep"),
         (nested(100_000), "its configuration is not valid JSON"),
-        ("[]", "its configuration describes no model"),
+        ("[]", "its configuration does not describe a model"),
         ('{"class_name": "Net", "config": {}}', "the class Net, whose Python code is not in the file"),
         (huge(), "is larger than all weights in the file"),
         (functional(start(4), row("Dense", "dense", "none", units=2)), "the graph refers to none"),
@@ -320,7 +320,7 @@ def test_weights_of_other_shapes_or_in_other_files(tmp_path):
     path = tmp_path / "m.h5"
     write(path, config, {"dense": [normal(5, 2), normal(2)]})
     refused(
-        path, r"the weights of the layer dense have the shapes \[5, 2\], \[2\] in the file, .* needs \[4, 2\], \[2\]"
+        path, r"the weights of the layer dense have the shapes \[5, 2\], \[2\] in the file, .* requires \[4, 2\], \[2\]"
     )
     write(path, config, {"dense": [normal(4, 2), normal(2)]})
     (tmp_path / "secret").write_bytes(bytes(64))

@@ -1,1 +1,1 @@
-"""Translate the layers of Keras 1 and Keras 2, one class after the other."""
+"""Translations of the layers of Keras 1 and Keras 2, one function per layer class."""

@@ -1,4 +1,4 @@
-"""Layers of Keras 1 and 2 that Keras 3 does not have, written for Keras 3."""
+"""Keras 3 implementations of layers that only Keras 1 or 2 has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orilla.export.keras2.activations import PACKAGE
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ThresholdedReLU(layers.Layer):
-    """Pass values above a threshold, and replace the others with zero."""
+    """Layer that keeps values above a threshold and replaces all others with zero."""
 
     def __init__(self, theta: float, **options: Any) -> None:
         super().__init__(**options)
@@ -35,7 +35,7 @@ class ThresholdedReLU(layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LegacyResize(layers.Layer):
-    """Enlarge images as TensorFlow 1 did: bilinear, with the corners of the pixels aligned instead of the centres.
+    """Layer that enlarges images as TensorFlow 1 did: bilinear, aligning the corners of the pixels, not the centres.
 
     Source: `K.resize_images` of Keras 2.2.3 to 2.3.1, which calls `tf.image.resize_bilinear`.
     """
@@ -65,7 +65,7 @@ class LegacyResize(layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LocallyConnected(layers.Layer):
-    """A convolution with weights of its own at each position, for sequences `[B,T,C]` and images `[B,H,W,C]`."""
+    """A convolution with separate weights at each position, for sequences `[B,T,C]` and images `[B,H,W,C]`."""
 
     def __init__(self, settings: dict[str, Any], activation: Any = None, **options: Any) -> None:
         super().__init__(**options)
@@ -75,7 +75,7 @@ class LocallyConnected(layers.Layer):
         self.kernel_initializer = self.bias_initializer = keras.initializers.get("zeros")
 
     def build(self, shape: Any) -> None:
-        """Create the kernel `[P,K,F]` for P positions, K values below the kernel and F filters, and the bias."""
+        """Create the kernel `[P,K,F]` (P positions, K input values per position, F filters) and the bias."""
         *space, _ = self.compute_output_shape(shape)[1:]
         values = math.prod(self.settings["kernel_size"]) * shape[-1]
         filters = self.settings["filters"]
@@ -87,7 +87,7 @@ class LocallyConnected(layers.Layer):
         """Apply the layer."""
         shape = self.compute_output_shape(tuple(x.shape))
         size, strides = list(self.settings["kernel_size"]), list(self.settings["strides"])
-        if len(shape) == 3:  # A sequence is an image of one row.
+        if len(shape) == 3:  # A sequence is treated as an image with one row.
             x, size, strides = ops.expand_dims(x, 1), [1, *size], [1, *strides]
         patches = ops.image.extract_patches(
             x, size, strides, padding=self.settings["padding"], data_format="channels_last"
@@ -113,10 +113,10 @@ class LocallyConnected(layers.Layer):
 
 
 class _PerValue(layers.Layer):
-    """A layer with weights for each value of the input, without the batch axis."""
+    """Base class of layers with separate weights for each value of a sample."""
 
     weight_names: tuple[str, ...] = ()
-    """Names of the weights in the order of the file."""
+    """Names of the weights, in the order of the file."""
 
     def build(self, shape: Any) -> None:
         """Create the weights."""
@@ -142,7 +142,7 @@ class ParametricSoftplus(_PerValue):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SReLU(_PerValue):
-    """The `SReLU` layer of Keras 1, which is linear in three parts."""
+    """The `SReLU` layer of Keras 1, a piecewise linear function with three pieces."""
 
     weight_names = ("t_left", "a_left", "t_right", "a_right")
 
@@ -201,7 +201,7 @@ class SampleNormalization(layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Highway(layers.Layer):
-    """The `Highway` layer of Keras 1, which mixes its input with a dense layer of the same width."""
+    """The `Highway` layer of Keras 1, which mixes its input with the output of a dense layer of the same width."""
 
     def __init__(self, activation: Any = None, *, use_bias: bool = True, **options: Any) -> None:
         super().__init__(**options)
@@ -237,7 +237,7 @@ class Highway(layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MaxoutDense(layers.Layer):
-    """The `MaxoutDense` layer of Keras 1: the largest of several dense layers, value by value."""
+    """The `MaxoutDense` layer of Keras 1, which returns the element-wise maximum of several dense layers."""
 
     def __init__(self, units: int, features: int, *, use_bias: bool = True, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""Layers that Keras 3 does not have: locally connected layers, and the highway and maxout layers of Keras 1."""
+"""Translations of layers that Keras 3 lacks: locally connected layers, and the highway and maxout layers of Keras 1."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def locally_connected(rank: int) -> Translation:
         settings = config.config
         implementation = settings.get("implementation") or 1
         if first(config) or implementation == 3:
-            how = "with the channels first" if first(config) else "with the implementation 3"
-            msg = f"a locally connected layer {how} stores its weights in an order that is not read"
+            how = "with the channels first" if first(config) else "with implementation=3"
+            msg = f"a locally connected layer {how} stores its weights in an unsupported order"
             raise UntranslatableError(msg)
         options = {
             "filters": settings.get("filters"),
@@ -60,13 +60,13 @@ def locally_connected(rank: int) -> Translation:
 def _sizes(value: Any, rank: int) -> list[int]:
     sizes = list(value) if isinstance(value, list | tuple) else [value] * rank
     if len(sizes) != rank or not all(isinstance(size, int) and size > 0 for size in sizes):
-        msg = f"it has the sizes {value} for {rank} axes"
+        msg = f"it states the sizes {value}, but needs {rank} positive integers"
         raise UntranslatableError(msg)
     return sizes
 
 
 def _from_dense(kernel: NDArray[Any], options: dict[str, Any]) -> NDArray[Any]:
-    """Return the kernel `[P,K,F]` from the form `[*in,C,*out,F]`, which has a weight for each pair of places.
+    """Convert a kernel `[*in,C,*out,F]`, with weights for each pair of input and output positions, to `[P,K,F]`.
 
     Source: `LocallyConnected2D` of Keras 2.15 with `implementation=2`.
     """
@@ -90,7 +90,7 @@ def _from_dense(kernel: NDArray[Any], options: dict[str, Any]) -> NDArray[Any]:
 
 
 def _padding(size: int, stride: int, length: int, count: int, padding: str) -> int:
-    """Return the number of zeros in front of an axis, as in TensorFlow's padding `same`."""
+    """Return the number of zeros added before an axis, as in TensorFlow's padding `same`."""
     return max((count - 1) * stride + size - length, 0) // 2 if padding == "same" else 0
 
 
@@ -112,7 +112,7 @@ def layer_scale(config: LayerConfig, _: Translator) -> Part:
 
 
 def per_value(kind: Any) -> Translation:
-    """Return the translation of an activation of Keras 1 with weights for each value."""
+    """Return the translation of a Keras 1 activation that has weights for each value."""
 
     def translate(config: LayerConfig, _: Translator) -> Part:
         layer = kind(name=layer_name(config))

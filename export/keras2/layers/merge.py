@@ -1,4 +1,4 @@
-"""Layers with several inputs: merging and attention."""
+"""Translations of layers with several inputs: merging and attention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.export.keras2.part import Part, as_sequence, plain
 
 
 def merging(kind: Any) -> Translation:
-    """Return the translation of a layer that combines inputs value by value."""
+    """Return the translation of a layer that combines its inputs element by element."""
 
     def translate(config: LayerConfig, _: Translator) -> Part:
         return plain(config, kind(**kept(config)), elementwise=True)
@@ -41,12 +41,12 @@ def dot(config: LayerConfig, _: Translator) -> Part:
 
 
 def cosine(config: LayerConfig, _: Translator) -> Part:
-    """Translate the merge mode `cos` of Keras 1, for vectors. Its answer is `[B,1,1]`."""
+    """Translate the merge mode `cos` of Keras 1 for vectors. The output has shape `[B,1,1]`."""
     layer = layers.Dot(axes=-1, normalize=True, **kept(config))
 
     def run(inputs: Any, arguments: dict[str, Any]) -> Any:
         if any(len(tensor.shape) != 2 for tensor in inputs):
-            msg = "it is the cosine of sequences, which is supported only for vectors"
+            msg = "it merges sequences by their cosine, which is supported only for vectors"
             raise UntranslatableError(msg)
         return ops.expand_dims(layer(inputs, **arguments), 1)
 
@@ -54,7 +54,7 @@ def cosine(config: LayerConfig, _: Translator) -> Part:
 
 
 LOSES_CAUSAL = (2, 10, 0)
-"""First version that does not write the argument `causal` of an attention layer into files."""
+"""First Keras version that does not save the argument `causal` of attention layers."""
 
 
 def attention(kind: Any, *keys: str) -> Translation:
@@ -64,7 +64,7 @@ def attention(kind: Any, *keys: str) -> Translation:
         layer = kind(**kept(config, *keys))
         causal = bool(config.config.get("causal"))
         if "causal" not in config.config and translator.origin.version >= LOSES_CAUSAL:
-            translator.note("is read without causal=True, which this version of Keras did not write into files", config)
+            translator.note("is read without causal=True, which this version of Keras did not save to files", config)
 
         def run(inputs: Any, arguments: dict[str, Any]) -> Any:
             if causal:
@@ -77,7 +77,7 @@ def attention(kind: Any, *keys: str) -> Translation:
 
 
 USES_MASKS = (2, 10, 0)
-"""First version whose `MultiHeadAttention` uses the masks of its inputs."""
+"""First Keras version whose `MultiHeadAttention` uses the masks of its inputs."""
 
 
 def _unmasked(tensor: Any) -> Any:

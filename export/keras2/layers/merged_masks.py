@@ -1,6 +1,7 @@
-"""Merging layers whose output has the masks of Keras 2: a step is used only if all inputs that have a mask use it.
+"""Merging layers that combine masks as Keras 2 does: the output keeps a step if all input masks keep it.
 
-In Keras 3, a step is used if one of the inputs uses it, and the output has no mask if one input has none.
+Inputs without a mask do not count. In Keras 3, the output keeps a step if any input mask keeps it, and the output has
+no mask if one input has none.
 Source: `base_merge.py` and `concatenate.py` of Keras 2.15 and of Keras 3.15.
 """
 
@@ -15,10 +16,10 @@ from orilla.export.keras2.activations import PACKAGE
 
 
 class _AllMasks:
-    """Computes the mask of a merging layer as Keras 2 does."""
+    """Mixin that computes the output mask of a merging layer as Keras 2 does."""
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the steps that all masks contain, or None if there is no mask."""
+        """Return the mask of the steps that all masks keep, or None if no input has a mask."""
         masks = [one for one in mask or () if one is not None]
         if not masks:
             return None
@@ -30,7 +31,7 @@ class _AllMasks:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Concatenate(layers.Concatenate):
-    """`Concatenate` with the mask of Keras 2."""
+    """`Concatenate` with the output mask of Keras 2."""
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return a mask `[B,T]`, or None if there is no mask."""
@@ -41,7 +42,7 @@ class Concatenate(layers.Concatenate):
             if one is None:
                 masks.append(ops.ones_like(tensor, dtype="bool"))
             elif len(one.shape) < len(tensor.shape):
-                # The mask takes the shape of its input, which `all` below reduces again.
+                # The mask is expanded to the shape of its input. `all` below reduces it again.
                 full = ops.ones_like(tensor, dtype="bool")
                 masks.append(ops.logical_and(ops.expand_dims(one, -1), full))
             else:
@@ -51,7 +52,7 @@ class Concatenate(layers.Concatenate):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Unmasked(layers.Layer):
-    """Passes a tensor on without its mask."""
+    """Layer that returns its input without the mask."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -70,7 +71,7 @@ class Unmasked(layers.Layer):
 
 
 def _with_masks(kind: Any) -> Any:
-    """Return a subclass of a merging layer with the same name and the masks of Keras 2."""
+    """Return a subclass of a merging layer that has the same name and the masks of Keras 2."""
     return keras.saving.register_keras_serializable(PACKAGE)(type(kind.__name__, (_AllMasks, kind), {}))
 
 

@@ -1,4 +1,4 @@
-"""Normalisation layers, and layers that prepare inputs."""
+"""Translations of normalisation and preprocessing layers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from orilla.export.keras2.part import Arrays, Part, plain
 
 
 def batch_normalization(config: LayerConfig, translator: Translator) -> Part:
-    """Translate `BatchNormalization`. Its axis is a list in files of TensorFlow."""
+    """Translate `BatchNormalization`. Files written by TensorFlow state its axis as a list."""
     settings = config.config
     if settings.get("mode") == 1:
         layer = SampleNormalization(number(settings.get("epsilon", 1e-3)), name=layer_name(config))
         return plain(config, layer, in_file=lambda: (2, 2), arrange=lambda arrays: arrays[:2])
     if settings.get("mode") == 2:
-        msg = "its mode 2 of Keras 1 normalises each batch by itself, so each answer depends on the other samples"
+        msg = "its mode=2 normalises each batch by itself, so each output depends on the other samples"
         raise UntranslatableError(msg)
     if settings.get("virtual_batch_size") is not None:
         msg = "it has a virtual_batch_size"
@@ -37,7 +37,7 @@ def batch_normalization(config: LayerConfig, translator: Translator) -> Part:
 
     def run(inputs: Any, arguments: dict[str, Any]) -> Any:
         if arguments.pop("training", None):
-            msg = "it is called with training=True, so each answer depends on the other samples of the batch"
+            msg = "it is called with training=True, so each output depends on the other samples of the batch"
             raise UntranslatableError(msg)
         return layer(inputs, **arguments)
 
@@ -49,7 +49,7 @@ def batch_normalization(config: LayerConfig, translator: Translator) -> Part:
         run,
         layer,
         channels=-1 if moved else None,
-        # The values for the renormalisation come last, and have no effect after the training.
+        # The last three arrays are for batch renormalisation. They have no effect during inference.
         arrange=(lambda arrays: arrays[:-3]) if renorm else list,
         in_file=in_file if renorm else None,
     )
@@ -61,7 +61,7 @@ def layer_normalization(config: LayerConfig, _: Translator) -> Part:
 
 
 def normalization(config: LayerConfig, _: Translator) -> Part:
-    """Translate `Normalization`. The mean and the variance are in the configuration, or in the weights."""
+    """Translate `Normalization`. Its mean and variance are in the configuration or in the weights."""
     settings = config.config
     options = kept(config, "axis", "invert")
     options["axis"] = settings.get("axis", -1)
@@ -101,7 +101,7 @@ def resizing(config: LayerConfig, _: Translator) -> Part:
 
 
 def center_crop(config: LayerConfig, _: Translator) -> Part:
-    """Translate `CenterCrop`, and `RandomCrop`, which crops the centre outside of the training."""
+    """Translate `CenterCrop`, and `RandomCrop`, which crops the centre during inference."""
     return plain(config, layers.CenterCrop(**kept(config, "height", "width"), data_format="channels_last"))
 
 

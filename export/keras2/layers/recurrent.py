@@ -1,4 +1,4 @@
-"""Recurrent layers, their cells, and the wrappers around them."""
+"""Translations of recurrent layers, their cells, and the wrappers around them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from orilla.export.keras2.part import Arrays, Part, as_sequence
 SEQUENCE = ("return_sequences", "return_state", "go_backwards", "unroll")
 CONVOLUTION = ("filters", "kernel_size", "strides", "padding", "dilation_rate", "use_bias")
 HARD_UNTIL = (2, 3, 0)
-"""First version whose LSTM and GRU have sigmoid gates by default. The version of a file without the gates' activation
-decides which one the author's model had."""
+"""First Keras version whose LSTM and GRU have sigmoid gates by default. If a file does not state the activation of the
+gates, the default of its Keras version applies."""
 
 
 def _gates(config: LayerConfig, origin: Origin, default: str | None = None) -> dict[str, Any]:
-    """Return the activations of an LSTM, GRU or convolutional LSTM."""
+    """Return the activation arguments of an LSTM, GRU or convolutional LSTM."""
     default = default or ("hard_sigmoid" if origin.version < HARD_UNTIL else "sigmoid")
     gates = config.config.get("recurrent_activation")
     return {
@@ -39,7 +39,7 @@ def _lstm_cell(config: LayerConfig, origin: Origin) -> dict[str, Any]:
 
 
 def _gru_cell(config: LayerConfig, origin: Origin) -> dict[str, Any]:
-    # Files of Keras before 2.1.3 do not contain `reset_after`, and their GRU resets before the multiplication.
+    # Files written before Keras 2.1.3 do not contain `reset_after`. Their GRU resets before the multiplication.
     reset_after = bool(config.config.get("reset_after", False))
     return kept(config, "units", "use_bias") | _gates(config, origin) | {"reset_after": reset_after}
 
@@ -49,7 +49,7 @@ def _simple_cell(config: LayerConfig, _: Origin) -> dict[str, Any]:
 
 
 def _convolutional_cell(config: LayerConfig, origin: Origin) -> dict[str, Any]:
-    # The gates of convolutional LSTMs stayed `hard_sigmoid` by default in all versions of Keras 2.
+    # In all versions of Keras 2, `hard_sigmoid` is the default for the gates of a convolutional LSTM.
     options = kept(config, *CONVOLUTION) | _gates(config, origin, default="hard_sigmoid")
     return options | {"data_format": "channels_last"}
 
@@ -65,7 +65,7 @@ def recurrent(
 
     Args:
         kind: Class of Keras 3.
-        cell: Function that returns the arguments of the cell.
+        cell: Function that returns the arguments of the cell for a configuration.
         arrange: Function that brings the arrays in the file into the order and shapes of Keras 3.
     """
 
@@ -89,7 +89,7 @@ def recurrent(
 
 
 def _of_keras_1(config: LayerConfig) -> Callable[[], tuple[int, int]] | None:
-    """Return the number of arrays of a layer of Keras 1, which has one array per gate unless it is for a GPU."""
+    """Return a function for `Part.in_file`, if a Keras 1 layer stores each gate separately. Otherwise return None."""
     count = config.config.get("arrays_of_keras_1")
     return None if count is None else lambda: (count, 0)
 
@@ -99,7 +99,7 @@ def _check(config: LayerConfig, translator: Translator) -> None:
         msg = "its time axis is before the batch axis (time_major)"
         raise UntranslatableError(msg)
     if config.config.get("stateful"):
-        translator.note("is stateful in the file; here each sample starts with a state of zeros", config)
+        translator.note("is stateful in the file; after the export, each sample starts with a state of zeros", config)
 
 
 def _sequence_options(config: LayerConfig) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _runner(layer: Any) -> Callable[[Any, dict[str, Any]], Any]:
 
 
 def _from_cudnn(arrays: Arrays) -> Arrays:
-    """Convert the arrays of `CuDNNLSTM` and `CuDNNGRU`, which have two biases in one vector, to the usual form.
+    """Convert the arrays of `CuDNNLSTM` and `CuDNNGRU` (two biases in one vector) to those of `LSTM` and `GRU`.
 
     Source: `_convert_rnn_weights` in `keras/engine/saving.py` of Keras 2.2.4.
     """
@@ -145,7 +145,7 @@ def _from_cudnn(arrays: Arrays) -> Arrays:
 
 
 def _gates_of_keras_1(order: tuple[int, ...]) -> Callable[[Arrays], Arrays]:
-    """Return a function that joins the arrays of the gates in Keras 1, three per gate, in the order of Keras 2."""
+    """Return a function that concatenates the gates of Keras 1, three arrays each, in the order of Keras 2."""
 
     def arrange(arrays: Arrays) -> Arrays:
         if len(arrays) != 3 * len(order):
@@ -187,9 +187,10 @@ def bidirectional(config: LayerConfig, translator: Translator) -> Part:
 
 
 def _zeros_at_masked_steps(layer: Any, origin: Origin) -> bool:
-    """Return True if `Bidirectional` of the file's Keras returns zeros at masked steps. Others repeat the last output.
+    """Return True if `Bidirectional`, in the Keras that wrote the file, returns zeros at masked steps.
 
-    Keras outside TensorFlow always repeats it. TensorFlow 2.0 and 2.1 repeat it where cuDNN could run the layer.
+    If False, it repeats the last output. Keras outside TensorFlow always repeats it. TensorFlow 2.0 and 2.1 repeat it
+    if cuDNN can run the layer.
     Source: `recurrent_v2.py` of TensorFlow 2.1 and 2.2.
     """
     if not layer.return_sequences or not origin.in_tensorflow:
@@ -202,13 +203,13 @@ def _zeros_at_masked_steps(layer: Any, origin: Origin) -> bool:
 
 
 def time_distributed(config: LayerConfig, translator: Translator) -> Part:
-    """Translate `TimeDistributed`. A layer that Keras 3 calls in another way than Keras 2 becomes a small model."""
+    """Translate `TimeDistributed`. An inner layer that Keras 3 must call differently is wrapped in a small model."""
     row = _inner(config, "layer")
     if row.model is not None:
         return _time_distributed_model(config, row, translator)
     inner = translator.part(row)
     if row.class_name == "Masking" or row.config.get("mask_zero"):
-        msg = "it makes masks inside each step, which Keras 3 does not pass on"
+        msg = "it creates a mask inside each step, which Keras 3 does not pass on"
         raise UntranslatableError(msg)
     part = replace(inner, config=config, channels=None, elementwise=False)
     part.stores = tuple(f"layer/{store}" for store in inner.stores)
@@ -242,7 +243,7 @@ def _time_distributed_model(config: LayerConfig, row: LayerConfig, translator: T
 
 
 def rnn(config: LayerConfig, translator: Translator) -> Part:
-    """Translate `RNN` around one of the cells of Keras, or several of them."""
+    """Translate `RNN` with one or several built-in cells."""
     _check(config, translator)
     cell, stores = _cell(config.config.get("cell"), translator.origin)
     layer = layers.RNN(cell, **_sequence_options(config), name=layer_name(config))
@@ -250,7 +251,7 @@ def rnn(config: LayerConfig, translator: Translator) -> Part:
 
 
 def _cell(row: Any, origin: Origin) -> tuple[Any, tuple[str, ...]]:
-    """Return a cell, and the groups of its weights below its own group in a `.keras` file."""
+    """Return a cell, and the subgroups of its group that contain its weights in a `.keras` file."""
     class_name = row.get("class_name") if isinstance(row, dict) else None
     inner = row.get("config") if isinstance(row, dict) else None
     if not isinstance(inner, dict):
@@ -266,7 +267,7 @@ def _cell(row: Any, origin: Origin) -> tuple[Any, tuple[str, ...]]:
             stores.append(f"/cells/{name}" + (f"_{count}" if count else ""))
         return layers.StackedRNNCells(cells), tuple(stores)
     if class_name not in CELLS:
-        msg = f"its cell {class_name} is a class of the author, whose Python code is not in the file"
+        msg = f"its cell {class_name} is a custom class, whose Python code is not in the file"
         raise UntranslatableError(msg)
     kind, options = CELLS[class_name]
     return kind(**options(LayerConfig(class_name, str(inner.get("name", "cell")), inner), origin)), ("",)
@@ -282,7 +283,7 @@ CELLS: dict[str, tuple[Any, Callable[[LayerConfig, Origin], dict[str, Any]]]] = 
     "GRUCell": (layers.GRUCell, _gru_cell),
     "SimpleRNNCell": (layers.SimpleRNNCell, _simple_cell),
 }
-"""Class of Keras 3 for each cell, and the function that returns its arguments."""
+"""For each cell: its class in Keras 3, and the function that returns its arguments."""
 
 ROWS: dict[str, Translation] = {
     "LSTM": recurrent(layers.LSTM, _lstm_cell, _gates_of_keras_1((0, 2, 1, 3))),

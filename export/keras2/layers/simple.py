@@ -1,4 +1,4 @@
-"""Layers whose values did not change between Keras 2 and Keras 3: activations, shapes, noise, padding, cropping."""
+"""Translations of layers that need few changes: activations, reshaping, noise, padding and cropping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orilla.export.keras2.part import Arrays, Part, plain
 
 
 def activation(config: LayerConfig, _: Translator) -> Part:
-    """Translate `Activation`. A softmax over the last axis is not free in the order of the axes."""
+    """Translate `Activation`. A softmax is not element-wise, because it depends on which axis is last."""
     function = activation_of(config.config.get("activation"))
     elementwise = "softmax" not in str(config.config.get("activation"))
     return plain(config, layers.Activation(function, name=layer_name(config)), elementwise=elementwise)
@@ -29,7 +29,7 @@ def dense(config: LayerConfig, _: Translator) -> Part:
 
 
 def embedding(config: LayerConfig, _: Translator) -> Part:
-    """Translate `Embedding`. `input_length` only declared a shape."""
+    """Translate `Embedding`. Its `input_length` is ignored, because it only declares a shape."""
     return plain(config, layers.Embedding(**kept(config, "input_dim", "output_dim", "mask_zero")))
 
 
@@ -57,7 +57,7 @@ def thresholded_relu(config: LayerConfig, _: Translator) -> Part:
 
 
 def prelu(config: LayerConfig, _: Translator) -> Part:
-    """Translate `PReLU`. Keras 1 did not write which axes share their slopes, but the slopes show it."""
+    """Translate `PReLU`. Keras 1 did not save which axes share their slopes, so the slopes are broadcast."""
     layer = layers.PReLU(**kept(config, "shared_axes"))
 
     def arrange(arrays: Arrays) -> Arrays:
@@ -79,7 +79,7 @@ def inactive(config: LayerConfig, _: Translator) -> Part:
 
     def run(inputs: Any, arguments: dict[str, Any]) -> Any:
         if arguments.get("training"):
-            msg = "it is called with training=True, so the answers of the model are random"
+            msg = "it is called with training=True, so the outputs of the model are random"
             raise UntranslatableError(msg)
         return layer(inputs)
 
@@ -87,22 +87,22 @@ def inactive(config: LayerConfig, _: Translator) -> Part:
 
 
 def flatten(config: LayerConfig, _: Translator) -> Part:
-    """Translate `Flatten`. With the channels first, Keras 2.2 and later move them to the end before flattening."""
+    """Translate `Flatten`. If the channels are first, Keras 2.2 and later move them to the end before flattening."""
     layer = layers.Flatten(name=layer_name(config))
     return plain(config, layer, channels=SPATIAL_OF_ANY if first(config) else None)
 
 
 SPATIAL_OF_ANY = -1
-"""Number of spatial axes if all axes after the channels are spatial."""
+"""Value of `Part.channels` for a layer in which all axes after the channel axis are spatial."""
 
 
 def first(config: LayerConfig) -> bool:
-    """Return True if a layer has the channels in front of the spatial axes."""
+    """Return True if a layer has the channel axis before the spatial axes."""
     return config.config.get("data_format") == "channels_first"
 
 
 def spatial(kind: Any, rank: int, *keys: str) -> Translation:
-    """Return the translation of a layer without weights that acts on the spatial axes.
+    """Return the translation of a layer without weights that works on the spatial axes.
 
     Args:
         kind: Class of Keras 3.
@@ -125,19 +125,27 @@ def shared(kind: Any, *keys: str) -> Translation:
 
 
 def up_sampling_2d(config: LayerConfig, translator: Translator) -> Part:
-    """Translate `UpSampling2D`. Until Keras 2.3, its bilinear interpolation did not align the centres of the pixels."""
+    """Translate `UpSampling2D`. Its bilinear interpolation did not align the pixel centres until Keras 2.3."""
     method, origin = config.config.get("interpolation") or "nearest", translator.origin
     options = {"channels": 2 if first(config) else None}
     if method == "bilinear" and not origin.in_tensorflow:
         return plain(config, LegacyResize(**kept(config, "size")), **options)
     if method == "bilinear" and origin.text == "2.2.4-tf":
-        translator.note("is read as TensorFlow 1.14 to 2.1 computed it; TensorFlow 1.13 did not align centres", config)
+        translator.note(
+            "is read as TensorFlow 1.14 to 2.1 computed it; TensorFlow 1.13 did not align the pixel centres", config
+        )
     layer = layers.UpSampling2D(**kept(config, "size", "interpolation"), data_format="channels_last")
     return plain(config, layer, **options)
 
 
 def cropping_or_padding(kind: Any, rank: int, key: str) -> Translation:
-    """Return the translation of a layer that crops or pads. Its amounts are a number, pairs, or pairs of pairs."""
+    """Return the translation of a cropping or padding layer.
+
+    Args:
+        kind: Class of Keras 3.
+        rank: Number of spatial axes.
+        key: Name of the argument with the amounts: a number, a pair, or a list of pairs.
+    """
     return spatial(kind, rank, key)
 
 

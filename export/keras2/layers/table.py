@@ -1,4 +1,4 @@
-"""The table of all layers that can be read, and the reasons for which others cannot."""
+"""The table of all layers that can be read, and the reasons why others cannot be read."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ ROWS: dict[str, Translation] = {
 
 REASONS = {
     "Lambda": "its Python code is not run",
-    "StringLookup": "it takes texts, and models here take numbers",
-    "TextVectorization": "it takes texts, and models here take numbers",
-    "Hashing": "it takes texts, and models here take numbers",
-    "DenseFeatures": "it takes feature columns, and models here take arrays",
+    "StringLookup": "it takes strings, but only numbers are supported",
+    "TextVectorization": "it takes strings, but only numbers are supported",
+    "Hashing": "it takes strings, but only numbers are supported",
+    "DenseFeatures": "it takes feature columns, but only arrays are supported",
 }
-"""Reason for which a class of Keras 2 cannot be read."""
+"""For some classes of Keras 2, the reason why they cannot be read."""
 
 
 def translate(config: LayerConfig, translator: Translator) -> Part:
     """Translate one layer.
 
     Raises:
-        UntranslatableError: Keras 3 has no equivalent, or the class is the author's.
+        UntranslatableError: Keras 3 has no equivalent, or the class is not part of Keras.
     """
     class_name = config.class_name.rpartition(">")[2]
     if class_name in ROWS and not (config.registered and ">" in config.class_name):

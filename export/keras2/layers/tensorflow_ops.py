@@ -1,7 +1,7 @@
-"""Calls of TensorFlow functions between layers, which Keras 2 stores as layers of their own.
+"""Translations of calls to TensorFlow functions, which Keras 2 stores as separate layers.
 
-TensorFlow runs the same function here, so its values are right by construction. Only functions that compute values from
-tensors are called: none that reads files, calls Python code or draws random numbers.
+The translated layer calls the same TensorFlow function, so it computes the same values. Only functions that compute
+values from tensors are allowed: none that reads files, calls Python code or draws random numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orilla.export.keras2.origin import UntranslatableError
 from orilla.export.keras2.part import Part, as_sequence
 
 MODULES = ("math.", "nn.", "linalg.", "image.", "signal.", "bitwise.")
-"""Modules of TensorFlow whose functions are called, except those with a word of `FORBIDDEN` in their name."""
+"""TensorFlow modules whose functions may be called, except those with a word of `FORBIDDEN` in their name."""
 
 FORBIDDEN = ("random", "dropout", "decode", "encode", "sampled", "nce_loss", "draw_", "fractional", "_v3")
 
@@ -37,7 +37,7 @@ FUNCTIONS = frozenset(
     truncatediv unstack where zeros zeros_like shape sequence_mask scatter_nd
     """.split()  # noqa: SIM905 - long lists of names are easier to read as text.
 )
-"""Functions of TensorFlow itself that are called."""
+"""Functions outside `MODULES` that may be called, such as `tf.add`."""
 
 OPERATORS = {
     "add": "math.add",
@@ -60,7 +60,7 @@ OPERATORS = {
     "and": "math.logical_and",
     "or": "math.logical_or",
 }
-"""Function for each operator of Python, as in `__operators__.add`."""
+"""TensorFlow function for each Python operator in a file, such as `__operators__.add`."""
 
 OPERATIONS = frozenset(
     """
@@ -75,12 +75,12 @@ OPERATIONS = frozenset(
     Tan Tanh Tile TopKV2 Transpose TruncateDiv Unpack Where ZerosLike
     """.split()  # noqa: SIM905 - long lists of names are easier to read as text.
 )
-"""Operations of TensorFlow that a `TensorFlowOpLayer` may run."""
+"""TensorFlow operations that a `TensorFlowOpLayer` may run."""
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FunctionCall(layers.Layer):
-    """One call of a function of TensorFlow."""
+    """Layer that calls a TensorFlow function."""
 
     def __init__(self, function: str, first: Any, arguments: dict[str, Any], **options: Any) -> None:
         super().__init__(autocast=False, **options)
@@ -90,7 +90,7 @@ class FunctionCall(layers.Layer):
         """Do nothing, because the layer has no weights."""
 
     def call(self, tensors: Any) -> Any:
-        """Call the function. The tensors take the places of the numbered places in the arguments."""
+        """Call the function with its arguments, in which the tensors replace the numbered placeholders."""
         first, arguments = (_filled(value, as_sequence(tensors)) for value in (self.first, self.arguments))
         return _function(self.function)(first, **arguments)
 
@@ -101,11 +101,11 @@ class FunctionCall(layers.Layer):
 
 
 PLACE = "tensor of this call"
-"""Key of a dictionary that stands in place of a tensor. Its value is the number of the tensor."""
+"""Key of a placeholder: a dictionary that replaces a tensor. Its value is the number of the tensor."""
 
 
 def _numbered(value: Any, tensors: list[Any]) -> Any:
-    """Replace each tensor in a structure with a numbered place, and append it to the list of tensors."""
+    """Replace each tensor in a structure with a numbered placeholder, and append the tensor to `tensors`."""
     if isinstance(value, keras.KerasTensor):
         tensors.append(value)
         return {PLACE: len(tensors) - 1}
@@ -115,7 +115,7 @@ def _numbered(value: Any, tensors: list[Any]) -> Any:
 
 
 def _filled(value: Any, tensors: Any) -> Any:
-    """Replace each numbered place in a structure with its tensor."""
+    """Replace each numbered placeholder in a structure with its tensor."""
     if isinstance(value, dict):
         if PLACE in value:
             return tensors[value[PLACE]]
@@ -124,7 +124,7 @@ def _filled(value: Any, tensors: Any) -> Any:
 
 
 def _function(name: str) -> Any:
-    """Return a function of TensorFlow by its name in the file."""
+    """Return the TensorFlow function with the given name in the file."""
     import tensorflow as tf
 
     if name == "__operators__.getitem":
@@ -136,7 +136,7 @@ def _function(name: str) -> Any:
 
 
 def _slices(value: Any) -> Any:
-    """Return what stands in the brackets of `tensor[…]`."""
+    """Convert the stored index of `tensor[…]` to slices and numbers."""
     if isinstance(value, dict):
         if value.get("class_name") == "__ellipsis__":
             return ...
@@ -145,7 +145,7 @@ def _slices(value: Any) -> Any:
 
 
 def _allowed(name: str) -> str | None:
-    """Return the name of a function that is called, or None for other functions."""
+    """Return the name of the TensorFlow function to call, or None if the function is not allowed."""
     name = name.removeprefix("compat.v1.").removeprefix("keras.backend.")
     if name.startswith("__operators__."):
         operator = name.rpartition(".")[2]
@@ -161,9 +161,9 @@ def function_call(config: LayerConfig, _: Translator) -> Part:
     stated = str(config.config.get("function"))
     name = _allowed(stated)
     if name is not None and stated.startswith("compat.v1.") and inspect.isfunction(_function(stated)):
-        name = stated  # Functions of TensorFlow 1 have arguments that those of TensorFlow 2 lack.
+        name = stated  # The version for TensorFlow 1 has arguments that the other lacks.
     if name is None or not callable(_function(name)):
-        msg = f"it calls tf.{stated}, which is not one of the functions that are called here"
+        msg = f"it calls tf.{stated}, which is not one of the supported functions"
         raise UntranslatableError(msg)
     function, numbers = name, itertools.count()
 
@@ -179,7 +179,7 @@ def function_call(config: LayerConfig, _: Translator) -> Part:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class OperationCall(layers.Layer):
-    """Runs one operation of a TensorFlow graph, as its node in the file describes it."""
+    """Layer that runs one operation of a TensorFlow graph, as described by its node in the file."""
 
     def __init__(self, node: dict[str, Any], constants: dict[str, Any], **options: Any) -> None:
         super().__init__(autocast=False, **options)
@@ -189,7 +189,7 @@ class OperationCall(layers.Layer):
         """Do nothing, because the layer has no weights."""
 
     def call(self, inputs: Any) -> Any:
-        """Run the operation on the inputs, with the constants at their places between them."""
+        """Run the operation on the inputs, with the constants inserted at their positions."""
         import tensorflow as tf
 
         tensors = list(as_sequence(inputs))
@@ -226,23 +226,23 @@ class OperationCall(layers.Layer):
 
 
 def operation_call(config: LayerConfig, _: Translator) -> Part:
-    """Translate `TensorFlowOpLayer`, by which Keras 2.2 to 2.3 store calls of TensorFlow functions."""
+    """Translate `TensorFlowOpLayer`, in which Keras 2.2 and 2.3 store a call to a TensorFlow function."""
     node = config.config.get("node_def")
     operation = node.get("op") if isinstance(node, dict) else None
     if operation not in OPERATIONS or not isinstance(node, dict):
-        msg = f"it runs the operation {operation} of TensorFlow, which is not one of those that are run here"
+        msg = f"it runs the TensorFlow operation {operation}, which is not supported"
         raise UntranslatableError(msg)
     constants = {str(place): value for place, value in (config.config.get("constants") or {}).items()}
     return plain_call(config, OperationCall(node, constants, name=layer_name(config)))
 
 
 def plain_call(config: LayerConfig, layer: Any) -> Part:
-    """Return the part of a layer without further arguments."""
+    """Return the part of a layer that is called only with its inputs."""
     return Part(config, lambda inputs, _: layer(inputs), layer)
 
 
 def passed_on(config: LayerConfig, _: Translator) -> Part:
-    """Translate `AddLoss` and `AddMetric`, which pass their input on."""
+    """Translate `AddLoss` and `AddMetric`, which return their input unchanged."""
     return plain_call(config, layers.Identity(name=layer_name(config)))
 
 

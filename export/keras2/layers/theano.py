@@ -1,4 +1,4 @@
-"""The padding `same` of Theano, which pads both sides alike, where TensorFlow pads the end more than the beginning.
+"""Theano's padding `same`. Theano pads both sides equally, while TensorFlow may pad the end more than the beginning.
 
 Source: `conv2d`, `_postprocess_conv2d_output` and `pool2d` in `keras/backend/theano_backend.py` of Keras 2.2.4.
 """
@@ -17,15 +17,15 @@ from orilla.export.keras2.part import Run
 
 
 def padded_as_theano(config: LayerConfig) -> Callable[[Any], Run] | None:
-    """Return the function that calls a convolution with the padding of Theano. None if the padding is not `same`.
+    """Return the function that calls a convolution with Theano's padding, or None if the padding is not `same`.
 
     Raises:
-        UntranslatableError: The layer is of a kind whose padding in Theano is not known here.
+        UntranslatableError: Theano's padding is not implemented for this kind of layer.
     """
     if config.config.get("padding") != "same":
         return None
     if config.class_name not in ("Conv1D", "Conv2D", "Conv3D"):
-        msg = "it has the padding same, where Theano pads differently"
+        msg = "it has the padding same, which Theano computes differently"
         raise UntranslatableError(msg)
 
     def caller(layer: Any) -> Run:
@@ -42,7 +42,7 @@ def padded_as_theano(config: LayerConfig) -> Callable[[Any], Run] | None:
 
 
 def pooled_as_theano(layer: Any) -> Run:
-    """Return the function that calls a pooling with the padding of Theano, which the mean leaves out."""
+    """Return the function that calls a pooling layer with Theano's padding. Average pooling excludes the padding."""
     pads = [size - 2 if size > 2 and size % 2 == 1 else size - 1 for size in layer.pool_size]
     widths = [(0, 0), *((pad, pad) for pad in pads), (0, 0)]
 
@@ -60,7 +60,7 @@ def pooled_as_theano(layer: Any) -> Run:
 
 
 def _cropped(y: Any, inputs: Any, strides: Any) -> Any:
-    """Return as many places as there are strides in the input."""
+    """Crop the output to one position per stride of the input."""
     counts = [
         None if length is None else -(-length // stride)
         for length, stride in zip(inputs.shape[1:-1], strides, strict=True)

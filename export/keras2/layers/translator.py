@@ -1,4 +1,4 @@
-"""What a translation of a layer needs: the file's origin, and a way to translate the layers inside."""
+"""Interface for translating a layer: the origin of the file, and methods for the layers and models inside."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from orilla.export.keras2.part import Part
 
 
 class Translator(Protocol):
-    """The translation of one file."""
+    """Context in which the layers of one file are translated."""
 
     origin: Origin
     channels_first: bool
-    """True if a layer of the file has the channels in front of the spatial axes."""
+    """True if any layer of the file has the channel axis before the spatial axes."""
 
     def part(self, config: LayerConfig) -> Part:
         """Translate a layer, for example one inside a wrapper. Raise `UntranslatableError` if it cannot be read."""
 
     def model(self, config: ModelConfig, shapes: list[Any]) -> Any:
-        """Build a model inside the file for inputs of these shapes, and return it with its parts."""
+        """Build a nested model for inputs of the given shapes, and return it with its parts."""
 
     def call(self, part: Part, inputs: Any) -> Any:
-        """Call a layer with the order of axes that it needs."""
+        """Call a layer with its inputs in the axis order that it needs."""
 
     def note(self, text: str, layer: LayerConfig) -> None:
-        """Report that a layer was translated in a way that the user should know."""
+        """Record a note for the user on how a layer was translated."""
 
 
 Translation = Callable[[LayerConfig, Translator], Part]
@@ -36,12 +36,12 @@ Translation = Callable[[LayerConfig, Translator], Part]
 
 
 def kept(config: LayerConfig, *keys: str, **renamed: str) -> dict[str, Any]:
-    """Return arguments of a Keras 3 layer: those in the file with the same names, and those with other names.
+    """Return the arguments of a Keras 3 layer that the file contains, under the same or another name.
 
     Args:
         config: The layer in the file.
         keys: Names that Keras 2 and Keras 3 share. A name that the file does not contain is left out.
-        renamed: Name in Keras 3, and name in the file.
+        renamed: For an argument whose name differs, its name in Keras 3 and its name in the file.
     """
     values = {"name": layer_name(config)}
     names = {key: key for key in keys} | renamed
