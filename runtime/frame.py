@@ -167,7 +167,8 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     captured_ns: int
     """Capture time on the monotonic clock, in nanoseconds."""
     name: str | None = None
-    """File name of the image, if the source is a folder."""
+    """Name of the image's file in the folder or glob, such as `cat/1.jpg`. The fifth frame of a video in a folder is
+    `clip.mp4/4`. None for other sources."""
     time_ns: int | None = None
     """Time from the start of a video file to this frame, in nanoseconds, according to the file's presentation times.
     None if the source is not a video file."""

@@ -40,7 +40,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Frames(Sink):
     """Writes one file per tick, with the time and the number of the frame in its name.
 
-    A file gets its final name when it is complete. Images from a folder keep their file names.
+    A file gets its final name when it is complete. Images from a folder keep their file names. The name of
+    a folder in it is put in front, as in `cat-1.jpg`.
     """
 
     def __init__(self, folder: Path, options: Options, setup: Setup) -> None:
@@ -61,7 +62,7 @@ class Frames(Sink):
                 return True
             self._last[tick.source] = seen
         image = tick.draw() if self._options.draw == "result" else tick.frame.image
-        stem = Path(tick.frame.name).stem if tick.frame.name else f"{self._began}-{tick.index:08d}"
+        stem = _stem(tick.frame.name) if tick.frame.name else f"{self._began}-{tick.index:08d}"
         stem = stem if tick.source is None else f"{tick.source}-{stem}"
         self._write(self._folder / f"{stem}.{self._options.format}", image)
         return True
@@ -80,6 +81,11 @@ class Frames(Sink):
             temporary.unlink(missing_ok=True)
             msg = f"cannot write {path}: {error.strerror or error}"
             raise OutputError(msg) from error
+
+
+def _stem(name: str) -> str:
+    """Return the name of an image as one word, without its suffix."""
+    return "-".join(Path(name).with_suffix("").parts)
 
 
 def _remove_left(folder: Path, setup: Setup) -> None:

@@ -44,7 +44,12 @@ def is_named(*names: str) -> Callable[[str], bool]:
 
 
 def _is_image(text: str) -> bool:
+    from orilla.runtime.sources.file_names import is_glob
+    from orilla.runtime.sources.source import is_numbered
+
     path = Path(text)
+    if is_glob(text) and not is_numbered(text) and ":" not in path.parts[0]:
+        return True
     return path.is_dir() or (path.is_file() and _has_image(path) and not _is_animated(path))
 
 
@@ -88,7 +93,7 @@ BUILT_IN = {
     "gstreamer": SourceKind("gst:PIPELINE", lambda text: text.startswith("gst:") or " ! " in text, "gstreamer"),
     "picamera2": SourceKind("picamera2", is_named("picamera2"), "picamera"),
     "scenes": SourceKind("scenes", is_named("scenes", "scenes+clock"), "scenes"),
-    "images": SourceKind("an image or a folder of images", _is_image, "images"),
+    "images": SourceKind("an image, or a folder or a glob ('DIR/*.jpg') of images and videos", _is_image, "folder"),
     "video": SourceKind("a video file", _is_video, "video"),
 }
 """Kinds of sources that are part of Orilla. The first kind that recognises a specification opens it."""
@@ -107,13 +112,13 @@ def kind_of(text: str) -> str | None:
 
 
 def open_source(spec: str | int | Path) -> Source:
-    """Open a camera, a network stream, a pipeline, a video file, a folder of images, one image, or `scenes`.
+    """Open a camera, a network stream, a pipeline, a video file, a folder, a glob, one image, or `scenes`.
 
     Args:
         spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains
             ` ! ` or starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`,
-            which draws the time into the images; numbered images such as `frame%04d.png`; or a path. `./scenes` is a
-            path.
+            which draws the time into the images; numbered images such as `frame%04d.png`; a glob such as
+            `pictures/**/*.jpg`; or a path. `./scenes` is a path. A folder is read with the folders in it.
 
     Raises:
         SourceError: The file, camera or server does not exist, or the file is not a video.

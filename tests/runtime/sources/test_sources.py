@@ -95,7 +95,7 @@ def test_a_missing_source_is_rejected_in_one_line(tmp_path, capfd):
     refuse("x" * 5000, "cannot read")
     refuse("97", "no camera at 97")
     refuse("/dev/video97", "no camera at /dev/video97")
-    refuse(tmp_path, "no images in")
+    refuse(tmp_path, "no images or videos in")
     assert capfd.readouterr().err == ""
 
 
