@@ -115,6 +115,9 @@ class Folder:
         path, self._name = self._take()
         self._first_index, self._start_ns = self._index, self._time_ns
         try:
+            if not path.is_file():
+                msg = f"{readable(str(path))} is a device, a pipe or a broken link, not a file"
+                raise SourceError(msg)
             self._video = video.open_source(str(path))
         except SourceError as error:
             return self._skipped(error)

@@ -78,6 +78,14 @@ def test_an_unreadable_file_costs_only_itself(tmp_path, bad):
     assert [item.name for item in read if isinstance(item, Frame)] == ["1.avi/0", "3.png"]
 
 
+def test_a_pipe_in_a_folder_is_reported(tmp_path):
+    os.mkfifo(tmp_path / "1.mp4")
+    write(tmp_path, "2.png")
+    event, frame = items(tmp_path)
+    assert "pipe" in event.detail
+    assert frame.name == "2.png"
+
+
 def test_an_unreadable_first_video_does_not_change_the_order(tmp_path):
     (tmp_path / "0.avi").write_bytes(b"\0" * 5000)
     factories.video(tmp_path / "1.avi", 1)
