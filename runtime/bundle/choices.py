@@ -1,4 +1,4 @@
-"""Choices about the preprocessing and the decoding in the report of an export, with their origins."""
+"""Choices about the preprocessing and the decoding, which the report of an export lists with their origins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 Origin = Literal["model", "you", "default"]
-"""Who made a choice: the model or its training run, the user, or a default of Orilla."""
+"""Origin of a choice: the model or its training run, the user, or Orilla's default."""
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Check where a command writes a bundle. A bundle is replaced only if the user asks for it, and other files never."""
+"""Check the path to which a command writes a bundle. Only bundles can be replaced, and only if the user asks for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_new(path: Path, *, overwrite: bool = False) -> None:
         overwrite: If True, `path` may be an existing bundle. No other file or folder is ever replaced.
     """
     if path.suffix not in (".orilla", ""):
-        msg = f"{path}: the name of a bundle must end in .orilla, or, for a folder, have no suffix"
+        msg = f"{path}: the name of a bundle must end in .orilla (a file) or have no suffix (a folder)"
         raise ConfigError(msg)
     if path.exists():
         from orilla.runtime.bundle.file_kinds import recognise

@@ -1,4 +1,4 @@
-"""The kind of a file or folder, and the table of the kinds that have a signature or a suffix of their own."""
+"""The kind of a file or folder, and the table of kinds that a signature or a suffix identifies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import msgspec
 
 
 class FileKind(msgspec.Struct, frozen=True):
-    """What a file or folder is, and what to do with it."""
+    """Description of what a file or folder is, and of what the user can do with it."""
 
     what: str
-    """Description as a noun with its article or an adjective, such as `a TFLite model` or `empty`."""
+    """The kind as a noun with its article, such as `a TFLite model`, or as an adjective, such as `empty`."""
     advice: str = ""
     """What to do. Empty if a command reads the file, or if the user can only choose another file."""
     reader: str = ""
-    """Command that reads it: `import` or `export`, or `bundle` for all commands that take a bundle."""
+    """Command that reads the file: `import` or `export`, or `bundle` for all commands that take a bundle."""
     format: str = ""
-    """Name of the importer that reads it."""
+    """Name of the importer that reads the file."""
     unusable: bool = False
     """True if the file is not what its name says, or is incomplete. No command and no plug-in can read it."""
     at: int = 0
@@ -51,7 +51,7 @@ def folders() -> tuple[FileKind, ...]:
 
 
 def kind_of(what: str, advice: str = "", **properties: Any) -> FileKind:
-    """Return a kind.
+    """Create a kind.
 
     Args:
         what: The kind as a noun.
@@ -62,5 +62,5 @@ def kind_of(what: str, advice: str = "", **properties: Any) -> FileKind:
 
 
 def cut_off(what: str, detail: str) -> FileKind:
-    """Return the kind of a file that ends too early."""
+    """Create the kind of a truncated file."""
     return kind_of(f"only the beginning of {what}: {detail}", "again", unusable=True)

@@ -1,4 +1,4 @@
-"""Recognise what a file or folder is by its content, so that an error message can state it and say what to do.
+"""Recognise what a file or folder is by its content, so that error messages can name it and say what to do.
 
 The signatures are in `file_kinds.toml`. Formats without a signature are recognised here.
 """
@@ -66,7 +66,7 @@ def _has_signature(head: bytes, kind: FileKind) -> bool:
 
 
 def _hdf5(path: Path, head: bytes) -> FileKind | None:
-    """Return a kind if the file is the beginning of an HDF5 file."""
+    """Return the kind of a truncated HDF5 file, or None for any other file."""
     if not head.startswith(b"\x89HDF") or len(head) < 52 or head[8] not in HDF5_END:
         return None
     start, size = HDF5_END[head[8]], path.stat().st_size
@@ -140,7 +140,7 @@ def _by_name(path: Path, _: bytes) -> FileKind | None:
 
 
 def _onnx(path: Path, head: bytes) -> FileKind | None:
-    """Return a kind if the file begins like an ONNX model: with its version, followed by another field of the model."""
+    """Return the kind of an ONNX model, or None if the file does not begin with the IR version and another field."""
     if len(head) < 3 or head[0] != IR_VERSION or head[1] not in range(3, 32) or head[2] not in ONNX_FIELDS:
         return None
     if path.suffix.lower() == ".mlmodel":  # A CoreML model begins in the same way.
@@ -158,7 +158,7 @@ def _saved_model(path: Path, head: bytes) -> FileKind | None:
 
 
 def _cut_protobuf(path: Path, what: str) -> FileKind | None:
-    """Return a kind if a Protocol Buffers message ends too early."""
+    """Return the kind of a file whose Protocol Buffers message is truncated, or None if the message is complete."""
     with path.open("rb") as stream:
         needed = _protobuf_size(stream)
     size = path.stat().st_size
@@ -166,7 +166,7 @@ def _cut_protobuf(path: Path, what: str) -> FileKind | None:
 
 
 def _protobuf_size(stream: BinaryIO) -> int:
-    """Return the number of bytes that a Protocol Buffers message must have according to the sizes of its fields."""
+    """Return the length in bytes that a Protocol Buffers message must have according to the sizes of its fields."""
     end = stream.seek(0, 2)
     position = stream.seek(0)
     while position < end:

@@ -169,8 +169,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     choices: tuple[Choice, ...] = ()
     """Choices that the check cannot verify. Empty in bundles of older versions."""
     warning: str | None = None
-    """Why the metrics of the original model are not credible, for example because the accuracy is at chance level. None
-    if they are credible."""
+    """Reason why the metrics of the original model are not credible, such as an accuracy at chance level. None if they
+    are credible."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

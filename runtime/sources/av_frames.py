@@ -20,8 +20,8 @@ from orilla.runtime.preprocessing.image import Image
 T = TypeVar("T")
 
 UNSPECIFIED = 2
-"""Code that means that the colour matrix or the transfer function is not stated. Source of all colour codes: ITU-T
-H.273, tables 3 and 4."""
+"""Code for an unspecified colour matrix or transfer function. Source of all colour codes: ITU-T H.273, tables 3 and
+4."""
 
 MATRICES = (0, 1, 4, 5, 6, 7, 8, 9)
 """Codes of the colour matrices that FFmpeg converts: RGB, BT.709, FCC, BT.601 (twice), SMPTE 240M, YCgCo, BT.2020.
@@ -87,7 +87,7 @@ class FrameConverter(Generic[T]):
         Args:
             frame: Decoded frame. Its `pts` is ignored.
             tag: Any object that is returned with the image of this frame.
-            aspect: Width of a pixel divided by its height. If None, pixels are taken to be square.
+            aspect: Width of a pixel divided by its height. If None, pixels are assumed to be square.
 
         Returns:
             Images `[H,W,3]` uint8 BGR, each with its tag.
@@ -184,7 +184,7 @@ def _graph(layout: _Layout) -> av.filter.Graph:
 
 
 def _orientation_of(frame: av.VideoFrame) -> int:
-    """Return how a frame must be turned, 1–8 as in EXIF, from the display matrix in the frame's side data.
+    """Return the EXIF orientation (1–8) that corresponds to the display matrix in the frame's side data.
 
     The side data and the frame refer to each other, so they stay in memory until Python's next garbage collection. Call
     this function only for the first frame of each layout.
@@ -213,7 +213,7 @@ _UPRIGHT: tuple[Callable[[NDArray[Any], NDArray[Any]], object], ...] = (
     lambda image, out: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180, dst=out),
     lambda image, out: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE, dst=out),
 )
-"""Function that copies an image into a buffer, for each orientation from 1."""
+"""For each EXIF orientation, 1–8: the function that copies an image into a buffer and turns it upright."""
 
 
 def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool, *, owned: bool) -> Image:
@@ -224,7 +224,7 @@ def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool, *, owned: b
 
     Args:
         frame: Frame in the pixel format `bgr24`.
-        orientation: How the frame must be turned, 1–8 as in EXIF.
+        orientation: EXIF orientation of the frame, 1–8.
         pool: Buffers for images that must be copied.
         owned: False if the memory may belong to the decoder, so that it must be copied.
     """

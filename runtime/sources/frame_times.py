@@ -1,4 +1,4 @@
-"""Convert the presentation times of a file's frames to times from its start."""
+"""Convert the presentation times of a file's frames to times since the first frame."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MAX_BYTES = 64 << 20
 
 
 class Response(Protocol):
-    """The part of a server's response that the sources use."""
+    """Interface of a server's response: the methods that the sources use."""
 
     headers: Message
 
@@ -64,7 +64,7 @@ class HeadlessResponse:
 
 
 class Credentials:
-    """The user name and password of a URL, which answer the challenges of one server.
+    """Answers the authentication challenges of one server with the user name and password in a URL.
 
     Args:
         url: Address that may contain a user name and a password.
@@ -80,10 +80,10 @@ class Credentials:
         self._digest = urllib.request.AbstractDigestAuthHandler(passwords)
 
     def answer(self, challenges: list[str], address: str) -> str | None:
-        """Return the header field `Authorization` for a request, or None if the challenges cannot be answered.
+        """Return the value of the header field `Authorization`, or None if the challenges cannot be answered.
 
         Args:
-            challenges: Header fields `WWW-Authenticate`. Digest authentication is preferred to basic authentication.
+            challenges: Values of the header fields `WWW-Authenticate`. Digest authentication is preferred.
             address: Address of the request. A server other than that of the URL does not get the password.
         """
         parts = urlsplit(address)

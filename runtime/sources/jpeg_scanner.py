@@ -19,7 +19,7 @@ of the data. Source: ITU-T T.81, B.1.1.5."""
 
 
 class BrokenJpegError(ValueError):
-    """The data stops being a valid JPEG at some position."""
+    """Raised if the data is not a valid JPEG."""
 
 
 class JpegScanner:

@@ -257,11 +257,10 @@ def _length(fields: dict[bytes, bytes]) -> int | None:
 
 
 def _stated_ms(fields: dict[bytes, bytes]) -> float | None:
-    """Return the time that the server states for an image, in milliseconds since an unknown origin.
+    """Return the time that the server states for an image, in milliseconds since an unknown origin, or None.
 
-    None if it states none.
-
-    The stated unit is seconds, unless the number is so large that it must be milli-, micro- or nanoseconds since 1970.
+    The server's unit is assumed to be seconds, unless the number is so large that it must be milli-, micro- or
+    nanoseconds since 1970.
     """
     for name in STAMPS:
         try:

@@ -65,7 +65,7 @@ def _redacted(url: str) -> str:
 
 
 def _rate_of(url: str) -> float | None:
-    """Return the request rate that the end of a URL states, as in `http://CAMERA/snapshot.jpg#rate=2`."""
+    """Return the request rate given at the end of a URL, as in `http://CAMERA/snapshot.jpg#rate=2`."""
     name, equals, value = urlsplit(url).fragment.partition("=")
     if name != "rate" or not equals:
         return None

@@ -111,7 +111,8 @@ def _started(module: Any, number: int) -> Any:
 def _takes_seconds(camera: Any) -> bool:
     """Return True if `capture_request` has the argument `wait`.
 
-    In older versions, `wait` is True or False, and any number means True. If a capture then hangs, the time limit of
+    In older versions, `wait` is True or False, and any number other than 0 counts as True. If a capture then hangs, the
+    time limit of
     the reading thread ends it.
     """
     try:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from orilla.runtime.sources.source import now_ns
 
 MAX_ARRIVALS = 1 << 14
-"""Number of arrivals whose times are stored. A decoder holds back fewer."""
+"""Maximum number of arrivals whose times are stored. Decoders never hold back the data of more arrivals."""
 
 UDP_BUFFER = 4 << 20
 """Requested size of the system's buffer for datagrams in bytes. It must hold the largest frame."""
@@ -37,7 +37,7 @@ class ReceivedBytes:
         self.error: OSError | HTTPException | None = None
         """The error that ended the stream, if there was one."""
         self.ends_ns: int | None = None
-        """Time on the monotonic clock in nanoseconds at which `read` reports the end, or None."""
+        """Time on the monotonic clock, in nanoseconds, after which `read` returns no more bytes. None for no limit."""
         self._receive, self._close = receive, close
         self._rest = b""
         self._received = 0
@@ -65,10 +65,7 @@ class ReceivedBytes:
         return data
 
     def arrived_ns(self, position: int) -> int | None:
-        """Return the time at which the byte at a position arrived, in nanoseconds.
-
-        None if the time is no longer stored.
-        """
+        """Return the time in nanoseconds at which the byte at a position arrived, or None if it is no longer stored."""
         place = bisect_right(self._starts, position) - 1
         return self._times[place] if place >= 0 else None
 

@@ -17,7 +17,7 @@ STILL = ("JPEG", "PNG", "TIFF", "WebP", "AVIF", "HEIC")
 """Formats of images that are recognised by their content."""
 
 HEAD_BYTES = 1 << 16
-"""Number of bytes at the beginning of an image file in which the mark of an animation is searched for."""
+"""Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
 
 
 class SourceKind(NamedTuple):
@@ -54,7 +54,7 @@ def _is_image(text: str) -> bool:
 
 
 def _has_image(path: Path) -> bool:
-    """Return True if the suffix or the content of a file is that of an image.
+    """Return True if a file is an image according to its suffix or its content.
 
     A `.mjpeg` file begins like an image, but is a video.
     """

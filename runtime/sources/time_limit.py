@@ -24,7 +24,7 @@ MAX_HANGING = 3
 source is not opened again."""
 
 Item = Frame | Line | Record | Event | None
-"""What `Source.read` returns."""
+"""Possible results of `Source.read`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ PARTS = 5
 """Number of consecutive parts whose smallest delays must agree before presentation times are used."""
 
 TOLERANCE, TRUSTING = 0.02, 0.01
-"""Maximum change of the smallest delay over `PARTS` parts, as a share of their length. The first limit applies while
-presentation times are used. A stream whose times run 2 % faster or slower than the clock exceeds it. The second limit
-applies before they are used. It is smaller, so that a stream near the limit does not switch back and forth."""
+"""Maximum change of the smallest delay over `PARTS` parts, as a share of their length. `TOLERANCE` applies while
+presentation times are used: a stream whose times run more than 2 % faster or slower than the clock exceeds it.
+`TRUSTING` applies before they are used. It is smaller, so that a stream near the limit does not switch back and
+forth."""
 
 MAX_SPAN_NS = PARTS * PART_NS
-"""Maximum length in nanoseconds to which these shares apply. It bounds the allowed change for streams with few
-frames."""
+"""Length in nanoseconds above which the shares do not increase the allowed change any more. The parts of a stream with
+few frames may be longer."""
 
 MAX_LATE_NS = 1_000_000_000
 """Maximum plausible difference in nanoseconds between the delay of a frame and the reference. If it is larger, the
@@ -63,8 +64,8 @@ class PresentationClock:
         """Arrival and presentation time of the first frame of the current period of disagreement, in nanoseconds."""
         self._latest_ns = 0
         self._behind_ns: int | None = None
-        """Arrival of the first of the latest consecutive frames for which the reader did not have to wait, in
-        nanoseconds. -1 after this was reported."""
+        """Arrival time, in nanoseconds, of the first frame since the reader last had to wait. -1 after the backlog was
+        reported."""
         self._notice: str | None = None
 
     def captured_ns(self, presented_ms: float | None, arrived_ns: int, waited_ns: int = WAITED_NS) -> int:

@@ -19,11 +19,11 @@ from orilla.runtime.sources.av_frames import reason_of
 from orilla.runtime.sources.source import is_numbered
 
 PROTOCOLS = "file,crypto,data"
-"""Protocols by which a file may refer to other files, as a playlist does. Files never open network connections."""
+"""Protocols with which a file may refer to other files, as playlists do. No file may open a network connection."""
 
 PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "webm_dash_manifest", "vobsub", "sdp", "rtsp", "rtp", "sap"})
-"""FFmpeg's formats whose content names other files or addresses, which FFmpeg would open. A file must not choose which
-other files are read."""
+"""FFmpeg's formats whose content names other files or addresses, which FFmpeg would open. They are rejected, because a
+file must not determine which other files are read."""
 
 TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
 """FFmpeg's formats that draw the characters of a text file."""
@@ -58,11 +58,11 @@ ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
 an error. Packets of other codecs may contain no frame, or their decoders report each error."""
 
 NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
-"""Flags of a container format: files contain no times; the clock may restart within a file. Source: FFmpeg,
-`AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT`."""
+"""Flags of container formats. `NO_TIMES`: files contain no presentation times. `CLOCK_RESTARTS`: the clock may restart
+within a file. Source: `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT` of FFmpeg."""
 
 MAX_BOXES = 1000
-"""Maximum number of boxes of an MP4 file in which the index is searched for."""
+"""Maximum number of boxes of an MP4 file that are searched for the index."""
 
 
 def open_container(path: Path) -> InputContainer:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 BLANK = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
-"""Bytes of white space and of byte order marks. A text that contains no others is empty."""
+"""Bytes of white space and byte order marks. A text that contains only these counts as empty."""
 
 CHUNK = 2048
 """Number of samples that are queued for the worker threads at a time."""
