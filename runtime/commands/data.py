@@ -119,11 +119,11 @@ class DatasetResult(CommandResult):
     title: str
     licence: str
     kind: str
-    """Kind of data set as which the files are read."""
+    """Kind of the data set, which determines how its files are read."""
     reason: str
-    """Why the files are read as this kind."""
+    """Reason why the files are read as this kind."""
     others: tuple[str, ...] | None
-    """Other kinds as which the files could be read, with the most specific kind first. None if there are none."""
+    """Other kinds that fit the files, most specific first. None if there are none."""
     task: str
     classes: tuple[str, ...]
     splits: dict[str, SplitRow]

@@ -20,7 +20,7 @@ TABLE_S, LINE_S = 0.5, 5.0
 
 
 class Live:
-    """Context manager that shows the statistics of the sources while the loop runs.
+    """Context manager that displays the statistics of the sources while the loop runs.
 
     Args:
         streams: The stream of each source, by name. The name is empty if there is only one source.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 STATUS_S = 5.0
-"""Time between two status lines, in seconds."""
+"""Interval in seconds between two status lines."""
 
 
 class ServiceNotifier:
@@ -84,7 +84,7 @@ class ServiceNotifier:
 
 
 def _watchdog_s() -> float:
-    """Return the time in seconds within which the watchdog must be reset. 0 if this process has no watchdog."""
+    """Return the timeout of the watchdog in seconds, or 0 if this process has no watchdog."""
     try:
         seconds = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
         process = int(os.environ.get("WATCHDOG_PID", str(os.getpid())))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
 SYSTEM, USER = Path("/etc/systemd/system"), Path(".config/systemd/user")
-"""Folder of system units, and folder of user units inside the user's home folder."""
+"""Folder of system units, and folder of user units relative to the user's home folder."""
 
 TEMPLATE = """\
 [Unit]
@@ -53,22 +53,20 @@ LockPersonality=yes
 [Install]
 WantedBy={target}
 """
-"""Unit file. systemd restarts the loop two seconds after it ends, and if the loop does not reset its watchdog for 30
-seconds."""
+"""Unit file. systemd restarts the loop two seconds after it ends. It also restarts a loop that has not reset its
+watchdog for 30 seconds."""
 
 USER_LINES = ("SupplementaryGroups=", "ProtectSystem=", "ProtectControlGroups=", "ProtectKernel", "PrivateTmp=")
-"""Beginnings of the lines that systemd does not accept in user units."""
+"""Prefixes of the lines that are omitted in user units, because systemd does not accept them there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("action", choices=("install", "show"), help="install the unit, or print it")
+    parser.add_argument("action", choices=("install", "show"), help="install: install the unit; show: print the unit")
     parser.add_argument("config", type=Path, help="configuration file of orilla run, such as rover.toml")
     parser.add_argument("--name", help="name of the service (default: orilla- followed by the name of the file)")
     parser.add_argument("--user", action="store_true", help="install a service for the current user, without root")
-    parser.add_argument(
-        "--run-as", metavar="USER", help="user as which a system service runs (default: the current user)"
-    )
+    parser.add_argument("--run-as", metavar="USER", help="user that runs a system service (default: the current user)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def _check_config(config: Path) -> None:
 
 
 def _command() -> list[str]:
-    """Return the command that starts Orilla: the program beside the Python interpreter, or its module."""
+    """Return the command that starts Orilla: the program `orilla` beside the Python interpreter, or its module."""
     beside = shutil.which("orilla", path=str(Path(sys.executable).parent))
     return [beside] if beside else [sys.executable, "-m", "orilla.runtime.cli"]
 
@@ -165,11 +163,11 @@ def _user() -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text with its percent signs doubled, so that systemd does not replace specifiers such as `%i`."""
+    """Return a string with its percent signs doubled, so that systemd does not replace specifiers such as `%i`."""
     return text.replace("%", "%%")
 
 
 def _quoted(word: str) -> str:
-    """Return a word of a command in quotes, as `systemd.service(5)` describes them."""
+    """Return a word of a command in quotes, as described in `systemd.service(5)`."""
     escaped = _escaped(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{escaped}"'

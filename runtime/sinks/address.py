@@ -1,4 +1,4 @@
-"""The address of a server in the target of a sink: `HOST:PORT`, `[IPV6]:PORT`, or a part of it."""
+"""The server address in the target of a sink: `HOST:PORT`, `[IPV6]:PORT`, or only the host or the port."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parse_address(text: str, default: Address, *, usage: str) -> Address:
     Args:
         text: The text, which may be empty or only a port.
         default: Host and port that are used if the text does not contain them.
-        usage: Form of the sink's target, for the message.
+        usage: Form of the sink's target, for error messages.
 
     Raises:
         ConfigError: The text is not an address, or contains a user name. If it contains a user name, the message does

@@ -56,7 +56,7 @@ def writes_frames_of_every_size(case: SinkCase) -> None:
 
 
 def keeps_what_was_written(case: SinkCase) -> None:
-    """Check that a loop that ends after its first frame leaves a file with content."""
+    """Check that the sink has written a file that is not empty if the loop ends after the first frame."""
     sink = case.open()
     sink.write(case.ticks()[0])
     sink.close()

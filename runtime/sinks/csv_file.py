@@ -42,7 +42,7 @@ class CsvFiles(Sink):
 
 
 def _flat(document: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the values of a JSON document, with names such as `result.label`."""
+    """Yield each value of a JSON document with its name, such as `result.label`."""
     for name, value in document.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -61,5 +61,5 @@ def _row(values: list[object] | list[str]) -> bytes:
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> CsvFiles:
-    """Open the sink on the files that `target` names."""
+    """Open the sink, which writes the files named by `target`."""
     return CsvFiles(target, options, setup)

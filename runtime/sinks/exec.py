@@ -18,7 +18,7 @@ REOPENS = True
 Options = NoOptions
 
 END_S = 5.0
-"""Time in seconds within which the program must end after its standard input was closed. It is then terminated."""
+"""Number of seconds to wait for the program after its standard input was closed. Then it is terminated."""
 
 
 class Program(Sink):

@@ -20,10 +20,10 @@ from orilla.runtime.sinks.sink import Setup, Sink
 NEEDS_TARGET = True
 
 PART = ".part"
-"""End of the name of a file that is being written. The name begins with a dot."""
+"""Suffix of the name of a file that is being written. Such a name also begins with a dot."""
 
 OLD_S = 10
-"""Age in seconds above which no other loop is still writing a file."""
+"""Age in seconds above which an incomplete file is not being written by another loop any more."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ def _stem(name: str) -> str:
 
 
 def _remove_left(folder: Path, setup: Setup) -> None:
-    """Remove incomplete files that a killed process left."""
+    """Remove incomplete files that a killed process left behind."""
     for path in folder.glob(f".*{PART}"):
         if time.time() - path.stat().st_mtime > OLD_S:
             path.unlink(missing_ok=True)
@@ -97,5 +97,5 @@ def _remove_left(folder: Path, setup: Setup) -> None:
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Frames:
-    """Open the sink on the folder `target`, which is created if it is missing."""
+    """Open the sink, which writes into the folder `target`. The folder is created if it is missing."""
     return Frames(Path(target), options, setup)

@@ -19,8 +19,8 @@ MAX_LABELS = 20
 """Maximum number of classes for which a sensor is announced."""
 
 EXPIRES_S = 60
-"""A value of a live source is shown as unavailable this time in seconds, plus three intervals between documents, after
-it was published."""
+"""Number of seconds, in addition to three intervals between documents, after which a published value of a live source
+is shown as unavailable."""
 
 Document = Mapping[str, Any]
 
@@ -29,19 +29,19 @@ Entity = tuple[str, dict[str, Any]]
 
 
 class PlacedAnswer(NamedTuple):
-    """The answer of one model, and its position in the document."""
+    """The answer of one model, with its position in the JSON document."""
 
     model: str
     """Name of the model. Empty if there is only one model."""
     path: tuple[str, ...]
-    """Keys that lead from the document of the result to the answer."""
+    """Keys that lead from the result in the document to the answer."""
     document: Document
-    """The answer."""
+    """The answer as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device in Home Assistant. It shows the values of one loop."""
+    """A device in Home Assistant, which shows the values of one loop."""
 
     topic: str
     """Topic of the JSON documents."""
@@ -182,13 +182,13 @@ ENTITIES = {"classify": _classify, "text": _classify, "segment": _segment, "dete
 
 
 def _measured(expression: str, unit: str | None = None) -> dict[str, Any]:
-    """Return the settings of a sensor whose value goes up and down."""
+    """Return the settings of a sensor whose value can rise and fall."""
     settings = {"value_template": f"{{{{ {expression} }}}}", "state_class": "measurement"}
     return settings | ({"unit_of_measurement": unit} if unit else {})
 
 
 def _counted(expression: str) -> dict[str, Any]:
-    """Return the settings of a sensor whose value only increases until the program is restarted."""
+    """Return the settings of a sensor whose value only rises, until the program is restarted."""
     return {"value_template": f"{{{{ {expression} }}}}", "state_class": "total_increasing"}
 
 
@@ -205,9 +205,10 @@ def _quoted(text: str) -> str:
 
 
 def _slug(text: str) -> str:
-    """Return the text with only letters, digits, `_` and `-`.
+    """Replace all characters of a string except letters, digits, `_` and `-`.
 
-    A checksum is appended so that different texts stay different.
+    A checksum is appended if characters other than spaces and slashes were replaced, so that different strings stay
+    different.
     """
     spaced = re.sub(r"[ /]", "_", text)
     clean = re.sub(r"[^a-zA-Z0-9_-]", "_", spaced)

@@ -36,7 +36,7 @@ class JsonLines(Sink):
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Sink:
-    """Open the sink on the files that `target` names, or on standard output if it is empty."""
+    """Open the sink, which writes to the files named by `target`, or to standard output if `target` is empty."""
     if target:
         return JsonLines(LineFiles(target, options, setup))
     if options != Options():

@@ -14,11 +14,11 @@ from orilla.runtime.sinks.segments import FileOptions, Segments
 from orilla.runtime.sinks.sink import Setup
 
 TAIL = 1 << 20
-"""Number of bytes at the end of an existing file in which the start of the last line is searched for."""
+"""Number of bytes at the end of an existing file that are searched for the start of the last line."""
 
 
 class LineFiles:
-    """Writes whole lines. If the process is killed, every line except perhaps the last is complete.
+    """Writes whole lines. If the process is killed, only the last line can be incomplete.
 
     Args:
         target: Name of the files.
@@ -91,7 +91,7 @@ def _repair(path: Path, setup: Setup) -> None:
 
 
 def _is_document(line: bytes) -> bool:
-    """Return True for a whole JSON document, from which only the line break is missing."""
+    """Return True if a line is a complete JSON document that lacks only its line break."""
     try:
         return isinstance(msgspec.json.decode(line), dict)
     except msgspec.DecodeError:

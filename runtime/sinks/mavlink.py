@@ -23,12 +23,12 @@ NEEDS_TARGET = True
 REOPENS = True
 
 HEARTBEAT_S = 1.0
-"""Time in seconds between two heartbeats, <https://mavlink.io/en/services/heartbeat.html>."""
+"""Interval in seconds between two heartbeats. Source: <https://mavlink.io/en/services/heartbeat.html>."""
 
 LARGEST_ID = 255
 
 WIDEST_DEG = 180
-"""A pinhole camera sees less than this angle, in degrees."""
+"""Upper limit of the field of view in degrees. A pinhole camera cannot reach it."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,15 +37,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     fov: str | None = None
     """Horizontal field of view in degrees, as in `62.2`, or horizontal and vertical, as in `62.2x48.8`."""
     label: str | None = None
-    """Class of the boxes that become landing targets. None for all classes."""
+    """Class of the boxes that are sent as landing targets. If None, boxes of all classes are sent."""
     max_age: Duration = Duration(0.2)
-    """Age in seconds above which an answer is not sent."""
+    """Maximum age in seconds at which an answer is sent."""
     every: Duration | None = None
-    """Shortest time in seconds between two answers that are sent."""
+    """Minimum time in seconds between two answers that are sent."""
     system: int = 1
-    """Number of the vehicle, 1–255."""
+    """MAVLink system ID of the vehicle, 1–255."""
     component: int = 191
-    """Number of this program on the vehicle, 1–255. 191 is an onboard computer."""
+    """MAVLink component ID of this program on the vehicle, 1–255. 191 stands for an onboard computer."""
     baud: int = 57600
     """Speed of a serial port in bits per second."""
 
@@ -62,13 +62,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(msg)
 
     def angles_deg(self) -> list[float]:
-        """Return the horizontal and perhaps the vertical field of view in degrees. `[0.0]` if the text is wrong."""
+        """Return the horizontal and, if given, the vertical field of view in degrees. `[0.0]` if `fov` is invalid."""
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?", self.fov or "")
         return [float(angle) for angle in found.groups() if angle is not None] if found else [0.0]
 
 
 class Mavlink(Sink):
-    """Sends the messages of each tick, and a heartbeat once a second from a thread of its own."""
+    """Sends the messages of each tick. A separate thread sends a heartbeat once a second."""
 
     def __init__(self, target: str, messages: MavlinkMessages, options: Options, setup: Setup) -> None:
         from pymavlink.dialects.v20 import common
@@ -116,7 +116,7 @@ class Mavlink(Sink):
         return True
 
     def event(self, event: Event) -> None:
-        """Send an event as a text. While a camera is lost, the heartbeat has the state `CRITICAL`."""
+        """Send an event as a status text. While a camera is lost, the heartbeat has the state `CRITICAL`."""
         if event.kind == "lost":
             self._state = self._common.MAV_STATE_CRITICAL
         elif event.kind == "back":
@@ -124,7 +124,7 @@ class Mavlink(Sink):
         self._send([self._messages.of_event(event)])
 
     def close(self) -> None:
-        """End the heartbeat, and close the connection."""
+        """Stop the heartbeat and close the connection."""
         self._ending.set()
         self._thread.join()
         self._link.close()
@@ -160,11 +160,11 @@ class Mavlink(Sink):
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Mavlink:
-    """Open the connection that `target` names.
+    """Open the connection named by `target`.
 
     Raises:
         MissingExtraError: pymavlink or pyserial is not installed.
-        ConfigError: The target has a wrong form.
+        ConfigError: The target is invalid.
         OutputError: The connection cannot be opened.
     """
     check_target(target)

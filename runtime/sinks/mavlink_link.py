@@ -1,6 +1,6 @@
 """Connections over which the sink `mavlink` sends: UDP, TCP and serial ports.
 
-`pymavlink` has connections of its own, but they hide errors.
+The connections of `pymavlink` itself are not used, because they hide errors.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from orilla.runtime.sinks.address import Address, parse_address
 USAGE = "mavlink:udpout:HOST:PORT, mavlink:tcp:HOST:PORT or mavlink:/dev/DEVICE"
 
 CONNECT_S, SEND_S = 5.0, 2.0
-"""Time in seconds to connect, and to send one message."""
+"""Timeouts in seconds: for connecting, and for sending one message."""
 
 SILENT_S = 2.0
-"""Time in seconds without a refusal after which a UDP receiver counts as present."""
+"""Number of seconds without a refused packet after which a UDP receiver counts as present."""
 
 PORT = 14550
 """Usual port of ground stations and autopilots."""
@@ -34,14 +34,14 @@ class Link(Protocol):
         """Send one message. Raise `OSError` if the connection is lost."""
 
     def drain(self) -> None:
-        """Discard what was received, so that the other side is not blocked. Raise `OSError` if it has ended."""
+        """Discard received data, so that the other side does not block. Raise `OSError` if it closed the connection."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
 class UdpLink:
-    """Sends one packet per message. Nobody needs to listen; the first refusal is reported."""
+    """Sends one UDP packet per message. If no program listens, the first refused packet is reported."""
 
     def __init__(self, address: Address, report: Callable[[str], None]) -> None:
         self._address, self._report = address, report
@@ -63,7 +63,7 @@ class UdpLink:
             if self._refused_s is None:
                 self._report(f"no program listens at {self._address}; messages are lost until one does")
             self._refused_s = time.monotonic()
-            # The refusal is the answer to an earlier packet, so this one was not sent yet.
+            # The refusal belongs to an earlier packet, so the current one has not been sent yet.
             with suppress(ConnectionRefusedError):
                 self._socket.send(data)
             return
@@ -130,7 +130,7 @@ class SerialLink:
 
 
 def check_target(target: str) -> None:
-    """Raise `ConfigError` if the target has a wrong form."""
+    """Raise `ConfigError` if the target is invalid."""
     kind, colon, place = target.partition(":")
     if kind in ("udpout", "tcp") and colon:
         _address(place)
@@ -159,7 +159,7 @@ def open_link(target: str, baud: int, report: Callable[[str], None]) -> Link:
 
 
 def link_error(target: str, error: Exception) -> OutputError:
-    """Return the error that says which connection failed, and why."""
+    """Return an error that states which connection failed, and why."""
     reason = str(getattr(error, "strerror", None) or error)
     if isinstance(error, TimeoutError) or "timeout" in reason.lower():
         reason = "no answer in time"

@@ -1,4 +1,4 @@
-"""MAVLink messages with the content of ticks and events."""
+"""Convert ticks and events to MAVLink messages."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pymavlink.dialects.v20 import common
 from orilla.runtime.frame import Boxed, Event, Frame, Ranked, Tick, answers_of
 
 NAME_BYTES, TEXT_BYTES = 10, 50
-"""Number of characters of a name in `NAMED_VALUE_FLOAT` and of a text in `STATUSTEXT`."""
+"""Maximum number of characters of a name in `NAMED_VALUE_FLOAT`, and of a text in `STATUSTEXT`."""
 
 TEXT_NS = 1_000_000_000
-"""Shortest time between two texts about the label of a model, in nanoseconds. An uncertain label may change with each
-frame, and telemetry is slow."""
+"""Minimum time in nanoseconds between two texts about a label of the same model. The label may change with each frame,
+but telemetry is slow."""
 
 SEVERITIES = {"lost": common.MAV_SEVERITY_ERROR, "back": common.MAV_SEVERITY_INFO}
-"""Severity of events by kind. Others are warnings."""
+"""Severity of each kind of event. Events of other kinds are warnings."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldOfView:
-    """The angles that the camera sees, in radians."""
+    """The horizontal and vertical field of view of a camera, in radians."""
 
     horizontal: float
     vertical: float | None
-    """None if pixels are square, so that it follows from the size of the image."""
+    """If None, pixels are assumed to be square, so that the angle follows from the size of the image."""
 
     def focal_px(self, width: int, height: int) -> tuple[float, float]:
         """Return the focal lengths in pixels, for an image without distortion (pinhole camera)."""
@@ -40,17 +40,17 @@ class MavlinkMessages:
     """Converts ticks and events into messages.
 
     Args:
-        fov: Field of view of the camera. None for no `LANDING_TARGET`.
-        label: Class of the boxes that are landing targets. None for all classes.
+        fov: Field of view of the camera. If None, no `LANDING_TARGET` messages are sent.
+        label: Class of the boxes that are sent as landing targets. If None, boxes of all classes are sent.
     """
 
     def __init__(self, fov: FieldOfView | None, label: str | None) -> None:
         self._fov, self._label = fov, label
         self._told: dict[str, tuple[str, int]] = {}
-        """Last label that was sent, and the capture time, by source and model."""
+        """Last label that was sent and its capture time, by source and model."""
 
     def of_tick(self, tick: Tick) -> Iterator[Any]:
-        """Yield the messages of one tick. Their times are the capture time since the computer was switched on."""
+        """Yield the messages of one tick. They contain the capture time since the computer was switched on."""
         values: dict[str, float] = {}
         for model, answer in answers_of(tick.result):
             place = ".".join(filter(None, (tick.source, model)))
@@ -59,7 +59,8 @@ class MavlinkMessages:
             if isinstance(answer, Ranked):
                 yield from self._text(tick, place, answer.top)
             for measure in answer.measures():
-                # The classes of boxes come and go, and a receiver would keep their last number.
+                # Not every frame contains each class of boxes, and a receiver would keep showing the last number of a
+                # class.
                 if measure.quantity != "boxes":
                     values[".".join(filter(None, (place, measure.name or measure.quantity)))] = measure.number
         at_ms = tick.captured_ns // 1_000_000 % 2**32
@@ -67,11 +68,11 @@ class MavlinkMessages:
             yield common.MAVLink_named_value_float_message(at_ms, name, value)
 
     def of_event(self, event: Event) -> Any:
-        """Return the event as a text."""
+        """Return the event as a status text."""
         return _status(SEVERITIES.get(event.kind, common.MAV_SEVERITY_WARNING), event.detail)
 
     def _target(self, tick: Tick, answer: Boxed) -> Iterator[Any]:
-        """Yield the box with the highest score as a target, seen from the centre of the image: x right, y down."""
+        """Yield the box with the highest score as a target, with angles from the image centre (x right, y down)."""
         boxes = [box for box in answer.boxes if self._label in (None, box.label)]
         if self._fov is None or not boxes or not isinstance(tick.frame, Frame):
             return
@@ -101,7 +102,7 @@ class MavlinkMessages:
 
 
 def short_names(names: list[str]) -> list[bytes]:
-    """Return each name in at most `NAME_BYTES` characters. Names that become equal get a number at their end."""
+    """Shorten each name to at most `NAME_BYTES` characters. A number at the end keeps equal names apart."""
     found: list[bytes] = []
     for name in names:
         short = plain = name.encode("ascii", "replace")

@@ -22,7 +22,7 @@ WORST_QUALITY, BEST_QUALITY = 1, 100
 """Range of the JPEG quality."""
 
 DIAGNOSTICS_NS = 1_000_000_000
-"""Time between two diagnostic messages of a source, in nanoseconds. ROS 2 nodes send one per second, too."""
+"""Interval in nanoseconds between two diagnostic messages of a source. ROS 2 nodes usually send one per second."""
 
 
 class Options(FileOptions, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Options(FileOptions, frozen=True, kw_only=True):
     topic: str = "/orilla"
     """First part of the names of all topics except `/diagnostics`."""
     frame_id: str = ""
-    """Name of the camera's coordinate frame. If it is empty, the name of the source, or `camera`."""
+    """Name of the camera's coordinate frame. If empty, the name of the source or `camera` is used."""
     compression: Literal["zstd", "lz4", "none"] = "zstd"
     """Compression of the chunks."""
 
@@ -53,7 +53,7 @@ class Options(FileOptions, frozen=True, kw_only=True):
 
 
 class Mcap(Sink):
-    """Writes each tick and event as messages whose times are the capture time, as time since 1970."""
+    """Writes each tick and event as messages, with the capture time since 1970 as their time."""
 
     def __init__(self, segments: Segments, messages: RosMessages, options: Options) -> None:
         self._segments, self._messages, self._options = segments, messages, options
@@ -75,7 +75,7 @@ class Mcap(Sink):
         return True
 
     def event(self, event: Event) -> None:
-        """Record an event, and write everything that waits, because a lost camera sends nothing more."""
+        """Record an event, and write all buffered messages, because no tick follows while a camera is lost."""
         file = self._current()
         for message in self._messages.of_event(event):
             file.write(message, self._messages)
@@ -101,7 +101,7 @@ class Mcap(Sink):
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Mcap:
-    """Open the files that `target` names.
+    """Open the sink, which writes the files named by `target`.
 
     Raises:
         MissingExtraError: mcap or rosbags is not installed.
@@ -122,7 +122,7 @@ def open_sink(target: str, options: Options, setup: Setup) -> Mcap:
 
 
 def _finish_left(segments: Segments, setup: Setup) -> None:
-    """Finish files that a killed process left."""
+    """Finish files that a killed process left incomplete."""
     from orilla.runtime.sinks.mcap_recovery import finish_file
 
     for path in segments.existing():

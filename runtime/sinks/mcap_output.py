@@ -14,10 +14,10 @@ from orilla.devices.errors import OutputError
 from orilla.runtime.sinks.ros_messages import Encoded, RosMessages
 
 CHUNK_S = 1.0
-"""Time in seconds after which messages are written into the file. A killed process loses only this part."""
+"""Time in seconds after which a chunk is written to the file. A killed process loses only the last chunk."""
 
 CHUNK_BYTES = 4 << 20
-"""Number of bytes of a chunk after which the next one begins, even within `CHUNK_S`."""
+"""Number of bytes after which a chunk ends, even before `CHUNK_S` has passed."""
 
 COMPRESSIONS = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "none": CompressionType.NONE}
 
@@ -27,11 +27,11 @@ class McapFile:
 
     Args:
         path: Name of the file.
-        file: The empty open file, without a buffer.
+        file: The open, empty and unbuffered file.
         compression: Key of `COMPRESSIONS`.
 
     Raises:
-        OutputError: The beginning of the file cannot be written.
+        OutputError: The start of the file cannot be written.
     """
 
     def __init__(self, path: Path, file: BinaryIO, compression: str) -> None:
@@ -48,7 +48,7 @@ class McapFile:
 
     @property
     def size(self) -> int:
-        """Return the number of bytes written so far, with those of the current chunk, which is not compressed yet."""
+        """Return the number of bytes written so far, including the current chunk, which is not compressed yet."""
         return self._output.tell() + self._waiting
 
     def write(self, message: Encoded, messages: RosMessages) -> None:
@@ -102,7 +102,7 @@ class McapFile:
 
 
 class _WholeWrites:
-    """Collects bytes, and writes them to a file as a whole or not at all."""
+    """Buffer that writes its content to a file either completely or not at all."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -110,19 +110,19 @@ class _WholeWrites:
         self._written = 0
 
     def write(self, data: bytes) -> int:
-        """Collect bytes."""
+        """Append bytes to the buffer."""
         self._waiting += data
         return len(data)
 
     def tell(self) -> int:
-        """Return the number of bytes in the file and of those that wait."""
+        """Return the total number of bytes in the file and in the buffer."""
         return self._written + len(self._waiting)
 
     def flush(self) -> None:
-        """Do nothing. The library calls this method, and `write_out` writes."""
+        """Do nothing. The library calls this method, but only `write_out` writes to the file."""
 
     def write_out(self) -> None:
-        """Write what was collected. Raise `OSError` if it cannot be written; the file then has its former size."""
+        """Write the buffer to the file. If this fails, restore the file's former size and raise `OSError`."""
         data, self._waiting = memoryview(self._waiting), bytearray()
         done = 0
         try:

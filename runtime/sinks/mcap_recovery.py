@@ -1,4 +1,4 @@
-"""Finish MCAP files that a killed process left without an end.
+"""Finish MCAP files whose end is missing because the process was killed.
 
 The layout of the records is described at <https://mcap.dev/spec>.
 """
@@ -20,15 +20,15 @@ from mcap.stream_reader import get_chunk_data_stream
 MAGIC = b"\x89MCAP0\r\n"
 
 RECORD_BYTES = 9
-"""Number of bytes before the content of a record: its kind, and the length of the content."""
+"""Number of bytes before the content of a record, which state its kind and the length of its content."""
 
 
 @dataclass
 class _Content:
-    """What an index states about the whole chunks of a file."""
+    """The facts about the complete chunks of a file that its index must state."""
 
     end: int = 0
-    """Offset in bytes behind the last whole record."""
+    """Offset in bytes of the end of the last complete record."""
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     chunks: list[ChunkIndex] = field(default_factory=list)
@@ -39,10 +39,10 @@ class _Content:
 
 
 def finish_file(path: Path) -> int | None:
-    """Remove an incomplete end of a file, and write the index.
+    """Remove an incomplete record at the end of a file, and write the index.
 
-    Return the number of removed bytes. Return None if the file needs nothing: it has an end, another program writes it,
-    or it is not an MCAP file.
+    Return the number of removed bytes. Return None if the file is left unchanged, because it is complete, because
+    another program is writing it, or because it is not an MCAP file.
 
     Raises:
         OSError: The file cannot be read or written.
@@ -101,7 +101,7 @@ def _scan(file: BinaryIO, size: int) -> _Content:
 
 
 def _add_chunk(content: _Content, chunk: Chunk, length: int) -> None:
-    """Add a chunk that begins at the end of the content. Raise an error if its data are damaged."""
+    """Add a chunk that begins at `content.end`. Raise an error if its data is damaged."""
     stream, size = get_chunk_data_stream(chunk, validate_crc=True)
     content.last_index = {}
     while stream.count < size:
@@ -136,7 +136,7 @@ def _add_chunk(content: _Content, chunk: Chunk, length: int) -> None:
 
 
 def _end(content: _Content) -> bytes:
-    """Return the end of a file: missing message indices of the last chunk, the index and the footer.
+    """Return the bytes that complete a file: missing message indices of the last chunk, the index and the footer.
 
     If message indices are missing, `content.end` becomes the end of the last chunk.
     """

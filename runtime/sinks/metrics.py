@@ -23,7 +23,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     stale: Duration = Duration(5)
-    """Time in seconds after the last answer from which the loop counts as unhealthy."""
+    """Number of seconds without an answer after which the loop counts as unhealthy."""
 
 
 class Metrics(Sink):

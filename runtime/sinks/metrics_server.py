@@ -14,17 +14,17 @@ from orilla.runtime.sinks.address import Address
 
 
 class Handler(WSGIRequestHandler):
-    """Answers one request, and logs nothing."""
+    """Handles one request without logging it."""
 
     timeout = 10.0
-    """Time in seconds after which a silent connection is closed."""
+    """Number of seconds after which an idle connection is closed."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
         """Log nothing."""
 
 
 class MetricsServer(socketserver.ThreadingMixIn, WSGIServer):
-    """Serves a registry of metrics. Each request is handled in its own thread.
+    """Serves the metrics of a registry. Each request is handled in its own thread.
 
     Args:
         address: Address of the server. If the port is 0, the operating system chooses a free one.

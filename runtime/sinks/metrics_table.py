@@ -1,7 +1,7 @@
 """The metrics of a loop, in the data model of Prometheus.
 
-Names and units follow https://prometheus.io/docs/practices/naming/. The number of time series is bounded:
-names of classes and values after the first `MAX_LABELS` are counted as `other`.
+Names and units follow https://prometheus.io/docs/practices/naming/. The number of time series is limited: after the
+first `MAX_LABELS` classes or value names, all others are counted as `other`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from orilla.runtime.frame import Event, Ranked, Tick, answers_of
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-"""Upper limits of the buckets of the histograms, in seconds. They are closer together around the frame periods of
-cameras, 15 to 100 ms."""
+"""Upper bounds of the histogram buckets in seconds. They are closest together around the frame periods of cameras (15
+to 100 ms)."""
 
 MAX_LABELS = 100
 """Maximum number of class labels of a metric."""
@@ -29,7 +29,7 @@ class MetricsTable:
     """The metrics of one loop. One thread adds ticks, and any thread may read the registry.
 
     Args:
-        stale_s: Time in seconds after the last answer from which the loop counts as unhealthy.
+        stale_s: Number of seconds without an answer after which the loop counts as unhealthy.
     """
 
     def __init__(self, stale_s: float) -> None:
@@ -62,7 +62,7 @@ class MetricsTable:
         self._measures: dict[str, Gauge] = {}
         """Gauge of each quantity that answers contain."""
         self._names: dict[tuple[str, str, str], dict[tuple[str, str], None]] = {}
-        """Names and units that were seen, by source, model and quantity."""
+        """Names and units of the values so far, by source, model and quantity."""
         self._labels: dict[tuple[str, str], set[str]] = {}
         """Labels of the results that were counted, by source and model."""
 
@@ -97,7 +97,7 @@ class MetricsTable:
             label = label if label in labels or len(labels) < MAX_LABELS else OTHER
             labels.add(label)
             self._results.labels(*place, label).inc()
-        # Names that were seen before and are not in this answer get the number 0.
+        # Names of earlier answers that this answer does not contain are set to 0.
         numbers = {key: dict.fromkeys(names, 0.0) for key, names in self._names.items() if key[:2] == place}
         for measure in answer.measures():
             key = (*place, measure.quantity)
@@ -109,7 +109,7 @@ class MetricsTable:
                 self._gauge(quantity).labels(*place, name, unit).set(number)
 
     def _gauge(self, quantity: str) -> Gauge:
-        """Return the gauge of a quantity, which is created when it is first measured."""
+        """Return the gauge of a quantity. It is created on the first call."""
         if quantity not in self._measures:
             keys = ("source", "model", "name", "unit")
             text = f"The quantity `{quantity}` in the newest answer"
@@ -117,7 +117,7 @@ class MetricsTable:
         return self._measures[quantity]
 
     def _bounded(self, key: tuple[str, str, str], name: str, unit: str = "") -> tuple[str, str]:
-        """Return a name with its unit, or `OTHER` if there are already `MAX_LABELS` names of this quantity."""
+        """Return a name and its unit. A new name becomes `OTHER` if the quantity already has `MAX_LABELS` names."""
         known = self._names.setdefault(key, {})
         if (name, unit) not in known and len(known) >= MAX_LABELS:
             name = OTHER

@@ -120,7 +120,7 @@ class Mqtt(Sink):
         self._broker.put(Message(f"{self._topic_of(event.source)}/event", self._encoder.encode(document)))
 
     def close(self) -> None:
-        """Deliver the waiting messages, and disconnect."""
+        """Deliver the queued messages and disconnect."""
         self._broker.close()
 
     def _topic_of(self, source: str | None) -> str:
@@ -152,7 +152,7 @@ class Mqtt(Sink):
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Mqtt:
-    """Connect to the broker that `target` names.
+    """Connect to the broker named by `target`.
 
     Raises:
         MissingExtraError: paho-mqtt is not installed.
@@ -200,7 +200,7 @@ def _is_topic(text: str) -> bool:
 
 
 def _password(options: Options) -> str | None:
-    """Return the password from the file or the environment. None if there is none."""
+    """Return the password from the file or the environment, or None if there is none."""
     if options.username is None:
         return None
     if options.password_file is None:

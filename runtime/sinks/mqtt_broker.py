@@ -1,8 +1,9 @@
-"""A connection to an MQTT broker that keeps messages in memory, in order, while the broker is unreachable.
+"""A connection to an MQTT broker. While the broker is unreachable, it keeps messages in memory, in order.
 
 paho-mqtt reconnects by itself, and then resends its unacknowledged messages. New messages must not overtake these.
-Therefore, paho gets only a limited number of messages at a time. After it reconnects, it gets new ones only when the
-first resent message has been acknowledged. All other messages wait in this module, up to a maximum number of bytes.
+Therefore, this module passes only a limited number of messages to paho at a time. After a reconnection, it passes new
+messages only when the first resent message has been acknowledged. All other messages are queued in this module, up to
+a maximum number of bytes.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ FIRST_WAIT_S, MAX_WAIT_S = 1, 30
 """First and longest waiting time between two attempts to connect, in seconds."""
 
 WAIT_S = 0.1
-"""Interval in seconds at which a waiting thread checks whether the loop has ended."""
+"""Interval in seconds at which a blocked thread checks whether the loop has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to connect to a broker."""
+    """Settings for connecting to a broker."""
 
     address: Address
     client_id: str
@@ -65,9 +66,9 @@ class Broker:
     """Delivers messages to a broker in order.
 
     Args:
-        login: How to connect.
-        setup: Description of the loop. Its `report` receives lost and restored connections.
-        capacity: Maximum number of bytes of waiting messages.
+        login: Settings for connecting.
+        setup: Description of the loop. Its `report` is called when the connection is lost or restored.
+        capacity: Maximum number of bytes of queued messages.
 
     Raises:
         OutputError: There is no connection to the broker. The message states the reason.
@@ -79,9 +80,9 @@ class Broker:
         self._waiting: deque[Message] = deque()
         self._bytes = 0
         self._first: deque[Message] = deque()
-        """Messages that are sent before the waiting ones, such as the retained messages after each connection."""
+        """Messages that are sent before the queued ones, such as the retained messages after each connection."""
         self._retained = {login.status_topic: Message(login.status_topic, ONLINE.encode(), retain=True)}
-        """Messages by topic that are sent after each connection, because the broker may have lost them."""
+        """Retained messages by topic. They are sent after each connection, because the broker may have lost them."""
         self._news: deque[str] = deque()
         self._unacknowledged = 0
         self._connected = self._ready = self._ended = self._stopped = False
@@ -94,10 +95,10 @@ class Broker:
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Add a message. Wait while the memory is full, or, for QoS 0, while the broker is unreachable.
+        """Queue a message. Block while the queue is full or, for QoS 0, while the broker is unreachable.
 
         Raises:
-            OutputError: The loop ended while this method waited.
+            OutputError: The loop ended while this method was blocked.
         """
         with self._changed:
             while not self._has_room(message):
@@ -116,7 +117,7 @@ class Broker:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Deliver the waiting messages, publish `offline`, and disconnect.
+        """Deliver the queued messages, publish `offline`, and disconnect.
 
         Raises:
             OutputError: Messages could not be delivered in time.
@@ -152,8 +153,8 @@ class Broker:
     def _wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         return self._changed.wait_for(condition, timeout_s)
 
-    # The following methods run in the thread of this object. It passes messages to paho, and reports lost and restored
-    # connections.
+    # The following methods run in the thread of this object, which passes messages to paho and reports when the
+    # connection is lost or restored.
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
@@ -169,7 +170,7 @@ class Broker:
                     self._ready = False
 
     def _next(self) -> Message | str | None:
-        """Wait for the next message to send, or the next line to report. Return None at the end."""
+        """Wait for the next message to send or the next line to report, and return it. Return None at the end."""
         with self._changed:
             while True:
                 if self._news:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 OVERHEAD = 300
-"""Number of bytes that a waiting message needs in memory in addition to its payload."""
+"""Number of bytes that a queued message needs in memory in addition to its payload."""
 
 ONLINE, OFFLINE = "online", "offline"
-"""Payloads on the topic that states whether the loop is connected."""
+"""Payloads on the status topic, which states whether the loop is connected."""
 
 
 class Message(NamedTuple):

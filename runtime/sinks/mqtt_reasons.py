@@ -1,4 +1,4 @@
-"""Explain why there is no connection to an MQTT broker, and say what to do."""
+"""Explain why a connection to an MQTT broker failed, and what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ yet."""
 
 
 def connection_reason(error: Exception, address: Address) -> str:
-    """Return why no connection is possible, and what to do."""
+    """Return the reason why the connection failed, and what to do."""
     if isinstance(error, ConnectionRefusedError):
         return f"no MQTT broker listens at {address}: start it, or check the host and the port"
     if isinstance(error, socket.gaierror):
@@ -38,7 +38,7 @@ def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
 
 
 def refusal_reason(reason: str) -> str:
-    """Return why the broker refuses a login, and what to do. `reason` is the text of the broker's reason code."""
+    """Return why the broker refused the login, and what to do. `reason` is the text of the broker's reason code."""
     reason = reason.lower()
     if "password" in reason or "authorized" in reason:
         return f"{reason}; check the user name and the password"

@@ -11,7 +11,7 @@ Options = NoOptions
 
 
 class Nothing(Sink):
-    """Discards everything."""
+    """Discards all ticks and events."""
 
     def write(self, tick: Tick) -> bool:
         """Do nothing, and let the loop continue."""

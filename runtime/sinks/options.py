@@ -25,7 +25,7 @@ UNITS = {
 SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 YES, NO = ("yes", "true", "1", ""), ("no", "false", "0")
-"""Values of an option that is True or False. `?append` means `?append=yes`."""
+"""Accepted values of a Boolean option. `?append` is the same as `?append=yes`."""
 
 
 class ByteCount(int):
@@ -57,11 +57,11 @@ class Duration(float):
 
 
 class NoOptions(msgspec.Struct, frozen=True):
-    """The options of a sink that has none."""
+    """Options class of a sink without options."""
 
 
 class SinkSpec(NamedTuple):
-    """The parts of a specification."""
+    """The parts of a sink's specification."""
 
     name: str
     target: str
@@ -96,8 +96,9 @@ def convert_options(spec: SinkSpec, options: type[T]) -> T:
 
     Args:
         spec: The parts of the specification.
-        options: Class of the sink's options. Its fields may be `str`, `int`, `float`, `bool`, a `Literal` of strings,
-            `ByteCount` or `Duration`, or one of these or None.
+        options: Class of the sink's options. Its fields may have the types `str`, `int`, `float`, `bool`, a `Literal`
+            of
+            strings, `ByteCount` and `Duration`, or the union of one of these with None.
 
     Raises:
         ConfigError: An option is unknown, or has a wrong value. The message lists the known options.

@@ -75,7 +75,7 @@ class SinkOpener:
     per_source: bool = False
     """True if each source needs its own output."""
     source: str | None = None
-    """Name of the source whose ticks the sink receives. None for the ticks of all sources."""
+    """Name of the source whose ticks the sink receives. If None, it receives the ticks of all sources."""
 
 
 def sink_opener(spec: str) -> SinkOpener:

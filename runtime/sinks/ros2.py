@@ -1,4 +1,4 @@
-"""Sink that publishes each tick as messages of ROS 2, through an installed ROS or without ROS over Zenoh."""
+"""Sink that publishes each tick as ROS 2 messages, either with an installed ROS, or over Zenoh without ROS."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ REOPENS = True
 USAGE = "ros2:TOPIC, as in ros2:/rover/detections"
 
 PART = "[A-Za-z](?:_?[A-Za-z0-9])*_?"
-"""Part of a ROS name between two slashes: letters, digits and single underscores."""
+"""Pattern of the part of a ROS name between two slashes: letters, digits and single underscores."""
 
 NAME = re.compile(f"/?{PART}(?:/{PART})*")
 NAMESPACE = re.compile(f"/|(?:/{PART})+")
 ENDPOINT = re.compile(r"(tcp|udp|tls|quic|ws)/(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+):\d{1,5}")
 
 MAX_DOMAIN = 232
-"""Largest number of a domain that ROS allows."""
+"""Largest domain ID that ROS allows."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     via: Literal["auto", "zenoh", "rclpy"] = "auto"
-    """`rclpy` uses the installed ROS, `zenoh` needs none, and `auto` uses ROS if it is installed."""
+    """`rclpy` uses the installed ROS, `zenoh` works without ROS, and `auto` uses ROS if it is installed."""
     domain: int | None = None
-    """Number of the domain. None for that in the environment variable `ROS_DOMAIN_ID`, or 0."""
+    """Domain ID. If None, the environment variable `ROS_DOMAIN_ID` is used, or 0 if it is not set."""
     namespace: str = "/"
     node: str = "orilla"
     frame_id: str | None = None
-    """Name of the camera's coordinate frame. None for the name of the source, or `camera`."""
+    """Name of the camera's coordinate frame. If None, the name of the source or `camera` is used."""
     connect: str | None = None
-    """Address of a Zenoh router or peer. None for the router of this machine, or that in `config`."""
+    """Address of a Zenoh router or peer. If None, the address in `config` or the router on this machine is used."""
     config: str | None = None
     """File with settings of Zenoh, for example for TLS."""
     frames: bool = False
-    """True to publish also the frames with the results drawn on them."""
+    """True to also publish the frames with the results drawn on them."""
     qos: Literal["reliable", "best_effort"] = "reliable"
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Ros2(Sink):
     """Publishes the result of each tick on TOPIC and on topics below it.
 
-    With several sources, TOPIC/SOURCE takes the place of TOPIC.
+    With several sources, TOPIC/SOURCE is used instead of TOPIC.
     """
 
     def __init__(self, node: Node, messages: Messages, topic: str, options: Options) -> None:
@@ -112,11 +112,11 @@ class Ros2(Sink):
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Ros2:
-    """Create a node that publishes on the topic `target`, which is relative to the namespace without a leading slash.
+    """Create a node that publishes on the topic `target`. Without a leading slash, it is relative to the namespace.
 
     Raises:
         MissingExtraError: Zenoh or rosbags is not installed.
-        ConfigError: The target, the domain or the file of settings cannot be used.
+        ConfigError: The target, the domain ID or the settings file cannot be used.
         OutputError: There is no router, or ROS cannot create the node.
     """
     del setup
@@ -155,7 +155,7 @@ def _node(name: NodeName, options: Options, messages: Messages) -> Node:
 
 
 def _domain(options: Options) -> int:
-    """Return the number of the domain from the options or the environment."""
+    """Return the domain ID from the options or the environment."""
     if options.domain is not None:
         return options.domain
     text = os.environ.get("ROS_DOMAIN_ID") or "0"

@@ -1,4 +1,4 @@
-"""The messages with which the sink `ros2` describes ticks and events."""
+"""Convert ticks and events to the messages that the sink `ros2` publishes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ JPEG_QUALITY = 85
 """Quality of compressed frames, 1–100."""
 
 FOREGROUND = 255
-"""Value of the pixels that belong to the class, in the mask of a segmentation with one class."""
+"""Pixel value of the class in the mask of a single-class segmentation."""
 
 
 class Message(NamedTuple):
-    """A message of one type, and where it is published."""
+    """A message, its type, and the topic on which it is published."""
 
     topic: str
     """Part of the topic's name that follows the topic of the sink, such as `/image/compressed`. It may be empty."""
@@ -42,7 +42,7 @@ class _Masked(Protocol):
     """An answer with a mask, such as that of a segmentation."""
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return the pixels of the class."""
+        """Return the mask of the pixels that belong to the class."""
 
 
 class Messages:

@@ -1,4 +1,4 @@
-"""A node of ROS 2 that publishes messages, as the sink `ros2` needs it."""
+"""Interface of a ROS 2 node that publishes the messages of the sink `ros2`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 DEPTH = 10
-"""Number of messages that a subscriber is asked to keep, as is usual in ROS."""
+"""Depth of the message queue in the quality of service. 10 is usual in ROS."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeName:
-    """The name of a node, and where it is."""
+    """The name of a node, with its domain and namespace."""
 
     domain: int
-    """Number of the domain, `ROS_DOMAIN_ID`. Nodes of different domains do not see each other."""
+    """Domain ID (`ROS_DOMAIN_ID`). Nodes in different domains do not see each other."""
     namespace: str
     """Namespace of the node, which begins with a slash."""
     name: str
@@ -23,7 +23,7 @@ class NodeName:
 
 
 class Node(ABC):
-    """Publishes serialised messages. A publisher is created with the first message of its topic."""
+    """Publishes serialised messages. A publisher is created when the first message is published on its topic."""
 
     @abstractmethod
     def publish(self, topic: str, type_name: str, data: bytes) -> None:

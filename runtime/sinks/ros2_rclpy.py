@@ -11,7 +11,7 @@ from orilla.runtime.sinks.ros2_node import DEPTH, Node, NodeName
 
 
 class RclpyNode(Node):
-    """A node of the installed ROS. It has a context of its own, so it does not change the handling of signals.
+    """A node of the installed ROS. It has its own context, so it does not affect how the process handles signals.
 
     Args:
         name: Name of the node.

@@ -1,4 +1,4 @@
-"""A node of ROS 2 without ROS: it uses Zenoh with the names and attachments of `rmw_zenoh_cpp`.
+"""A ROS 2 node that needs no ROS: it sends over Zenoh, with the names and attachments of `rmw_zenoh_cpp`.
 
 Source: https://github.com/ros2/rmw_zenoh/blob/rolling/docs/design.md, and `liveliness_utils.cpp`,
 `attachment_helpers.cpp` and `qos.cpp` in the same repository.
@@ -27,13 +27,13 @@ NODE_ID = 0
 """Number of the node in its session."""
 
 STALL_S = 2.0
-"""Time in seconds in which the router must accept a message."""
+"""Time in seconds within which the router must accept a message."""
 
 OPEN_S = 3.0
-"""Time in seconds in which the router must answer when the connection is opened."""
+"""Time in seconds within which the router must respond when the connection is opened."""
 
 CLOSE_S = 2.0
-"""Time in seconds that a session has to end. The rest happens in the background."""
+"""Number of seconds to wait until a session has been closed. After that, it is closed in the background."""
 
 
 CLOSING = "orilla-ros2-close"
@@ -41,7 +41,7 @@ CLOSING = "orilla-ros2-close"
 
 
 class _Publisher:
-    """A publisher of one topic, with its entry in the graph of nodes."""
+    """A publisher on one topic, with its entry in the ROS graph."""
 
     def __init__(self, session: zenoh.Session, key: str, entry: str, *, reliable: bool) -> None:
         self._publisher = session.declare_publisher(
@@ -63,8 +63,8 @@ class ZenohNode(Node):
 
     Args:
         name: Name of the node.
-        endpoint: Address of a router or a peer, such as `tcp/localhost:7447`. None for that in the file `config`.
-        config: File with settings of Zenoh. None for the default settings.
+        endpoint: Address of a router or a peer, such as `tcp/localhost:7447`. If None, the address in `config` is used.
+        config: File with settings of Zenoh. If None, the default settings are used.
         hash_of: Function that returns the hash of a type.
 
     Raises:
@@ -76,11 +76,11 @@ class ZenohNode(Node):
         self._name, self._hash_of = name, hash_of
         self._place = endpoint or f"the router in {config}"
         if any(thread.name == CLOSING for thread in threading.enumerate()):
-            # Zenoh would not open a session before it has closed the other one.
+            # Zenoh does not open a session before the previous one is closed.
             msg = f"the last connection to Zenoh at {self._place} is not closed yet"
             raise OutputError(msg)
         settings = _settings(endpoint, config)
-        self._is_client = settings.get_json("mode") == '"client"'  # A peer may have no neighbours.
+        self._is_client = settings.get_json("mode") == '"client"'  # A peer may have no connections.
         try:
             self._session = zenoh.open(settings)
         except zenoh.ZError as error:
@@ -105,9 +105,9 @@ class ZenohNode(Node):
             raise OutputError(msg)
 
     def close(self) -> None:
-        """Close the session, which removes the node. A router that does not answer is not waited for."""
-        # Zenoh waits 10 s for a router that does not answer. The thread is no daemon, because Python must not end while
-        # Zenoh runs in one.
+        """Close the session, which removes the node. Do not wait for a router that does not respond."""
+        # Zenoh waits 10 s for a router that does not respond. The thread is not a daemon, because Python must not exit
+        # while Zenoh runs in a daemon thread.
         thread = threading.Thread(target=self._close, name=CLOSING)
         thread.start()
         thread.join(0 if self._stalled else CLOSE_S)
@@ -134,30 +134,30 @@ class ZenohNode(Node):
         return publisher
 
     def _entry(self, number: int, kind: str) -> str:
-        """Return the name of a liveliness token, with which other nodes find this node or one of its publishers."""
+        """Return the name of the liveliness token by which other nodes discover this node or one of its publishers."""
         name = self._name
         enclave, namespace = _mangled("/"), _mangled(name.namespace)
         parts = (name.domain, self._session.zid(), NODE_ID, number, kind, enclave, namespace, name.name)
         return "/".join(("@ros2_lv", *map(str, parts)))
 
     def _qos(self) -> str:
-        """Return the quality of service. Settings with the default of `rmw_zenoh_cpp` are left out."""
+        """Return the quality of service in the format of `rmw_zenoh_cpp`. Settings with default values are omitted."""
         return f"{'' if self._name.reliable else 2}::,{DEPTH}:,:,:,,"
 
 
 def dds_type(type_name: str) -> str:
-    """Return the name of a type in DDS: `std_msgs::msg::dds_::String_` for `std_msgs/msg/String`."""
+    """Return the DDS name of a type, for example `std_msgs::msg::dds_::String_` for `std_msgs/msg/String`."""
     package, kind, name = type_name.split("/")
     return f"{package}::{kind}::dds_::{name}_"
 
 
 def attachment(number: int, time_ns: int, gid: bytes) -> zenoh.ZBytes:
-    """Return the data that every message needs.
+    """Return the attachment that `rmw_zenoh_cpp` expects with every message.
 
     Args:
         number: Number of the message, counted from 1 for each publisher.
-        time_ns: Time of day in nanoseconds.
-        gid: Identifier of the publisher, 16 bytes: the 128-bit XXH3 hash of its entry in the graph of nodes.
+        time_ns: Time since 1970 in nanoseconds.
+        gid: Identifier of the publisher: the 16 bytes of the XXH3 hash of its entry in the ROS graph.
     """
     return z_serialize((Int64(number), Int64(time_ns), gid))
 
@@ -183,7 +183,7 @@ def _settings(endpoint: str | None, file: str | None) -> zenoh.Config:
 
 
 def _reason(endpoint: str | None, error: zenoh.ZError) -> str:
-    """Return why there is no connection. Zenoh does not say it, so a TCP connection is tried."""
+    """Return why the connection failed. Zenoh does not state the reason, so this function tries a TCP connection."""
     kind, _, address = (endpoint or "").partition("/")
     if kind != "tcp":
         return _text(error)
@@ -200,5 +200,5 @@ def _reason(endpoint: str | None, error: zenoh.ZError) -> str:
 
 
 def _text(error: zenoh.ZError) -> str:
-    """Return the message of Zenoh in one line, without the place in its source text."""
+    """Return Zenoh's message as one line, without the position in Zenoh's source code."""
     return " ".join(str(error).partition(" at /")[0].split())

@@ -1,4 +1,4 @@
-"""ROS 2 messages with the content of ticks and events, for recordings."""
+"""Convert ticks and events to ROS 2 messages for recordings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OK, WARN, ERROR = 0, 1, 2
 """Levels of a diagnostic status."""
 
 BAD_EVENTS = ("lost", "truncated")
-"""Kinds of events with the level `ERROR`. Others except `back` have the level `WARN`."""
+"""Kinds of events with the level `ERROR`. All other kinds except `back` have the level `WARN`."""
 
 
 class Encoded(NamedTuple):
@@ -42,8 +42,8 @@ class RosMessages:
 
     Args:
         topic: First part of the names of all topics except `/diagnostics`.
-        frame_id: Name of the camera's coordinate frame. If it is empty, the name of the source.
-        quality: JPEG quality of images, 1–100. None for no images.
+        frame_id: Name of the camera's coordinate frame. If empty, the name of the source is used.
+        quality: JPEG quality of images, 1–100. If None, no images are recorded.
     """
 
     def __init__(self, topic: str, frame_id: str, quality: int | None) -> None:
@@ -51,14 +51,14 @@ class RosMessages:
         self._types = RosTypes(DETECTIONS, CLASSIFICATION, STRING, COMPRESSED_IMAGE, DIAGNOSTICS)
 
     def definition(self, kind: str) -> str:
-        """Return the definition of a message with those of all its parts, in the form of ROS 2."""
+        """Return the definition of a message and of all message types that it contains, in the format of ROS 2."""
         return self._types.definition(kind)
 
     def of_tick(self, tick: Tick) -> Iterator[Encoded]:
-        """Yield the answers of detectors and classifiers, the whole JSON document, and the image if it is wanted.
+        """Yield the answers of detectors and classifiers, the whole JSON document, and the image if `quality` is set.
 
         Raises:
-            ConfigError: Images are wanted, but the frame is not an image.
+            ConfigError: Images are requested, but the frame is not an image.
         """
         at_ns, place, document = wall_ns(tick.captured_ns), self._place(tick.source), tick.to_dict()
         header = self._header(at_ns, tick.source)
@@ -79,7 +79,7 @@ class RosMessages:
             yield self._encoded(f"{place}/image/compressed", COMPRESSED_IMAGE, at_ns, image)
 
     def diagnostics(self, tick: Tick, *, dropping: bool) -> Encoded:
-        """Return the state of the loop. The level is `WARN` if frames were dropped since the last one."""
+        """Return a diagnostic message with the state of the loop. Its level is `WARN` if `dropping` is True."""
         values = {"age_ms": f"{tick.age_ms:.3f}", "index": str(tick.index), "dropped": str(tick.dropped)}
         values |= {f"{name}_ms": f"{value:.3f}" for name, value in tick.stages_ms.items()}
         values |= {f"dropped_{reason}": str(count) for reason, count in tick.drops.items()}

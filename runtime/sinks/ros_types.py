@@ -28,7 +28,7 @@ VISION_MESSAGES = {
     "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections\n",
     "Classification": "std_msgs/Header header\nvision_msgs/ObjectHypothesis[] results\n",
 }
-"""Definitions of `vision_msgs` 4, <https://docs.ros.org/en/jazzy/p/vision_msgs>. ROS 2 uses them since Humble."""
+"""Definitions of `vision_msgs` 4, used since ROS 2 Humble. Source: <https://docs.ros.org/en/jazzy/p/vision_msgs>."""
 
 DETECTIONS, CLASSIFICATION = "vision_msgs/msg/Detection2DArray", "vision_msgs/msg/Classification"
 STRING, NUMBER = "std_msgs/msg/String", "std_msgs/msg/Float64"
@@ -39,7 +39,7 @@ class RosTypes:
     """Creates messages, and converts them into CDR.
 
     Args:
-        prepared: Types whose conversion is prepared, so that the first tick is not late.
+        prepared: Types whose conversion is prepared in advance, so that the first tick is not delayed.
     """
 
     def __init__(self, *prepared: str) -> None:
@@ -51,11 +51,11 @@ class RosTypes:
             self._store.get_msgdef(kind)
 
     def definition(self, kind: str) -> str:
-        """Return the definition of a message with those of all its parts, in the form of ROS 2."""
+        """Return the definition of a message and of all message types that it contains, in the format of ROS 2."""
         return str(self._store.generate_msgdef(kind, ros_version=2)[0])
 
     def hash_of(self, kind: str) -> str:
-        """Return the hash of a type, which begins with `RIHS01_`. ROS 2 uses it to detect other versions of a type."""
+        """Return the hash of a type (`RIHS01_…`), with which ROS 2 detects a different version of the type."""
         return self._store.hash_rihs01(kind)
 
     def new(self, kind: str, **fields: Any) -> Any:
@@ -67,7 +67,7 @@ class RosTypes:
         return bytes(self._store.serialize_cdr(message, kind))
 
     def decode(self, data: bytes, kind: str) -> Any:
-        """Return the message that `encode` converted into bytes."""
+        """Return the message in the bytes that `encode` returned."""
         return self._store.deserialize_cdr(data, kind)
 
     def header(self, at_ns: int, frame_id: str) -> Any:
@@ -106,7 +106,7 @@ class RosTypes:
         return self.new(COMPRESSED_IMAGE, header=header, format="jpeg", data=data.reshape(-1))
 
     def _detection(self, header: Any, box: Any) -> Any:
-        """Return one box. Its pose is unknown, so the covariance is zero, as `vision_msgs` does in this case."""
+        """Return one box as a message. Its pose is unknown, so the covariance is zero, as is usual in `vision_msgs`."""
         left, top, right, bottom = box.xyxy
         pose = self.new(
             "geometry_msgs/msg/PoseWithCovariance",
@@ -133,6 +133,6 @@ class RosTypes:
 
 
 def ros_token(name: str) -> str:
-    """Return a name as one part of a ROS name, which contains letters, digits and single underscores only."""
+    """Convert a name to one part of a ROS name, which contains only letters, digits and single underscores."""
     text = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "value"
     return f"n{text}" if text[0].isdigit() else text

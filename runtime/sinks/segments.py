@@ -17,10 +17,10 @@ from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.sinks.options import ByteCount, Duration
 
 DIGITS = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "j": 3, "y": 2, "f": 6, "s": 10, "U": 2, "W": 2}
-"""Number of digits of each directive of `strftime` that a file name may contain."""
+"""Number of digits of each `strftime` directive that a file name may contain."""
 
 TRIES = 100
-"""Number of file names that are tried. Other programs may create files at the same time."""
+"""Maximum number of file names to try, because other programs may create files at the same time."""
 
 
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ class Segments:
         return options.every is not None and self._wall_s() - self._began_s >= options.every
 
     def existing(self) -> list[Path]:
-        """Return the files of this name, also those of earlier loops, the oldest first."""
+        """Return the files whose names fit the target, including those of earlier loops. The oldest comes first."""
         parents, fixed = Path(self._target).parts[:-1], self._fixed_parents()
         base = Path(*fixed)
         others = base.rglob("*") if len(parents) > len(fixed) else base.glob("*")
@@ -108,10 +108,10 @@ class Segments:
         return sorted(files, key=lambda path: path.stat().st_mtime_ns)
 
     def left(self) -> Path | None:
-        """Return the newest file of an earlier loop: the one that a killed process could not finish.
+        """Return the newest file of an earlier loop, which a killed process may have left unfinished.
 
-        The result is None if there is none, if another program writes it, or if this loop does not continue the files
-        of earlier ones, because the file may then belong to anybody.
+        The result is None if there is no such file, or if another program is writing it. It is also None if this loop
+        does not continue the files of earlier loops, because the file may then be unrelated.
         """
         continues = self._dated or self._rotates or self._options.append
         newest = next(reversed(self.existing()), None) if continues and not self._options.overwrite else None
@@ -152,14 +152,14 @@ class Segments:
                 total -= size
 
     def _fixed_parents(self) -> list[str]:
-        """Return the parts of the target before the first part with a directive. The file name is not included."""
+        """Return the folders of the target up to the first one that contains a directive."""
         parents = list(Path(self._target).parts[:-1])
         dated = next((place for place, part in enumerate(parents) if "%" in part), len(parents))
         return parents[:dated] or ["."]
 
 
 def _pattern(target: str) -> re.Pattern[str]:
-    """Return the pattern of the names that a target can have."""
+    """Return the pattern of the file names that a target can produce."""
     parts = []
     for part in re.split(r"(%.)", str(Path(target))):
         if part == "%%":
@@ -176,9 +176,9 @@ def _pattern(target: str) -> re.Pattern[str]:
 
 
 def _first_free(path: Path) -> int:
-    """Return the number of the next file: the largest number plus 1, or 0 if the name without a number is free.
+    """Return the number of the next file: the largest number plus 1, or 0 if no file has this name yet.
 
-    Gaps that deleted files left are not filled, so that later files have larger numbers.
+    The numbers of deleted files are not used again, so that later files have larger numbers.
     """
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
     matches = (pattern.fullmatch(other.name) for other in path.parent.iterdir())
@@ -206,7 +206,7 @@ def _open_locked(path: Path, mode: str, *, empty: bool = False) -> BinaryIO:
 
 
 def _is_locked(path: Path) -> bool:
-    """Return True if another program writes a file."""
+    """Return True if another program is writing a file."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

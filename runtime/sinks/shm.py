@@ -1,4 +1,4 @@
-"""Sink that writes ticks into a ring in POSIX shared memory, for other processes of the same machine."""
+"""Sink that writes ticks into a ring buffer in POSIX shared memory, for other processes on the same machine."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ Image = NDArray[np.uint8]
 NAME = re.compile(r"/?[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 FEWEST_SLOTS, MOST_SLOTS = 2, 1000
-"""Range of the number of slots. With one slot, a reader would always meet the writer."""
+"""Allowed range of the number of slots. With a single slot, readers and the writer would always use the same slot."""
 
 MIN_JSON = 16 * 1024
-"""Smallest number of bytes that a slot reserves for the JSON document. Later documents may be longer than the first."""
+"""Minimum number of bytes reserved in a slot for growth of the JSON document, which may become longer later."""
 
 PAGE = mmap.PAGESIZE
 
 CLAIM_S, CLAIM_WAIT_S = 0.3, 0.01
-"""Time in seconds for which a lock is tried, and between two attempts. A reader that checks whether the writer lives
-holds the lock for a moment."""
+"""Number of seconds for which locking is retried, and the time between two attempts. A reader holds the lock briefly
+while it checks whether the writer is running."""
 
 MODES = {"user": 0o600, "group": 0o640, "all": 0o644}
 
@@ -64,7 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     frames: bool = False
     """True to write the image of each frame, too."""
     access: Literal["user", "group", "all"] = "user"
-    """Who may read the memory: only processes of the same user, those of the same group, or all."""
+    """Which processes may read the memory: those of the same user, those of the same group, or all."""
 
     def __post_init__(self) -> None:
         if not FEWEST_SLOTS <= self.slots <= MOST_SLOTS:
@@ -73,10 +73,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shm(Sink):
-    """Writes each tick into the next slot of the ring, and never waits for a reader.
+    """Writes each tick into the next slot of the ring buffer, and never waits for a reader.
 
-    The size of the slots follows from the first tick. If a later tick needs more, a larger memory of the same name
-    replaces the ring, and readers attach again.
+    The first tick determines the size of the slots. If a later tick needs more space, a larger memory with the same
+    name replaces the old one, and readers attach again.
     """
 
     def __init__(self, name: str, options: Options, setup: Setup) -> None:
@@ -90,7 +90,7 @@ class Shm(Sink):
 
         Raises:
             OutputError: There is not enough memory.
-            ConfigError: Images are wanted, but the frame is not an image.
+            ConfigError: Images are requested, but the frame is not an image.
         """
         document = self._encoder.encode(tick.to_dict())
         image = self._image(tick)
@@ -106,7 +106,7 @@ class Shm(Sink):
         return True
 
     def close(self) -> None:
-        """Remove the memory. Readers that are attached keep the last ticks, and see that the loop has ended."""
+        """Remove the memory. Attached readers can still read the last ticks, and see that the loop has ended."""
         memory, self._memory = self._memory, None
         if memory is not None:
             memory.end(CLOSED)
@@ -120,7 +120,7 @@ class Shm(Sink):
         return tick.frame.image
 
     def _grow(self, json_bytes: int, needed: int) -> None:
-        """Replace the memory by one whose slots have room for a tick of `needed` bytes, and for longer documents."""
+        """Replace the memory with one whose slots have space for a tick of `needed` bytes and for longer documents."""
         old, self._memory = self._memory, None
         assert old is not None
         old.end(REPLACED)
@@ -134,7 +134,7 @@ class Shm(Sink):
 
 
 class _Memory:
-    """One shared memory. It is locked as long as it is open, so that a memory of a killed process is recognised."""
+    """One shared memory. It is locked while it is open, so that the memory of a killed process can be recognised."""
 
     def __init__(self, name: str, options: Options, slot_size: int, written: int) -> None:
         self._path, self._slots, self.slot_size = FOLDER / name, options.slots, slot_size
@@ -159,8 +159,8 @@ class _Memory:
     def put(self, number: int, fields: tuple[int, ...], document: bytes, image: Image | None) -> None:
         """Write tick `number`, counted from 1, into its slot.
 
-        The order of the writes is what readers rely on. Between two of them, the interpreter executes more instructions
-        than a processor reorders.
+        Readers rely on the order of the writes. A processor does not change this order, because the interpreter
+        executes more instructions between two writes than a processor can reorder.
 
         Args:
             number: The number of the tick.
@@ -186,18 +186,18 @@ class _Memory:
         os.close(self._file)
 
     def _set(self, at: int, number: int) -> None:
-        """Write a number of 8 bytes in one step."""
+        """Write an 8-byte number in a single memory access."""
         with memoryview(self._map) as view, view.cast("Q") as numbers:
             numbers[at // 8] = number
 
 
 def _remove_stale(path: Path, setup: Setup) -> int:
-    """Remove a memory that a killed process left, and tell its readers to attach again.
+    """Remove a memory that a killed process left behind, and tell its readers to attach again.
 
     Return its number of written ticks, so that the count continues for these readers. Return 0 if there is no memory.
 
     Raises:
-        OutputError: A running program writes the memory, or it has another content.
+        OutputError: A running program is writing the memory, or the file is not a memory of this sink.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -208,7 +208,7 @@ def _remove_stale(path: Path, setup: Setup) -> int:
     try:
         start = os.pread(file, HEADER.size, 0)
         if not start.startswith(MAGIC):
-            msg = f"{path} has another content: choose another name, or remove it"
+            msg = f"{path} is not a memory of the sink `shm`: choose another name, or remove the file"
             raise OutputError(msg)
         _lock(file, path.name)
         os.pwrite(file, bytes([REPLACED]), STATE_AT)
@@ -245,7 +245,7 @@ def _padded(size: int, unit: int) -> int:
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Shm:
-    """Create the memory that `target` names."""
+    """Create the memory named by `target`."""
     if not NAME.fullmatch(target):
         msg = f"sink `shm:{target}`: a name consists of letters, digits, `_`, `-` and `.`, as in shm:rover"
         raise ConfigError(msg)

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path("/dev/shm")
-"""Folder in which Linux shows shared memory as files."""
+"""Folder in which Linux makes shared memory available as files."""
 
 MAGIC, VERSION = b"ORILLASM", 1
 
 HEADER = struct.Struct("<8sIIQQII")
-"""Header of the memory, see `Header`."""
+"""Format of the memory's header. Its fields are those of `Header`."""
 
 SLOT = struct.Struct("<QQqqIIII")
-"""Header of a slot, see `Slot`."""
+"""Format of a slot's header. Its fields are those of `Slot`."""
 
 HEADER_BYTES = SLOT_BYTES = 64
 """Number of bytes from the beginning of the memory to the first slot, and from the beginning of a slot to its JSON
@@ -29,7 +29,7 @@ WRITTEN_AT, STATE_AT = 24, 32
 """Offsets in bytes of `written` and `state` in the header."""
 
 OPEN, REPLACED, CLOSED = 0, 1, 2
-"""Values of `state`: the loop runs, the loop has made a larger memory of the same name, or the loop has ended."""
+"""Values of `state`: the loop runs, a larger memory with the same name has replaced this one, or the loop has ended."""
 
 
 class Header(NamedTuple):
@@ -45,14 +45,14 @@ class Header(NamedTuple):
     """Number of ticks that were written. Tick `n`, counted from 1, is in slot `(n - 1) % slots`."""
     state: int
     pid: int
-    """Number of the process that writes."""
+    """ID of the writing process."""
 
 
 class Slot(NamedTuple):
     """The header of a slot.
 
-    A writer sets `begin`, writes everything else, and sets `end`. A reader reads `end`, then everything else, then
-    `begin`. If both are equal, nothing was written in between.
+    The writer sets `begin`, writes everything else, and then sets `end`. A reader reads `end`, then everything else,
+    then `begin`. If `begin` and `end` are equal, nothing was written in between.
     """
 
     begin: int

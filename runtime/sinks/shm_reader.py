@@ -1,4 +1,4 @@
-"""Read the ticks that the sink `shm` of another process writes."""
+"""Read the ticks that the sink `shm` writes in another process."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from orilla.runtime.sinks.shm_layout import (
 )
 
 POLL_S = 1e-3
-"""Time in seconds between two looks into the memory."""
+"""Interval in seconds at which the memory is checked for a new tick."""
 
 LIFE_S = 0.5
-"""Time in seconds without a tick after which an iteration checks whether the writer still runs."""
+"""Number of seconds without a tick after which iteration checks whether the writer is still running."""
 
 
 class SharedTick(NamedTuple):
-    """A tick of another process."""
+    """A tick that another process has written."""
 
     number: int
-    """Number of the tick, counted from 1. A missing number means a tick that was not read."""
+    """Number of the tick, counted from 1. A gap in the numbers means that ticks were not read."""
     captured_ns: int
     """Capture time on the monotonic clock, in nanoseconds. All processes of a machine share this clock."""
     captured_wall_ns: int
@@ -52,7 +52,7 @@ class SharedTick(NamedTuple):
 
 
 class SharedTicks:
-    """Reads the newest tick of a memory. It never delays the writer, and never returns a half-written tick.
+    """Reads the newest tick in a shared memory. It never delays the writer, and never returns a half-written tick.
 
     Iterate over it to wait for each new tick until the loop ends:
 
@@ -62,10 +62,10 @@ class SharedTicks:
 
     Args:
         name: Name of the memory, as in `shm:NAME`.
-        wait_s: Time in seconds to wait until the memory exists.
+        wait_s: Number of seconds to wait for the memory to exist.
 
     Raises:
-        SourceError: There is no such memory, or it has another content.
+        SourceError: The memory does not exist, or does not belong to the sink `shm`.
     """
 
     def __init__(self, name: str, wait_s: float = 0.0) -> None:
@@ -74,7 +74,7 @@ class SharedTicks:
         self._file, self._map = self._attach(wait_s)
 
     def read(self) -> SharedTick | None:
-        """Return the newest tick, or None if there is none since the last call."""
+        """Return the newest tick, or None if there has been no new tick since the last call."""
         while True:
             header = self._header()
             if header.written > self._last:
@@ -87,14 +87,14 @@ class SharedTicks:
 
     @property
     def ended(self) -> bool:
-        """Return True if the writer has ended, also if it was killed."""
+        """Return True if the writer has ended or was killed."""
         state = self._header().state
         if state != OPEN:
             return state == CLOSED or not self._follow(LIFE_S)
         try:
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False  # The writer holds the lock as long as it lives.
+            return False  # The writer holds the lock as long as it runs.
         fcntl.flock(self._file, fcntl.LOCK_UN)
         return True
 
@@ -129,7 +129,7 @@ class SharedTicks:
         return Header._make(HEADER.unpack_from(self._map, 0))
 
     def _copy(self, header: Header) -> SharedTick | None:
-        """Copy the newest tick. Return None if the writer has changed it meanwhile."""
+        """Copy the newest tick. Return None if the writer changed it during the copy."""
         number = header.written
         at = HEADER_BYTES + (number - 1) % header.slots * header.slot_size
         end = SLOT.unpack_from(self._map, at)[1]
@@ -145,7 +145,7 @@ class SharedTicks:
         return SharedTick(number, slot.captured_ns, slot.captured_wall_ns, json.loads(text), image)
 
     def _follow(self, wait_s: float = 0.0) -> bool:
-        """Attach to the memory that has replaced this one. Return False if it does not exist yet."""
+        """Attach to the memory that replaces this one. Return False if it does not exist yet."""
         with suppress(SourceError):
             file, mapped = self._attach(wait_s)
             self.close()
@@ -188,4 +188,4 @@ class SharedTicks:
 
 
 class _UnfinishedError(Exception):
-    """The writer has not written the header yet."""
+    """Raised if the writer has not written the header yet."""

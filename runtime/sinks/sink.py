@@ -30,9 +30,9 @@ class Setup:
 class Sink(ABC):
     """Receives the ticks of one loop, in order.
 
-    `open_sink` of the sink's module opens it. All other methods are called by one thread, which is the sink's own
-    unless the module sets `MAIN_THREAD`. A method may therefore be slow: the loop continues, and `SinkThread` counts
-    the ticks that it drops.
+    The function `open_sink` of the sink's module creates it. One thread calls all other methods: the sink's own thread,
+    or the main thread if the module sets `MAIN_THREAD`. In the sink's own thread, a method may be slow: the loop
+    continues, and `SinkThread` counts the ticks that it drops.
     """
 
     @abstractmethod

@@ -37,7 +37,7 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class SinkCounts:
-    """Numbers of written and dropped ticks of one sink."""
+    """Numbers of ticks that a sink has written and dropped."""
 
     written: int
     dropped: int
@@ -67,7 +67,7 @@ class SinkThread:
     def __init__(self, opener: SinkOpener, setup: Setup, report: Report, *, alone: bool = False) -> None:
         self.name = opener.spec
         self.source = opener.source
-        """Name of the source whose ticks the sink receives. None for the ticks of all sources."""
+        """Name of the source whose ticks the sink receives. If None, it receives the ticks of all sources."""
         self._opener, self._report, self._alone = opener, report, alone
         self._closing = threading.Event()
         self._setup = replace(
@@ -98,7 +98,7 @@ class SinkThread:
         if self._failed is None and not self._put(tick, 0.0 if self._setup.live else STALL_S):
             self._dropped += 1
             self._dropped_s = time.monotonic()
-            # While the sink is being opened again, the event of its failure already says that ticks are lost.
+            # While the sink is being reopened, the event that reported its failure already says that ticks are lost.
             if self._dropped - self._reported == 1 and self._sink is not None:
                 self._tell(f"sink {self.name} is too slow: its ticks are dropped until it accepts new ones")
         elif (
@@ -114,7 +114,7 @@ class SinkThread:
             self._put(event, 0.0)
 
     def close(self) -> SinkCounts:
-        """Wait until the queued ticks are written and the output is closed, but not longer than `CLOSE_S`."""
+        """Wait until the queued ticks are written and the output is closed, but at most `CLOSE_S` seconds."""
         self._closing.set()
         if self._put(None, CLOSE_S):
             self._thread.join(CLOSE_S)

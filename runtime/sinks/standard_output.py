@@ -22,7 +22,7 @@ class StandardOutput(Sink):
         self._line = line
 
     def write(self, tick: Tick) -> bool:
-        """Write one line. Return False if the program that reads standard output has ended."""
+        """Write one line. Return False if the program that reads the standard output has ended."""
         try:
             sys.stdout.buffer.write(self._line(tick) + b"\n")
             sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""Sink that prints one short line per tick for people."""
+"""Sink that prints one short, human-readable line per tick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NEEDS_TARGET = False
 Options = NoOptions
 
 MAX_WORDS = 120
-"""Maximum length of the description of an answer."""
+"""Maximum number of characters in the description of an answer."""
 
 
 def line(tick: Tick) -> str:

@@ -30,7 +30,7 @@ MAX_STILL_S = 5.0
 it to this time."""
 
 KEY_FRAME_S = 1.0
-"""Time in seconds between two key frames, at which a player can begin."""
+"""Interval in seconds between two keyframes. A player can start only at a keyframe."""
 
 FRAGMENT_MS = 500
 """Maximum duration of a fragment in milliseconds. After a power failure, a video lacks its last fragment."""
@@ -59,8 +59,7 @@ X264 = {"preset": "ultrafast", "tune": "zerolatency"}
 VP8 = {"deadline": "realtime", "cpu-used": "8", "b": "2M"}
 
 FORMATS = {
-    # Each fragment is complete in itself. The file is therefore readable even if a power failure prevents that it is
-    # finished.
+    # Each fragment is complete in itself, so the file is readable even if a power failure prevents its completion.
     ".mp4": Format(
         "mp4",
         "libx264",
@@ -150,7 +149,7 @@ class Video(Sink):
 
 
 def _report_left(segments: Segments, setup: Setup) -> None:
-    """Report a video that a killed process could not finish. Remove it if it contains no image."""
+    """Report a video that a killed process left unfinished. Remove it if it contains no image."""
     left = segments.left()
     if left is None:
         return
@@ -172,7 +171,7 @@ def _has_image(path: Path) -> bool:
 
 
 def _is_finished(path: Path) -> bool:
-    """Return True if the process that wrote a video reached its end."""
+    """Return True if the process that wrote a video also finished it."""
     import av
 
     if path.suffix.lower() == ".mp4":
@@ -277,7 +276,7 @@ class _VideoFile:
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Video:
-    """Open the sink on the video files that `target` names."""
+    """Open the sink, which writes the video files named by `target`."""
     if Path(target).suffix.lower() not in FORMATS:
         msg = f"sink `video:{target}`: the name of the file must end in {', '.join(FORMATS)}"
         raise ConfigError(msg)

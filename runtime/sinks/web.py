@@ -1,4 +1,4 @@
-"""Sink that shows frames, times and events of the loop in a web page."""
+"""Sink that shows frames, times and events of the loop on a web page."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NEEDS_TARGET = False
 REOPENS = True
 
 DEFAULT = Address("127.0.0.1", 8080)
-"""Address of the server. Only this machine reaches it."""
+"""Default address of the server, which can be reached only from this machine."""
 
 LEAST_QUALITY, MOST_QUALITY = 1, 100
-"""Range of the quality of JPEG."""
+"""Range of the JPEG quality."""
 
 LEAST_SIDE = 16
 """Smallest permitted value of `max_side`, in pixels."""
@@ -32,15 +32,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     fps: float = 15.0
-    """Largest number of pictures per second for each source. The loop itself is not limited."""
+    """Maximum number of pictures per second for each source. The loop itself is not limited."""
     quality: int = 75
-    """Quality of JPEG, 1 to 100."""
+    """JPEG quality, 1–100."""
     max_side: int = 1280
-    """Largest width and height of the pictures in pixels. Larger frames are scaled down."""
+    """Maximum width and height of the pictures in pixels. Larger frames are scaled down."""
     token_file: str | None = None
-    """File whose first line is the token that viewers need."""
+    """File whose first line is the token that viewers must send."""
     name: str | None = None
-    """Further name of this machine that browsers may use, such as `rover.lan`."""
+    """Additional host name of this machine that browsers may use, such as `rover.lan`."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fps <= 1000:
@@ -55,7 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Web(Sink):
-    """Serves the newest tick of each source. `write` only replaces the newest tick; other threads draw it."""
+    """Serves the newest tick of each source. `write` only replaces the newest tick, and other threads draw it."""
 
     def __init__(self, listener: socket.socket, access: Access, options: Options) -> None:
         from orilla.runtime.sinks.web_pictures import PictureOptions
@@ -76,7 +76,7 @@ class Web(Sink):
         return True
 
     def event(self, event: Event) -> None:
-        """Add an event to the list in the page."""
+        """Add an event to the list on the page."""
         self._board.add_event(event)
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ def _listen(address: Address) -> socket.socket:
     """Return a socket that listens on an address."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # `localhost` has addresses of both kinds. IPv4 is tried first by most programs.
+        # `localhost` has an IPv4 and an IPv6 address. Most programs try IPv4 first.
         family, _, _, _, place = min(found, key=lambda entry: entry[0] != socket.AF_INET)
         listener = socket.create_server(place[:2], family=family, backlog=64)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Who may read the page of the sink `web`: the token, and the names under which browsers may reach the server."""
+"""Access rules of the sink `web`: the token, and the host names under which browsers may open the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN_VARIABLE = "ORILLA_WEB_TOKEN"
 """Environment variable with the token."""
 
 SHORTEST_TOKEN = 8
-"""Smallest number of characters of a token. A shorter one could be guessed."""
+"""Minimum number of characters of a token. A shorter one could be guessed."""
 
 GENERATED_BYTES = 16
 """Number of random bytes of a generated token."""
@@ -31,23 +31,23 @@ class Access:
     """The rules that each request must meet."""
 
     names: frozenset[str]
-    """Names of this machine in lower case, besides IP addresses."""
+    """Accepted host names of this machine, in lower case. IP addresses are always accepted."""
     token: str | None = field(default=None, repr=False)
-    """Token that viewers need. None if the server is only reached from this machine and no token was given."""
+    """Token that viewers must send. None if only this machine reaches the server and no token was given."""
     is_generated: bool = False
-    """True if the token was generated, so that the user must be informed of it."""
+    """True if the token was generated and must therefore be shown to the user."""
 
     @property
     def cookie(self) -> str:
-        """Return the value of the cookie that replaces the token. It does not contain the token."""
+        """Return the value of the cookie that replaces the token in later requests. It does not contain the token."""
         assert self.token is not None
         return hashlib.sha256(b"orilla web " + self.token.encode()).hexdigest()
 
     def allows_host(self, header: str | None) -> bool:
         """Return True if the header `Host` of a request is an IP address or a known name.
 
-        A page of another site can let its own name point to this machine (DNS rebinding). The browser then sends that
-        name.
+        A page of another site can make its own host name resolve to this machine (DNS rebinding). The browser then
+        sends that name.
         """
         host = (header or "").strip().lower()
         host = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
@@ -57,11 +57,11 @@ class Access:
         return host.rstrip(".") in self.names
 
     def allows_token(self, given: str | None) -> bool:
-        """Return True if the token of a request is right. The time does not depend on the number of right letters."""
+        """Return True if the token of a request is correct. The comparison takes constant time."""
         return self.token is None or _equal(given, self.token)
 
     def allows_cookie(self, given: str | None) -> bool:
-        """Return True if the cookie of a request is right."""
+        """Return True if the cookie of a request is correct."""
         return self.token is None or _equal(given, self.cookie)
 
     def url(self, host: str, port: int) -> str:
@@ -81,8 +81,8 @@ def open_access(host: str, token_file: str | None, name: str | None, *, is_local
 
     Args:
         host: Name or address of the server that the user gave.
-        token_file: File whose first line is the token. None for the environment variable.
-        name: Further name of this machine. None if there is none.
+        token_file: File whose first line is the token. If None, the environment variable is used.
+        name: Additional host name of this machine, or None.
         is_local: True if only this machine reaches the server. It then needs no token.
 
     Raises:
@@ -100,7 +100,7 @@ def open_access(host: str, token_file: str | None, name: str | None, *, is_local
 
 
 def _given_token(token_file: str | None) -> str | None:
-    """Return the token from the file or the environment. None if there is none."""
+    """Return the token from the file or the environment, or None if there is none."""
     if token_file is None:
         token, place = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
         if not token:
@@ -114,7 +114,7 @@ def _given_token(token_file: str | None) -> str | None:
             msg = f"cannot read {place}: {reason}"
             raise ConfigError(msg) from error
     if len(token) < SHORTEST_TOKEN:
-        msg = f"the token of {place} has {len(token)} characters: give {SHORTEST_TOKEN} or more"
+        msg = f"the token in {place} has {len(token)} characters: give at least {SHORTEST_TOKEN}"
         raise ConfigError(msg)
     return token
 
@@ -124,11 +124,11 @@ def _equal(given: str | None, expected: str) -> bool:
 
 
 def _reachable(host: str) -> str:
-    """Return an address that other machines can open. `0.0.0.0` and `::` stand for all addresses of this machine."""
+    """Return an address that other machines can open: for `0.0.0.0` and `::`, one of this machine's addresses."""
     if not ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         return host
-    # Connecting a UDP socket sends nothing. The system only chooses the address that it would use.
+    # Connecting a UDP socket sends nothing: the system only chooses the local address that it would use.
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # An address that is reserved for documentation (RFC 5737).
+        probe.connect(("192.0.2.1", 9))  # This address is reserved for documentation (RFC 5737).
         return str(probe.getsockname()[0])
     return socket.gethostname()

@@ -1,4 +1,4 @@
-"""The newest tick of each source, and the figures that the page of the sink `web` shows."""
+"""The newest tick of each source, and the statistics that the page of the sink `web` shows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from orilla.runtime.frame import Event, Frame, Tick, wall_time
 from orilla.runtime.sources.source import now_ns
 
 STEP_NS = 100_000_000
-"""Time in nanoseconds that one point of the plot covers. The point is the largest value in this time."""
+"""Time span in nanoseconds of one point of the plot. The point shows the largest value in this span."""
 
 POINTS = 300
-"""Number of points of the plot: the last 30 seconds."""
+"""Number of points of the plot, which shows the last 30 seconds."""
 
 RATE_POINTS = 20
-"""Number of points from which the current rate is computed: two seconds."""
+"""Number of points (two seconds) from which the current rate is computed."""
 
 EVENTS = 50
-"""Number of events in the list."""
+"""Maximum number of events in the list."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Point:
     """The largest times of the answers within one step."""
 
     step: int
-    """Time of the step on the monotonic clock, in units of `STEP_NS`."""
+    """Number of the step: its time on the monotonic clock, in units of `STEP_NS`."""
     count: int = 0
     """Number of answers."""
     age_ms: float = 0.0
@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(slots=True)
 class SourceState:
-    """What is known about one source."""
+    """State of one source: its newest tick and its statistics."""
 
     newest: Tick
     answers: int = 0
@@ -47,7 +47,7 @@ class SourceState:
 
 
 class Board:
-    """Keeps the newest tick of each source. One thread adds ticks, and another one reads them."""
+    """Stores the newest tick of each source. One thread adds ticks, and another thread reads them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,13 +87,13 @@ class Board:
             return sorted(self._sources)
 
     def newest(self, source: str) -> Tick | None:
-        """Return the newest tick of a source. None if there is none."""
+        """Return the newest tick of a source, or None if there is none."""
         with self._lock:
             state = self._sources.get(source)
             return None if state is None else state.newest
 
     def wake_after(self, tick: Tick | None, source: str, wake: Callable[[], None]) -> None:
-        """Call `wake` once when the source has a newer tick than `tick`. The calling thread may be another one."""
+        """Call `wake` once, perhaps from another thread, when the source has a newer tick than `tick`."""
         with self._lock:
             state = self._sources.get(source)
             if state is None:
@@ -104,7 +104,7 @@ class Board:
         wake()
 
     def document(self) -> dict[str, object]:
-        """Return all figures as a JSON document. See `docs/json.md`."""
+        """Return all statistics as a JSON document. See `docs/json.md`."""
         now = now_ns()
         with self._lock:
             sources = [
@@ -120,7 +120,7 @@ class Board:
 
 
 def _source_document(name: str, tick: Tick, answers: int, points: list[Point], now: int) -> dict[str, object]:
-    # The step of the current time is not complete.
+    # The current step is not complete yet.
     first, last = now // STEP_NS - RATE_POINTS, now // STEP_NS
     recent = sum(point.count for point in points if first <= point.step < last)
     return {

@@ -1,4 +1,4 @@
-"""The JPEG pictures of one source. Each picture is drawn and encoded once, and only while somebody watches."""
+"""The JPEG pictures of one source. Each picture is drawn and encoded only once, and only if there are viewers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Draw = Callable[[Tick], Awaitable[bytes]]
 
 
 class PictureOptions(NamedTuple):
-    """How pictures are made."""
+    """Settings for drawing and encoding pictures."""
 
     fps: float
-    """Largest number of pictures per second."""
+    """Maximum number of pictures per second."""
     quality: int
-    """Quality of JPEG, 1 to 100."""
+    """JPEG quality, 1–100."""
     max_side: int
-    """Largest width and height in pixels."""
+    """Maximum width and height in pixels."""
 
 
 class Picture(NamedTuple):
@@ -38,7 +38,7 @@ class Picture(NamedTuple):
 
 
 class Newest(Generic[T]):
-    """A value that is replaced. Each reader waits for a newer one than it has read, so slow readers skip values."""
+    """Holds the newest value. Each reader waits for a value that it has not read, so slow readers skip values."""
 
     def __init__(self) -> None:
         self._value: T | None = None
@@ -46,16 +46,16 @@ class Newest(Generic[T]):
         self._changed = asyncio.Event()
 
     def publish(self, value: T | None) -> None:
-        """Replace the value. None is the end."""
+        """Replace the value. None means that no further value follows."""
         self._value, self._number = value, self._number + 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def after(self, number: int, limit_s: float | None = None) -> tuple[int, T | None]:
-        """Wait until the number of the value is larger than `number`, but not longer than `limit_s` seconds.
+        """Wait for a value with a number above `number`, for at most `limit_s` seconds.
 
         Returns:
-            The number of the value, and the value.
+            The number of the newest value, and the value.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
@@ -73,7 +73,7 @@ class Pictures:
         source: Name of the source.
         board: The newest ticks.
         draw: Function that draws and encodes a tick in another thread.
-        fps: Largest number of pictures per second.
+        fps: Maximum number of pictures per second.
     """
 
     def __init__(self, source: str, board: Board, draw: Draw, fps: float) -> None:
@@ -88,10 +88,10 @@ class Pictures:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Newest[Picture]]:
-        """Produce pictures within this context."""
+        """Context manager that counts a viewer. Pictures are produced while there is at least one."""
         self.viewers += 1
         if self._task is None:
-            self.newest = Newest()  # The picture of an earlier viewer is old.
+            self.newest = Newest()  # The picture from the time of an earlier viewer is outdated.
             self._task = asyncio.create_task(self._produce())
         try:
             yield self.newest
@@ -102,7 +102,7 @@ class Pictures:
                 self._task = None
 
     async def snapshot(self) -> Picture | None:
-        """Return a picture of the newest tick. None if there is no tick with an image."""
+        """Return a picture of the newest tick, or None if there is no tick with an image."""
         async with self._lock:
             tick = self._board.newest(self._source)
             if tick is None or not isinstance(tick.frame, Frame):

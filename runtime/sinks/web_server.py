@@ -1,4 +1,4 @@
-"""The HTTP server of the sink `web`. It runs in an event loop in a thread of its own."""
+"""The HTTP server of the sink `web`. It runs an event loop in its own thread."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ from orilla.runtime.sinks.web_board import Board
 from orilla.runtime.sinks.web_pictures import Newest, Picture, PictureOptions, Pictures, encode
 
 FEED_S = 0.5
-"""Time in seconds between two updates of the figures in the page."""
+"""Interval in seconds between two updates of the statistics on the page."""
 
 SEND_S = 10.0
 """Time in seconds after which a viewer that accepts no data is disconnected."""
 
 REPEAT_S, KEEP_S = 0.2, 5.0
-"""Times in seconds after which the newest picture is sent again: once after the first, then always after the second.
-Chromium shows a picture only when the next one begins, and only sending shows that a viewer has left."""
+"""Times in seconds after which the newest picture is sent again: the first time after `REPEAT_S`, then every `KEEP_S`.
+Chromium shows a picture only when the next one begins, and the server notices only by sending that a viewer has
+left."""
 
 MOST_STREAMS = 64
-"""Largest number of streams of pictures and figures at the same time."""
+"""Maximum number of simultaneous streams of pictures and statistics."""
 
 UNSENT_BYTES = 65_536
-"""Number of unsent bytes in the buffers of the system for one stream. More of them would show a slow viewer old
+"""Maximum number of unsent bytes in the system's buffers for one stream. With more, a slow viewer would see old
 pictures."""
 
 SHUTDOWN_S = 1.0
-"""Time in seconds that viewers have to receive the end of a stream."""
+"""Number of seconds to wait for viewers to receive the end of a stream."""
 
 START_S = CLOSE_S = 5.0
-"""Longest time in seconds until the server runs, and until it has ended."""
+"""Time limits in seconds for starting and stopping the server."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -50,19 +51,20 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Headers of every reply. Pages of other sites cannot show the pictures, and URLs with a token are not passed on."""
+"""Headers of every response. They stop other sites from showing the pictures, and browsers from passing on URLs, which
+may contain the token."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class WebServer:
-    """Serves the page, the pictures and the figures.
+    """Serves the page, the pictures and the statistics.
 
     Args:
-        listener: Socket that listens. The server closes it.
+        listener: Listening socket. The server closes it.
         board: The newest ticks.
         access: The rules that each request must meet.
-        options: How pictures are made.
+        options: Settings for drawing and encoding pictures.
     """
 
     def __init__(self, listener: socket.socket, board: Board, access: Access, options: PictureOptions) -> None:
@@ -76,7 +78,7 @@ class WebServer:
         self._feed: Newest[bytes] = Newest()
         self._feed_task: asyncio.Task[None] | None = None
         self.failure: str | None = None
-        """Reason why the server does not work any more. None if it works."""
+        """Reason why the server has stopped working. None if it works."""
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         started: Future[None] = Future()
@@ -86,7 +88,7 @@ class WebServer:
 
     def close(self) -> None:
         """End all streams and stop the server."""
-        with suppress(RuntimeError):  # The event loop has ended already.
+        with suppress(RuntimeError):  # The event loop has already ended.
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(CLOSE_S)
 
@@ -129,7 +131,7 @@ class WebServer:
 
     @web.middleware
     async def _checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request if the rules permit it. The first request with the token gets a cookie."""
+        """Handle a request if the access rules allow it. The first request with the token receives a cookie."""
         access = self._access
         if not access.allows_host(request.headers.get("Host")):
             raise web.HTTPForbidden(text="unknown host name: use the IP address, or start the sink with ?name=HOST\n")
@@ -138,7 +140,7 @@ class WebServer:
             if not access.allows_token(given):
                 raise web.HTTPUnauthorized(text="wrong token\n")
             if request.path == "/":
-                # The address bar and the history of the browser then do not contain the token.
+                # After the redirection, the browser's address bar and history do not contain the token.
                 reply = web.HTTPSeeOther(location="/")
                 reply.set_cookie(self._cookie, access.cookie, httponly=True, samesite="Lax", max_age=30 * 86400)
                 raise reply
@@ -187,7 +189,7 @@ class WebServer:
         return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Send the figures as Server-Sent Events until the viewer leaves."""
+        """Send the statistics as Server-Sent Events until the viewer leaves."""
         response = await self._begin(request, "text/event-stream")
         self._readers += 1
         if self._feed_task is None:
@@ -210,7 +212,7 @@ class WebServer:
         return response
 
     async def _publish(self) -> None:
-        """Publish the figures for all readers while there are some."""
+        """Publish the statistics at intervals. This task runs as long as there are readers."""
         while True:
             await asyncio.sleep(FEED_S)
             try:
@@ -220,9 +222,9 @@ class WebServer:
                 return
 
     async def _begin(self, request: web.Request, content_type: str) -> web.StreamResponse:
-        """Begin a reply without an end. The caller must decrement `_streams` after it."""
+        """Begin a streamed response. The caller must decrement `_streams` when the stream ends."""
         if self._streams >= MOST_STREAMS:
-            raise web.HTTPServiceUnavailable(text=f"there are {MOST_STREAMS} streams already\n")
+            raise web.HTTPServiceUnavailable(text=f"too many viewers: there are already {MOST_STREAMS} streams\n")
         response = web.StreamResponse(headers={"Content-Type": content_type})
         response.force_close()
         await response.prepare(request)
@@ -235,7 +237,7 @@ class WebServer:
         return response
 
     async def _draw(self, tick: Tick) -> bytes:
-        """Draw and encode a tick. A result that cannot be drawn ends the sink."""
+        """Draw and encode a tick. The sink ends if a result cannot be drawn."""
         try:
             return await self._loop.run_in_executor(self._executor, encode, tick, self._options)
         except Exception as error:
@@ -246,7 +248,7 @@ class WebServer:
         return await self._loop.run_in_executor(self._executor, lambda: msgspec.json.encode(self._board.document()))
 
     def _source(self, request: web.Request) -> Pictures:
-        """Return the pictures of the source in the query, or of the first source."""
+        """Return the pictures of the source named in the query, or of the first source."""
         names = self._board.names()
         source = request.query.get("source", names[0] if names else None)
         if source is None:
@@ -279,14 +281,14 @@ def _frame_headers(picture: Picture) -> dict[str, str]:
 
 
 def _part(picture: Picture) -> bytes:
-    """Return one part of the stream. It ends with the next boundary, because browsers show complete parts."""
+    """Return one part of the stream. It includes the next boundary, because browsers show only complete parts."""
     headers = {"Content-Type": "image/jpeg", "Content-Length": str(len(picture.jpeg)), **_frame_headers(picture)}
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return head.encode() + b"\r\n" + picture.jpeg + b"\r\n--frame\r\n"
 
 
 def _pictures_html(names: list[str]) -> str:
-    """Return the pictures for browsers without JavaScript."""
+    """Return the HTML of the pictures for browsers without JavaScript."""
     if not names:
         return '<meta http-equiv="refresh" content="2"><p>There is no frame yet.</p>'
     return "".join(

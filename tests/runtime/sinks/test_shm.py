@@ -251,7 +251,7 @@ def test_a_name_is_written_by_one_program(name):
 
 def test_the_memory_of_another_program_is_kept(name):
     (FOLDER / name).write_bytes(b"something else")
-    assert "has another content: choose another name" in refused(f"shm:{name}")
+    assert "is not a memory of the sink `shm`: choose another name" in refused(f"shm:{name}")
     with pytest.raises(SourceError, match="there is no memory"):
         SharedTicks(name)
     (FOLDER / name).write_bytes(b"something else" * 10)

@@ -432,7 +432,7 @@ def test_bad_specifications(spec, message):
 def test_a_short_token(tmp_path):
     file = tmp_path / "token"
     file.write_text("secret\n")
-    with pytest.raises(ConfigError, match="has 6 characters: give 8 or more"):
+    with pytest.raises(ConfigError, match="has 6 characters: give at least 8"):
         sink_opener(f"web:0?token_file={file}").open(Setup())
 
 
