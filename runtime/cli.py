@@ -184,6 +184,11 @@ COMMANDS = {
         "describe this machine and the known devices",
         ("orilla devices pi4", "orilla devices"),
     ),
+    "cameras": Command(
+        "orilla.runtime.commands.cameras",
+        "list the cameras of this machine with their formats, sizes, frame rates and controls",
+        ("orilla cameras", "orilla cameras --json"),
+    ),
     "doctor": Command(
         "orilla.runtime.commands.doctor",
         "find problems with this machine and this installation",

@@ -122,7 +122,18 @@ class Boxed(Protocol):
 
 
 EventKind = Literal[
-    "lost", "waiting", "back", "corrupt", "truncated", "size", "time", "engine", "sink", "doubt", "invalid"
+    "lost",
+    "waiting",
+    "back",
+    "corrupt",
+    "truncated",
+    "size",
+    "settings",
+    "time",
+    "engine",
+    "sink",
+    "doubt",
+    "invalid",
 ]
 """Kind of an event:
 
@@ -132,6 +143,7 @@ EventKind = Literal[
 - `corrupt`: One frame cannot be used.
 - `truncated`: A file ended earlier than its header states. The frames before its end were delivered.
 - `size`: From this frame on, frames have another size.
+- `settings`: A camera was opened with options. The detail says what was asked for and what the driver gave.
 - `time`: The presentation times of a stream disagree with the clock, so the times of arrival are used as time stamps;
   or they agree again. Or frames arrive faster than they are read.
 - `engine`: An accelerator was lost or is back.

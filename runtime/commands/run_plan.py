@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.sources.registry import kind_of
+from orilla.runtime.sources.registry import kind_of, preview
 
 if TYPE_CHECKING:
     from orilla.runtime.loop.policy import Policy
@@ -29,14 +29,14 @@ class PrintedConfig(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class Plan(CommandResult):
-    """What `orilla run` would do. The sources and sinks are not opened to find out."""
+    """What `orilla run` would do. The sources and sinks are not started to find out, but a camera's driver is asked."""
 
     models: dict[str, str]
     """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
     notes: list[str]
     """Reasons for the choice of variant and engine. Empty if the defaults of the bundle are used."""
     sources: dict[str, dict[str, str]]
-    """`spec`, `kind` and `policy` of each source, by name."""
+    """`spec`, `kind` and `policy` of each source, by name, and `settings` for a camera with options."""
     sinks: list[str]
 
     @classmethod
@@ -52,6 +52,10 @@ class Plan(CommandResult):
             }
             for name, spec in sources.items()
         }
+        if runner.kind == "image":
+            for name, spec in sources.items():
+                if (settings := preview(spec)) is not None:
+                    rows[name]["settings"] = settings
         return cls(runner.describe(), runner.notes(), rows, list(sinks))
 
     def render(self, console: ResultConsole) -> None:
@@ -63,5 +67,7 @@ class Plan(CommandResult):
         for name, row in self.sources.items():
             label = f"source {name}" if name else "source"
             console.print_line(f"{label}: {row['spec']} ({row['kind']}), policy {row['policy']}")
+            if "settings" in row:
+                console.print_line(f"  {row['settings']}")
         for sink in self.sinks:
             console.print_line(f"sink: {sink}")

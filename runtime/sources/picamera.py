@@ -11,6 +11,7 @@ from typing import Any
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
+from orilla.runtime.sources.camera_options import PiOptions, asked_text, split_options
 from orilla.runtime.sources.capture import CorruptFrames
 from orilla.runtime.sources.source import Source, now_ns
 from orilla.runtime.sources.time_limit import DEFAULT_LIMITS, TimeLimits, open_live
@@ -18,6 +19,9 @@ from orilla.runtime.sources.timestamps import plausible_ns
 
 SIZE_WH = (1280, 720)
 """Requested width and height in pixels."""
+
+DEFAULT_OPTIONS = PiOptions()
+"""Options that leave all settings of a camera as they are."""
 
 BUFFERS = 4
 """Number of the camera's buffers. One is being exposed, one is being read out, and the loop may use two."""
@@ -30,11 +34,13 @@ class PiCamera:
         camera: The started `picamera2.Picamera2`.
         name: Name of the camera in messages.
         read_s: Time limit for each frame in seconds. Old versions of picamera2 wait without a limit.
+        settings: What was asked for and what the camera gave, for the first event. None if nothing was asked for.
     """
 
     live = True
 
-    def __init__(self, camera: Any, name: str, read_s: float) -> None:
+    def __init__(self, camera: Any, name: str, read_s: float, settings: str | None = None) -> None:
+        self._settings = settings
         self._camera, self._name, self._read_s = camera, name, read_s
         self._limit: dict[str, float] = {"wait": read_s} if _takes_seconds(camera) else {}
         self._corrupt = CorruptFrames(name)
@@ -42,7 +48,7 @@ class PiCamera:
         self.rate_hz: float | None = None
 
     @classmethod
-    def open(cls, argument: str, limits: TimeLimits = DEFAULT_LIMITS) -> Source:
+    def open(cls, argument: str, limits: TimeLimits = DEFAULT_LIMITS, options: PiOptions = DEFAULT_OPTIONS) -> Source:
         """Open a camera by its number, or the first camera if `argument` is empty.
 
         The source reopens the camera when it is lost or hangs.
@@ -65,10 +71,18 @@ class PiCamera:
         number = int(argument or 0)
         name = f"picamera2:{number}"
         # If picamera2 has its own time limit, it must expire before the limit of the reading thread.
-        return open_live(lambda: cls(_started(module, number), name, 0.9 * limits.read_s), name, limits)
+        return open_live(lambda: cls._opened(module, number, 0.9 * limits.read_s, options), name, limits)
+
+    @classmethod
+    def _opened(cls, module: Any, number: int, read_s: float, options: PiOptions) -> PiCamera:
+        name, camera = f"picamera2:{number}", _started(module, number, options)
+        return cls(camera, name, read_s, None if options.is_empty else _report(camera, name, options))
 
     def read(self) -> Frame | Event | None:
         """Return the next frame or an event, or None at the end."""
+        if self._settings is not None:
+            settings, self._settings = self._settings, None
+            return Event("settings", self._index, now_ns(), settings)
         try:
             request = self._camera.capture_request(**self._limit)
             try:
@@ -95,17 +109,37 @@ class PiCamera:
         self.close()
 
 
-def _started(module: Any, number: int) -> Any:
+def _started(module: Any, number: int, options: PiOptions) -> Any:
     try:
         camera = module.Picamera2(number)
         # Despite its name, libcamera's format RGB888 stores blue, green, red.
-        main = {"size": SIZE_WH, "format": "RGB888"}
+        main = {"size": tuple(options.size or SIZE_WH), "format": "RGB888"}
         camera.configure(camera.create_video_configuration(main=main, buffer_count=BUFFERS))
+        if controls := _controls(options):
+            camera.set_controls(controls)
         camera.start()
     except (RuntimeError, IndexError) as error:
         msg = f"no camera at picamera2:{number}: {error}"
         raise SourceError(msg) from error
     return camera
+
+
+def _controls(options: PiOptions) -> dict[str, Any]:
+    """Return the options as controls of libcamera, which takes times in microseconds."""
+    controls: dict[str, Any] = {} if options.fps is None else {"FrameRate": options.fps}
+    if "auto" in (options.exposure, options.gain):
+        controls["AeEnable"] = True
+    if isinstance(options.exposure, float | int):
+        controls["ExposureTime"] = round(1000 * options.exposure)
+    if isinstance(options.gain, float | int):
+        controls["AnalogueGain"] = float(options.gain)
+    return controls
+
+
+def _report(camera: Any, name: str, options: PiOptions) -> str:
+    """Describe in one line what was asked for and which size the camera gave."""
+    width, height = camera.camera_configuration()["main"]["size"]
+    return f"{name}: asked for {asked_text(options)}; the camera gave size={width}x{height}"
 
 
 def _takes_seconds(camera: Any) -> bool:
@@ -133,5 +167,6 @@ def _monotonic(sensor_ns: int | None) -> int:
 
 
 def open_source(spec: str) -> Source:
-    """Open `picamera2` or `picamera2:NUMBER`."""
-    return PiCamera.open(spec.partition(":")[2])
+    """Open `picamera2` or `picamera2:NUMBER`, with options as in `picamera2?size=1280x720&fps=30`."""
+    name, options = split_options(spec, PiOptions)
+    return PiCamera.open(name.partition(":")[2], options=options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
@@ -36,6 +36,14 @@ class SourceKind(NamedTuple):
 def _is_url(text: str) -> bool:
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme.isalnum()
+
+
+def _is_camera(text: str) -> bool:
+    return whole_number(text.partition("?")[0]) or text.startswith("/dev/video")
+
+
+def _is_picamera(text: str) -> bool:
+    return text.partition("?")[0].partition(":")[0] == "picamera2"
 
 
 def is_named(*names: str) -> Callable[[str], bool]:
@@ -88,10 +96,10 @@ def _is_video(text: str) -> bool:
 
 
 BUILT_IN = {
-    "camera": SourceKind("a camera number", lambda text: whole_number(text) or text.startswith("/dev/video"), "camera"),
+    "camera": SourceKind("a camera number (0?size=1280x720&fps=30&format=mjpg&exposure=10)", _is_camera, "camera"),
     "network": SourceKind("a URL (rtsp://, http://)", _is_url, "network"),
     "gstreamer": SourceKind("gst:PIPELINE", lambda text: text.startswith("gst:") or " ! " in text, "gstreamer"),
-    "picamera2": SourceKind("picamera2", is_named("picamera2"), "picamera"),
+    "picamera2": SourceKind("picamera2", _is_picamera, "picamera"),
     "scenes": SourceKind("scenes", is_named("scenes", "scenes+clock"), "scenes"),
     "images": SourceKind("an image, or a folder or a glob ('DIR/*.jpg') of images and videos", _is_image, "folder"),
     "video": SourceKind("a video file", _is_video, "video"),
@@ -111,14 +119,30 @@ def kind_of(text: str) -> str | None:
     return None if SOURCES.package(name) is None else name
 
 
+@runtime_checkable
+class Previews(Protocol):
+    """Module of a source that can say what a specification would give without starting the source."""
+
+    def preview(self, spec: str) -> str | None:
+        """Return one line, or None if there is nothing to say."""
+
+
+def preview(text: str) -> str | None:
+    """Return what a source would do with the options of a specification, or None if there is nothing to say."""
+    kind = kind_of(text)
+    module = None if kind is None else SOURCES.module(kind)
+    return module.preview(text) if isinstance(module, Previews) else None
+
+
 def open_source(spec: str | int | Path) -> Source:
     """Open a camera, a network stream, a pipeline, a video file, a folder, a glob, one image, or `scenes`.
 
     Args:
-        spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains
-            ` ! ` or starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`,
-            which draws the time into the images; numbered images such as `frame%04d.png`; a glob such as
-            `pictures/**/*.jpg`; or a path. `./scenes` is a path. A folder is read with the folders in it.
+        spec: A camera number or `/dev/video…`, also with options, as in `0?size=1280x720&fps=30`; a URL such as
+            `rtsp://HOST/NAME`; a GStreamer pipeline that contains ` ! ` or starts with `gst:`; `picamera2` or
+            `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`, which draws the time into the images;
+            numbered images such as `frame%04d.png`; a glob such as `pictures/**/*.jpg`; or a path. `./scenes` is a
+            path. A folder is read with the folders in it.
 
     Raises:
         SourceError: The file, camera or server does not exist, or the file is not a video.
