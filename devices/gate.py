@@ -46,7 +46,7 @@ def only_our_errors(name: object, error: type[OrillaError] = DataError) -> Itera
         msg = f"cannot read {name}: {problem.strerror or problem}"
         raise error(msg) from problem
     except Exception as problem:
-        msg = f"{name} is damaged: {reason_of(problem)}"
+        msg = f"cannot read {name}: {reason_of(problem)}"
         raise error(msg) from problem
 
 

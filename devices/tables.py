@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orilla.devices.errors import ConfigError, unknown_name
+from orilla.devices.gate import only_our_errors
 from orilla.devices.text_files import lines_of, read_text
 
 TOP = ""
@@ -31,11 +32,12 @@ class Tables:
     def read(cls, path: Path) -> Tables:
         """Read a file. Raise `ConfigError` if it is absent or not valid TOML."""
         text = read_text(path, error=ConfigError).replace("\r\n", "\n").replace("\r", "\n")
-        try:
-            return cls(path, text, tomllib.loads(text))
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            msg = f"{path}: {error}"
-            raise ConfigError(msg) from error
+        with only_our_errors(path, ConfigError):
+            try:
+                return cls(path, text, tomllib.loads(text))
+            except tomllib.TOMLDecodeError as error:
+                msg = f"{path}: {error}"
+                raise ConfigError(msg) from error
 
     def error(self, table: str, key: str, problem: str, index: int = 0) -> ConfigError:
         """Return an error whose message states the file, the line number of a key, and the problem.

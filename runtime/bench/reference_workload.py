@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from orilla.devices.detect import detect, identity
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.gate import only_our_errors, read_file
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
 WORK_MS = 0.1
@@ -174,6 +175,10 @@ def remember(quiet_ns: float) -> None:
         write_bytes(_file(), msgspec.json.encode({**_stored(), _key(): _Known(quiet_ns, time.time())}))
 
 
+MAX_BYTES = 4 << 20
+"""Maximum size of the file with the stored times, in bytes."""
+
+
 class _Known(msgspec.Struct, frozen=True):
     quiet_ns: float
     at: float
@@ -182,9 +187,11 @@ class _Known(msgspec.Struct, frozen=True):
 
 def _stored() -> dict[str, _Known]:
     try:
-        return msgspec.json.decode(_file().read_bytes(), type=dict[str, _Known])
-    except (OSError, ConfigError, msgspec.DecodeError):
+        with only_our_errors(_file()):
+            known = msgspec.json.decode(read_file(_file(), MAX_BYTES), type=dict[str, _Known])
+    except (DataError, ConfigError):
         return {}
+    return {key: entry for key, entry in known.items() if entry.quiet_ns > 0}
 
 
 def _file() -> Path:

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.gate import MAX_JSON_BYTES, only_our_errors, read_file
 from orilla.devices.text_files import json_bytes
 from orilla.runtime.bench.monitor import Second
 from orilla.runtime.bench.reference_workload import ExcludedInterval, Interference, outside
@@ -205,11 +206,11 @@ def read(path: Path) -> Result:
     Raises:
         DataError: The file is not a result, is damaged, has a newer schema version, or contains no samples.
     """
-    try:
-        data = json_bytes(path.read_bytes(), str(path))
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise DataError(msg) from error
+    with only_our_errors(path):
+        return _checked(path, json_bytes(read_file(path, MAX_JSON_BYTES), str(path)))
+
+
+def _checked(path: Path, data: bytes) -> Result:
     try:
         version = msgspec.json.decode(data, type=_Version).schema
         if version > SCHEMA:

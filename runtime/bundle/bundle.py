@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from orilla.devices.errors import BundleError, unknown_name
+from orilla.devices.gate import check_zip, only_our_errors
 from orilla.runtime.bundle import manifest as manifests
 from orilla.runtime.bundle.manifest import FileEntry, Manifest
 from orilla.runtime.files import replacing, replacing_folder
@@ -26,6 +27,12 @@ MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILE_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 2 << 30
 MAX_FILES = 1000
+MAX_LIST_BYTES = 1 << 20
+"""Maximum size of the list of files in a zip, in bytes: 1000 files with paths of 1000 characters."""
+
+MAX_PATHS = 4 * MAX_FILES
+"""Maximum number of files and folders in a bundle that is a folder."""
+
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Modification time of every zip entry. It is constant, so that equal content gives equal bytes."""
 
@@ -164,7 +171,11 @@ class _Folder:
 
     def sizes(self) -> list[tuple[str, int]]:
         files = []
-        for path in sorted(self._folder.rglob("*")):
+        paths = list(islice(self._folder.rglob("*"), MAX_PATHS + 1))
+        if len(paths) > MAX_PATHS:
+            msg = f"the bundle has more than {MAX_PATHS} files and folders"
+            raise BundleError(msg)
+        for path in sorted(paths):
             name = path.relative_to(self._folder).as_posix()
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode):
@@ -187,17 +198,16 @@ def _container(path: Path) -> Iterator[_Zip | _Folder]:
         if path.is_dir():
             yield _Folder(path)
         else:
-            with zipfile.ZipFile(path) as archive:
-                yield _Zip(archive)
+            with path.open("rb") as stream:
+                check_zip(stream, MAX_LIST_BYTES)
+                with zipfile.ZipFile(stream) as archive:
+                    yield _Zip(archive)
     except BundleError as error:
         msg = f"{path.name}: {error}"
         raise BundleError(msg) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        msg = f"{path} is damaged: {error}"
-        raise BundleError(msg) from error
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise BundleError(msg) from error
+    except Exception as error:
+        with only_our_errors(path, BundleError):
+            raise error
 
 
 def _require_bundle(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import BundleError, ConfigError, unknown_name
+from orilla.devices.gate import only_our_errors
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.choices import Choice
 from orilla.runtime.preprocessing import tensor_spec
@@ -232,20 +233,17 @@ def decode(data: bytes) -> Manifest:
     Raises:
         BundleError: The schema version is unknown, a key is unknown or missing, or a value or name is invalid.
     """
-    try:
+    with only_our_errors("manifest.json", BundleError):
         version = msgspec.json.decode(data, type=_Version).schema
-    except msgspec.DecodeError as error:
-        msg = f"manifest.json is damaged: {error}"
-        raise BundleError(msg) from error
-    if version != SCHEMA:
-        msg = f"bundle schema {version} is unknown: this version of orilla reads schema {SCHEMA}"
-        raise BundleError(msg)
-    try:
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
-        msg = f"manifest.json does not match its schema: {error}"
-        raise BundleError(msg) from error
-    _check_names(manifest)
+        if version != SCHEMA:
+            msg = f"bundle schema {version} is unknown: this version of orilla reads schema {SCHEMA}"
+            raise BundleError(msg)
+        try:
+            manifest = msgspec.json.decode(data, type=Manifest)
+        except msgspec.DecodeError as error:
+            msg = f"manifest.json does not match its schema: {error}"
+            raise BundleError(msg) from error
+        _check_names(manifest)
     return manifest
 
 

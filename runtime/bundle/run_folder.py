@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import MAX_JSON_BYTES, only_our_errors, read_file
 from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing.image import Preprocess
@@ -50,11 +51,8 @@ def read_run(folder: Path) -> tuple[Card, Run]:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(json_bytes(path.read_bytes(), str(path)), type=kind)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not path.exists():
         msg = f"not a run folder: {path} is missing; run orilla train to create it"
-        raise DataError(msg) from error
-    except msgspec.DecodeError as error:
-        msg = f"cannot read {path}: {error}"
-        raise DataError(msg) from error
+        raise DataError(msg)
+    with only_our_errors(path):
+        return msgspec.json.decode(json_bytes(read_file(path, MAX_JSON_BYTES), str(path)), type=kind)

@@ -10,7 +10,8 @@ import msgspec
 
 from orilla.devices.cores import available_cores
 from orilla.devices.detect import identity
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.gate import only_our_errors, read_file
 from orilla.devices.packages import ENGINES, installed
 from orilla.runtime.bundle.manifest import Manifest, encode
 from orilla.runtime.bundle.run_folder import encode_json
@@ -29,6 +30,10 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __str__(self) -> str:
         return f"{self.variant} on {self.engine} with {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+MAX_BYTES = 1 << 20
+"""Maximum size of a cache file in bytes."""
 
 
 class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,11 +59,15 @@ def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
     if os.environ.get(DISABLED):
         return None, None
     try:
-        tuned = msgspec.json.decode(_path(manifest).read_bytes(), type=Tuned)
+        path = _path(manifest)
+        if not path.exists():
+            return None, None
+        with only_our_errors(path):
+            tuned = msgspec.json.decode(read_file(path, MAX_BYTES), type=Tuned)
+    except DataError:
+        return None, "the file with the tuned choice is damaged"
     except (OSError, ConfigError):
         return None, None
-    except msgspec.DecodeError:
-        return None, "the file with the tuned choice is damaged"
     stale = _stale(tuned)
     return (None, stale) if stale else (tuned.choice, None)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 
 from orilla.devices.errors import DataError, OutputError
+from orilla.devices.gate import reason_of
 from orilla.runtime.frame import Event, Frame, Line, Record, Result
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import Reason, Verb
@@ -21,6 +22,11 @@ from orilla.runtime.sources.source import Source
 
 SCHEMA = 1
 
+MAX_LINE = 256 << 20
+"""Maximum length of a line in bytes."""
+
+Nanoseconds = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -31,11 +37,11 @@ class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_d
     policy: str
     live: bool
     """True for a live source."""
-    rate_hz: float | None = None
+    rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     """Frame rate of the source in frames per second. None if the source has no frame rate."""
     models: dict[str, str] = {}
     """Variant and engine of each model, by name."""
-    unix_offset_ns: int = 0
+    unix_offset_ns: Nanoseconds = 0
     """Unix time minus the time on the monotonic clock, both at the start of the loop, in nanoseconds."""
 
 
@@ -43,9 +49,9 @@ class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_
     """A step of a frame that the loop reported to its scheduler."""
 
     verb: Verb
-    at_ns: int
-    index: int
-    time_ns: int = 0
+    at_ns: Nanoseconds
+    index: Index
+    time_ns: Nanoseconds = 0
     """For the verb `admit`, the capture time or, for a recorded source with a frame rate, the time from its start to
     the frame. 0 for other verbs."""
 
@@ -53,23 +59,23 @@ class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_
 class DropEntry(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
     """A dropped frame."""
 
-    at_ns: int
-    index: int
+    at_ns: Nanoseconds
+    index: Index
     reason: Reason
 
 
 class FrameEntry(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
     """Entry for a frame that is ready for inference."""
 
-    index: int
-    captured_ns: int
+    index: Index
+    captured_ns: Nanoseconds
     stages_ms: dict[str, Milliseconds]
 
 
 class ResultEntry(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
     """An answered frame."""
 
-    index: int
+    index: Index
     stages_ms: dict[str, Milliseconds]
     result: dict[str, Any]
 
@@ -78,8 +84,8 @@ class EventEntry(msgspec.Struct, frozen=True, tag_field="line", tag="event"):
     """An event of the source or of an accelerator."""
 
     kind: str
-    index: int
-    at_ns: int
+    index: Index
+    at_ns: Nanoseconds
     detail: str
 
 
@@ -172,13 +178,13 @@ def read(path: str | Path) -> Iterator[Entry]:
     decoder = msgspec.json.Decoder(Entry)
     try:
         with Path(path).open("rb") as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
                 if number > 1 and not line.endswith(b"\n"):
                     return
                 try:
                     entry = decoder.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    msg = f"{path} line {number} is not valid in a recording: {error}"
+                except Exception as error:
+                    msg = f"{path} line {number} is not valid in a recording: {reason_of(error)}"
                     raise DataError(msg) from error
                 if (number == 1) != isinstance(entry, Header):
                     msg = f"{path} line {number}: a recording must have exactly one header, in its first line"

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import SourceError
+from orilla.devices.gate import only_our_errors, reason_of
 from orilla.devices.text_files import lines_of, read_text
 from orilla.runtime.frame import Event, Line, Record
+from orilla.runtime.preprocessing import npy
 from orilla.runtime.preprocessing.tensor import Arrays
 from orilla.runtime.sources.source import now_ns
 from orilla.runtime.sources.text_lines import Lines
@@ -68,13 +70,8 @@ class Records:
         if reader is None:
             msg = f"{spec} is not a file of arrays: a model of arrays reads {KINDS}"
             raise SourceError(msg)
-        try:
+        with only_our_errors(spec, SourceError):
             arrays = reader(path)
-        except SourceError:
-            raise
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-            msg = f"cannot read {spec}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            raise SourceError(msg) from error
         counts = {len(array) if array.ndim else 0 for array in arrays.values()}
         if len(counts) != 1 or not min(counts):
             msg = f"{spec} must have the same number of samples for each array, and at least one"
@@ -102,12 +99,14 @@ class Records:
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as data:
-        return {name: data[name] for name in data.files}
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        return {name.removesuffix(".npy"): npy.read_array(archive.open(name), name) for name in names}
 
 
 def _read_npy(path: Path) -> dict[str, NDArray[Any]]:
-    return {NAME: np.load(path, allow_pickle=False)}
+    with path.open("rb") as stream:
+        return {NAME: npy.read_array(stream, path.name)}
 
 
 def _read_csv(path: Path) -> dict[str, NDArray[Any]]:
@@ -140,8 +139,8 @@ def _parsed(lines: Lines) -> Iterator[Arrays | Event]:
             if any(array.dtype.kind not in "iufb" for array in sample.values()):
                 msg = "it does not contain arrays of numbers"
                 raise ValueError(msg)
-        except (ValueError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
-            yield Event("corrupt", line.index, line.captured_ns, f"line {line.index + 1} is skipped: {reason}")
+        except Exception as error:  # noqa: BLE001 - NumPy raises many types of errors for odd lists
+            detail = f"line {line.index + 1} is skipped: {reason_of(error)}"
+            yield Event("corrupt", line.index, line.captured_ns, detail)
             continue
         yield sample

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orilla.devices.errors import DataError, MissingExtraError
+from orilla.devices.errors import DataError, MissingExtraError, OrillaError
 
 BITS = {
     "FLOAT64": 64,
@@ -105,7 +105,9 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
         raise DataError(msg)
     try:
         return _operators(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
-    except (struct.error, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+    except OrillaError:
+        raise
+    except Exception as error:
         beyond = isinstance(error, struct.error | IndexError) or "buffer" in str(error)
         detail = f"it refers to data after its end, at byte {len(data)}" if beyond else "its tables are inconsistent"
         msg = f"{name} is incomplete or damaged ({detail}): download it again, and compare its size with the original's"

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.preprocessing import npy
 
 SUFFIX = ".npy"
-MAGIC = b"\x93NUMPY"
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -53,18 +53,12 @@ def header_of(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Read the shape and the type from the start of a `.npy` file. Raises `ValueError` if it is invalid."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        msg = f"version {version} of the .npy format is unknown"
-        raise ValueError(msg)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
+    header = npy.read_header(stream)
+    return header.shape, header.dtype
 
 
 def _decode(data: bytes, member: str) -> NDArray[np.generic]:
-    if not data.startswith(MAGIC):
+    if not data.startswith(npy.MAGIC):
         msg = f"{member} is not an array"
         raise ValueError(msg)
-    array: NDArray[np.generic] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    return array
+    return npy.read_array(io.BytesIO(data), member)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 from orilla.devices.errors import ConfigError, DataError, OrillaError, unknown_name
+from orilla.devices.gate import only_our_errors
 from orilla.devices.plugins import ModuleRegistry, Modules, report
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions, split_options, with_options
 
@@ -124,9 +125,10 @@ def open_dataset(spec: str | Path) -> Dataset:
         DataError: The path does not exist or is not a data set.
     """
     place, kind, options = _resolved(str(spec))
-    if not kind:
-        kind = _recognised(Path(place), options)[0].kind
-    return _open(kind, place, options)
+    with only_our_errors(place):
+        if not kind:
+            kind = _recognised(Path(place), options)[0].kind
+        return _open(kind, place, options)
 
 
 def reading_of(spec: str | Path) -> Reading:

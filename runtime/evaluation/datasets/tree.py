@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from orilla.devices import text_files
 from orilla.devices.errors import DataError
+from orilla.devices.gate import check_zip
 from orilla.devices.names import readable
 from orilla.runtime.preprocessing.image_file import decode_image
 from orilla.runtime.preprocessing.image_format import why_undecoded
@@ -33,6 +34,9 @@ DAMAGED = (
     *(SyntaxError, struct.error, pickle.UnpicklingError),
 )
 """Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
+
+MAX_LIST_BYTES = 64 << 20
+"""Maximum size of the list of files in a zip, in bytes. This is enough for about 500,000 files."""
 
 ADVICE = "store it as UTF-8"
 """Advice of the messages about text files that are not UTF-8."""
@@ -63,8 +67,10 @@ def _inside(path: Path, version: int) -> zipfile.Path:
     """Open a zip. `version` differs after a change of the file, so that the cache opens it again."""
     del version
     try:
+        with path.open("rb") as stream:
+            check_zip(stream, MAX_LIST_BYTES)
         return zipfile.Path(path)
-    except UNREADABLE as error:
+    except (*UNREADABLE, ValueError) as error:
         msg = f"cannot read {path}: the zip is damaged: {error}"
         raise DataError(msg) from error
 
@@ -102,16 +108,36 @@ def folders(parent: Folder) -> list[Folder]:
 
     Hidden folders, and those that macOS adds to zips, are left out.
     """
-    children = [child for child in parent.iterdir() if child.is_dir()]
+    children = [child for child in _children(parent) if child.is_dir()]
     return sorted((child for child in children if not child.name.startswith((".", "__"))), key=lambda child: child.name)
 
 
 def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
     """Return the files in a folder that have one of the suffixes, sorted by name."""
-    fitting = (file for file in folder.iterdir() if Path(file.name).suffix.lower() in suffixes)
+    fitting = (file for file in _children(folder) if Path(file.name).suffix.lower() in suffixes)
     return sorted(
         (file for file in fitting if not file.name.startswith(".") and file.is_file()), key=lambda file: file.name
     )
+
+
+def _children(folder: Folder) -> list[Folder]:
+    """Return the files and folders in a folder.
+
+    `zipfile.Path.iterdir` would search the whole list of files for each folder.
+    """
+    if isinstance(folder, Path):
+        return list(folder.iterdir())
+    return [folder.joinpath(name) for name in _names_by_folder(folder.root).get(folder.at, ())]
+
+
+@lru_cache(maxsize=8)
+def _names_by_folder(archive: zipfile.ZipFile) -> dict[str, list[str]]:
+    """Return the names of the files and folders in each folder of a zip, by the path of the folder."""
+    names: dict[str, list[str]] = {}
+    for path in archive.namelist():
+        parent, slash, name = path.rstrip("/").rpartition("/")
+        names.setdefault(parent + slash, []).append(name + path[len(path.rstrip("/")) :])
+    return names
 
 
 def files_below(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
@@ -169,7 +195,9 @@ def read(path: Folder) -> bytes:
     """Return the bytes of a file. Raises `DataError` if its zip is damaged."""
     try:
         return path.read_bytes()
-    except UNREADABLE as error:
+    except (OSError, *UNREADABLE) as error:
+        if isinstance(path, Path):
+            raise
         msg = f"cannot read {path.name}: the zip is damaged, or of an unsupported kind: {error}"
         raise DataError(msg) from error
 

@@ -77,7 +77,7 @@ def test_images_of_emnist_and_cifar_are_upright(tmp_path):
 
 def test_a_pickle_of_cifar_cannot_run_code(tmp_path):
     path = layouts.cifar(tmp_path / "cifar")
-    (path / "cifar-10-batches-py" / "test_batch").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (path / "cifar-10-batches-py" / "test_batch").write_bytes(b"cos\nsystem\n(U\x04truetR.")
     with pytest.raises(DataError, match=r"the file refers to os\.system"):
         open_dataset(path)
 
