@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orilla.devices.errors import BundleError, ConversionError
 from orilla.devices.progress import Progress
@@ -46,17 +47,17 @@ class Builder:
         return models, failed
 
     def _variant(self, name: str, recipe: Recipe) -> Path:
-        base = self._base(recipe)
+        base = self.base(recipe)
         if recipe.quantise is None:
             return base
         out = self.work.variant(name, SUFFIXES[recipe.format])
-        extra: dict[str, str] = dict(recipe.options)
+        extra: dict[str, Any] = dict(recipe.options)
         if recipe.calibrated:
             extra["calibration"] = str(self.work.calibration)
         fork_server.call(recipe.quantise, source=str(base), out=str(out), **extra)
         return out
 
-    def _base(self, recipe: Recipe) -> Path:
+    def base(self, recipe: Recipe) -> Path:
         """Return the converted file that a recipe starts from. Raises `ConversionError` if the conversion failed."""
         if recipe.base not in self._bases:
             out = self.work.base(len(self._bases), SUFFIXES[recipe.format])

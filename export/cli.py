@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that must be installed, because the converters import them in their own processes."""
 
+MAX_DROP = 1.0
+"""Largest drop of accuracy of the default variant, in points, if the user states none."""
+
+SEARCH_SECONDS = 600.0
+"""Time limit of the search, in seconds, if the user states none."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `orilla export` to the parser."""
@@ -44,12 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help=f"recipes to build: {', '.join(GROUPS)}, or comma-separated names: {','.join(recipes())} (default: all)",
     )
-    parser.add_argument(
-        "--max-drop",
-        type=float,
-        default=1.0,
-        help="largest drop of accuracy that is allowed for the default variant, in points (default: 1)",
-    )
+    add_search_arguments(parser)
     parser.add_argument(
         "--device",
         help="before the conversion, check that this device can run the model, and stop if it cannot; "
@@ -69,6 +70,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "DATA is a data set of `orilla train`, a folder of images, or a .npz file with an array x and optionally "
             "an array y.",
         )
+    )
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the accuracy of the default variant."""
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="largest drop of accuracy that is allowed for the default variant, in points (default: 1). If it is given "
+        "and every int8 variant drops by more, search for the int8 variant that keeps the fewest layers in float32; "
+        "exit with code 1 if no variant meets it",
+    )
+    parser.add_argument(
+        "--search-seconds",
+        type=float,
+        metavar="N",
+        help=f"time limit for the search of --max-drop, in seconds (default: {SEARCH_SECONDS:g})",
     )
 
 
@@ -204,12 +223,22 @@ class VariantRow:
 class ExportResult(CommandResult):
     """Result of `orilla export`, which describes the bundle that was written."""
 
+    hidden = ("required",)
+
     bundle: str
     default: str
     max_drop: float
     report: Report
     variants: list[VariantRow]
     manifest: Manifest
+    required: bool
+    """True if the user stated `max_drop`."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 1 if the user stated a largest drop that no variant meets, else 0."""
+        drop = self.manifest.variant(self.default).check.drop
+        return 1 if self.required and drop > self.max_drop else 0
 
     def render(self, console: ResultConsole) -> None:
         """Print the comparison of each variant with the original model."""
@@ -244,6 +273,7 @@ def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
     from orilla.export.export import export
     from orilla.runtime.terminal.progress import TerminalProgress
 
+    max_drop = MAX_DROP if arguments.max_drop is None else arguments.max_drop
     with TerminalProgress() as progress:
         manifest = export(arguments.model, arguments.out, _options(arguments, hints), progress)
     variants = [
@@ -253,17 +283,18 @@ def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
             bytes=manifest.files[variant.file].size,
             check=variant.check,
             latency=variant.latency,
-            accepted=variant.check.drop <= arguments.max_drop,
+            accepted=variant.check.drop <= max_drop,
         )
         for variant in manifest.variants
     ]
     return ExportResult(
         bundle=str(arguments.out),
         default=manifest.default,
-        max_drop=arguments.max_drop,
+        max_drop=max_drop,
         report=manifest.report,
         variants=variants,
         manifest=manifest,
+        required=arguments.max_drop is not None,
     )
 
 
@@ -279,7 +310,8 @@ def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
         golden=arguments.golden,
         golden_count=arguments.golden_count,
         seed=arguments.seed,
-        max_drop=arguments.max_drop,
+        max_drop=MAX_DROP if arguments.max_drop is None else arguments.max_drop,
+        search_seconds=None if arguments.max_drop is None else arguments.search_seconds or SEARCH_SECONDS,
         timing=arguments.timing,
         overwrite=arguments.overwrite,
         hints=hints,
@@ -303,8 +335,11 @@ def check_options(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             msg = f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more"
             raise ConfigError(msg)
-    if not 0 <= arguments.max_drop <= 100:
+    if arguments.max_drop is not None and not 0 <= arguments.max_drop <= 100:
         msg = f"--max-drop {arguments.max_drop}: must be 0 to 100 points"
+        raise ConfigError(msg)
+    if arguments.search_seconds is not None and (arguments.max_drop is None or not arguments.search_seconds > 0):
+        msg = f"--search-seconds {arguments.search_seconds:g}: must be positive, and needs --max-drop"
         raise ConfigError(msg)
     if arguments.seed < 0:
         msg = f"--seed {arguments.seed}: must be 0 or more"

@@ -33,11 +33,12 @@ from orilla.export.imports.source import open_imported
 from orilla.export.model_hints import ModelHints
 from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
+from orilla.export.search.search import PrecisionSearch
 from orilla.export.source_model import SourceModel, open_source_model
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.destination import check_new
-from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report
+from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Search
 from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
@@ -68,6 +69,11 @@ class ExportOptions:
     """Random seed for drawing the calibration samples."""
     max_drop: float = MAX_DROP
     """Largest drop of accuracy that is allowed for the default variant, in points."""
+    search_seconds: float | None = None
+    """If every int8 variant drops by more than `max_drop`, time limit for the search for a better one, in seconds.
+
+    If None, there is no search.
+    """
     timing: bool = True
     """If False, latency is not measured, so that repeated exports of the same model give identical bundles."""
     overwrite: bool = False
@@ -148,13 +154,10 @@ def _export(
     if options.calibration or options.validation:
         doubted += doubts(source, data.validation, reference, work)
     doubted += numbering_doubts(source, data.samples(), reference, work, stated=options.hints.vocabulary_start)
-    models, failed = Builder(source.model, work, progress).build(recipes)
+    builder = Builder(source.model, work, progress)
+    models, failed = builder.build(recipes)
     checks = VariantChecks(models, recipes, source, reference, golden, failed, progress)
-    # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle
-    # must not depend on the machine, so there is no limit.
-    checks.check(SECONDS if options.timing else None)
-    if options.timing:
-        checks.time()
+    search = _check_all(checks, builder, options)
     default = checks.choose_default(options.max_drop)
     files = checks.files() | golden.files
     if source.vocabulary is not None:
@@ -176,6 +179,7 @@ def _export(
             doubts=doubted,
             choices=source.choices,
             warning=chance_warning(reference, source, data.validation.source),
+            search=search,
         ),
         files=bundles.entries(files),
         vocabulary=VOCABULARY if source.vocabulary is not None else None,
@@ -183,6 +187,19 @@ def _export(
         decoding=source.decoding,
     )
     return manifest, files
+
+
+def _check_all(checks: VariantChecks, builder: Builder, options: ExportOptions) -> Search | None:
+    """Check and time all variants. Return the search for an accurate int8 variant, or None if there was none."""
+    # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle
+    # must not depend on the machine, so there is no limit.
+    checks.check(SECONDS if options.timing else None)
+    search = None
+    if options.search_seconds is not None:
+        search = PrecisionSearch(builder, checks, options.max_drop, options.search_seconds).run()
+    if options.timing:
+        checks.time()
+    return search
 
 
 def _open(model: Path, hints: ModelHints, work: Workspace) -> SourceModel:

@@ -10,6 +10,7 @@ from orilla.export.cli import (
     add_data_arguments,
     add_foreign_arguments,
     add_image_arguments,
+    add_search_arguments,
     check_options,
     exported,
     hints_of,
@@ -37,12 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recipes to build in addition to a copy of the file: all, fast, or comma-separated names: "
         f"{','.join(recipes())} (default: with --calibration, int8 in the format of the file)",
     )
-    parser.add_argument(
-        "--max-drop",
-        type=float,
-        default=1.0,
-        help="largest drop of accuracy that is allowed for the default variant, in points (default: 1)",
-    )
+    add_search_arguments(parser)
     parser.add_argument(
         "--no-timing",
         dest="timing",

@@ -46,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     activations: str
     quantise: str | None = None
     """Function that makes the variant from the converted file. If None, the converted file is the variant."""
-    options: dict[str, str] = {}
+    options: dict[str, str | list[str]] = {}
     """Additional arguments of `quantise`."""
     sequences: str | None = None
     """Function that replaces `base` and `quantise` for models with recurrent layers or embeddings."""

@@ -20,7 +20,7 @@ from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
 from orilla.export.source_model import SourceModel
 from orilla.runtime.bundle.golden import encode_outputs
-from orilla.runtime.bundle.manifest import Variant
+from orilla.runtime.bundle.manifest import Check, Variant
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.loader import MAX_THREADS
 from orilla.runtime.engines.registry import default_engine
@@ -56,6 +56,28 @@ class VariantChecks:
             self.progress.status(f"checking {name}")
             self._check_variant(name, seconds)
         self._require_variant()
+
+    def try_model(self, name: str, recipe: Recipe, data: bytes, seconds: float | None) -> Check | None:
+        """Add or replace a variant, and check it.
+
+        Args:
+            name: Name of the variant.
+            recipe: Recipe of the variant.
+            data: Content of the model file.
+            seconds: Time limit as for `check`.
+
+        Returns:
+            The result of the check, or None if the variant cannot be used.
+        """
+        self.models[name], self.recipes[name] = data, recipe
+        self.failed.pop(name, None)
+        self._check_variant(name, seconds)
+        return self.variants[name].check if name in self.variants else None
+
+    def remove(self, name: str) -> None:
+        """Remove a variant, if there is one with this name."""
+        for table in (self.models, self.recipes, self.variants, self.failed):
+            table.pop(name, None)
 
     def time(self) -> None:
         """Measure the latency of each variant, and store it in the variant."""

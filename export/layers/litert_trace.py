@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,8 @@ class LiteRTTrace:
 
     def __init__(self, interpreter: Any, data: bytes, binding: Binding) -> None:
         self._interpreter = interpreter
-        inputs, _ = slots(interpreter)
-        self._inputs = Inputs(inputs, binding)
+        self.inputs, _ = slots(interpreter)
+        self._inputs = Inputs(self.inputs, binding)
         self._input_indices = [details["index"] for _, details in tensor_details(interpreter)[0]]
         self._details = {details["name"]: details for details in interpreter.get_tensor_details()}
         self._quantisations: dict[str, Quantization | None] = {}
@@ -80,12 +81,14 @@ def open_trace(data: bytes, binding: Binding) -> LiteRTTrace:
         msg = f"the model contains the operator {loops[0]}, whose layers cannot be compared"
         raise DataError(msg)
     try:
-        interpreter = Interpreter(
-            model_content=data,
-            experimental_preserve_all_tensors=True,
-            # A delegate would keep its intermediate tensors to itself.
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # The interpreter warns that it needs more memory.
+            interpreter = Interpreter(
+                model_content=data,
+                experimental_preserve_all_tensors=True,
+                # A delegate would keep its intermediate tensors to itself.
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         msg = f"LiteRT cannot load this variant: {first_line(error)}"

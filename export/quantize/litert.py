@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import numpy as np
 
 from orilla.export.convert.keras_litert import calibration_samples
 from orilla.runtime.files import replacing
+
+PERCENTILES = (0.01, 99.99)
+"""Percentiles of the values of a tensor between which the calibration method `Percentile` keeps all values."""
 
 
 def float16(source: str, out: str) -> None:
@@ -61,6 +66,42 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
     Path(out).write_bytes(work.quantize(_ranges(source, calibration, config)).quantized_model)
 
 
+def partial(source: str, out: str, calibration: str, method: str, keep_float: Sequence[str]) -> None:
+    """Quantise to int8 like `static`, except for some operators.
+
+    Args:
+        source: Path of the float model file.
+        out: Path of the file to write.
+        calibration: Path of a calibration file that `calibration_samples` can read.
+        method: Calibration method: `MinMax`, or `Percentile` for ranges without the outliers of each sample.
+        keep_float: Scopes of the operators that stay in float32. See `scope`.
+    """
+    from litert_quantizer import quantizer
+    from litert_quantizer import recipe as known
+
+    config = known.static_wi8_ai8()
+    kept = [_in_float(config[0], name) for name in keep_float]
+    work = quantizer.Quantizer(source, [*config, _per_tensor(config[0], "BATCH_MATMUL"), *kept])
+    ranges = _ranges(source, calibration, config)
+    if method == "Percentile":
+        ranges = _without_outliers(source, calibration, ranges)
+    Path(out).write_bytes(work.quantize(ranges).quantized_model)
+
+
+def scope(outputs: Sequence[str]) -> str:
+    """Return the name by which the quantiser knows an operator.
+
+    Args:
+        outputs: Names of the tensors that the operator computes.
+    """
+    return "".join(f"{name};" for name in outputs)
+
+
+def _in_float(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a row of a quantiser's recipe that leaves the operator with this scope in float32."""
+    return {**row, "regex": f"^{re.escape(name)}$", "algorithm_key": "no_quantize"}
+
+
 def edgetpu(source: str, out: str, calibration: str) -> None:
     """Quantise to int8 like `static`, but use a single scale for all weights of a dense layer.
 
@@ -94,7 +135,7 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
     from litert_quantizer import calibrator, recipe_manager
     from litert_quantizer.utils import qsv_utils
 
-    file = Path(f"{source}.ranges.npz")
+    file = Path(f"{calibration}.{Path(source).name}.ranges.npz")
     if file.exists():
         return _read_ranges(file)
     interpreter = Interpreter(source)
@@ -115,6 +156,31 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
     ranges: dict[str, dict[str, np.ndarray]] = observer.get_model_qsvs()
     _write_ranges(file, ranges)
     return ranges
+
+
+def _without_outliers(
+    source: str, calibration: str, ranges: dict[str, dict[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return smaller ranges, which leave out the smallest and largest values of each sample.
+
+    The range of a tensor contains the values between the percentiles `PERCENTILES` of each sample.
+    """
+    from orilla.export.layers.litert_trace import open_trace
+    from orilla.runtime.engines.session import UNBOUND
+
+    trace = open_trace(Path(source).read_bytes(), UNBOUND)
+    shapes = {slot.name: slot.shape for slot in trace.inputs}
+    bounds: dict[str, list[np.ndarray]] = {}
+    for sample in calibration_samples(calibration):
+        for name, values in trace.run({key: array[0] for key, array in _fitted(sample, shapes).items()}).items():
+            bounds.setdefault(name, []).append(np.percentile(values, PERCENTILES))
+    changed = copy.deepcopy(ranges)
+    for name, pairs in bounds.items():
+        if name in changed and np.size(changed[name]["min"]) == 1:
+            low, high = np.min(pairs, axis=0)[0], np.max(pairs, axis=0)[1]
+            for key, value in (("min", low), ("max", high)):
+                changed[name][key] = np.full_like(changed[name][key], value)
+    return changed
 
 
 def _write_ranges(file: Path, ranges: dict[str, dict[str, np.ndarray]]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -40,9 +42,9 @@ def dynamic_int8(source: str, out: str) -> None:
         raise ValueError(msg)
 
 
-def static_int8(source: str, out: str, calibration: str, method: str) -> None:
+def static_int8(source: str, out: str, calibration: str, method: str, keep_float: Sequence[str] | None = None) -> None:
     """Quantise with `quantise_static`. Raise `ValueError` if ONNX Runtime would not run the operators in integers."""
-    quantise_static(source, out, calibration, method)
+    quantise_static(source, out, calibration, method, keep_float)
     require_fused(out)
 
 
@@ -61,24 +63,46 @@ def quantise_static(
         method: Calibration method: `MinMax`, `Entropy` or `Percentile`.
         keep_float: Names of the operators that stay in float32. If None, the names come from `joining_tail`.
     """
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
+    ranges = f"{calibration}.{Path(source).name}.{method}.json"
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         simplified = simplified_file(source, folder)
-        quantize_static(
-            simplified,
-            out,
-            _Reader(source, calibration),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod[method],
-            nodes_to_exclude=joining_tail(simplified) if keep_float is None else list(keep_float),
-            # With this option, the histogram calibrators process one sample at a time. Without it, they would keep
-            # every tensor of every sample in memory.
-            extra_options={"CalibStridedMinMax": 1},
-        )
+        kept = joining_tail(simplified) if keep_float is None else keep_float
+        quantise_simplified(simplified, out, Calibration(calibration, method, ranges), kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How the activation ranges are measured."""
+
+    samples: str
+    """Path of a calibration file that `calibration_samples` can read."""
+    method: str
+    """Calibration method: `MinMax`, `Entropy` or `Percentile`."""
+    ranges: str
+    """Path of a file with the ranges. It is written if it does not exist. Older versions of ONNX Runtime do not use it,
+    and measure the ranges each time."""
+
+
+def quantise_simplified(simplified: str, out: str, calibration: Calibration, keep_float: Sequence[str]) -> None:
+    """Quantise a file that `simplified_file` wrote. See `quantise_static`."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    keeps_ranges = "calibration_cache_path" in inspect.signature(quantize_static).parameters
+    quantize_static(
+        simplified,
+        out,
+        _Reader(simplified, calibration.samples),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod[calibration.method],
+        nodes_to_exclude=list(keep_float),
+        # With this option, the histogram calibrators process one sample at a time. Without it, they would keep
+        # every tensor of every sample in memory.
+        extra_options={"CalibStridedMinMax": 1},
+        **({"calibration_cache_path": calibration.ranges} if keeps_ranges else {}),
+    )
 
 
 def joining_tail(model: str) -> list[str]:

@@ -142,6 +142,32 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File (`.npy`, float32) with the output of the original model."""
 
 
+class SearchStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A variant that the search for an accurate int8 variant has checked."""
+
+    variant: str
+    """Name of the variant. Steps with the same name are versions of it; the bundle contains at most the best one."""
+    change: str
+    """How the variant was made, in one line."""
+    drop: float
+    """Drop of the primary metric compared with the original model, in percentage points."""
+    count: int
+    """Number of samples on which the variant was checked."""
+    accepted: bool
+    """True if the drop is not larger than the requested one."""
+
+
+class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The search for an int8 variant whose accuracy drops by at most `max_drop` points."""
+
+    max_drop: float
+    """Largest drop of the primary metric that the user accepts, in percentage points."""
+    steps: tuple[SearchStep, ...]
+    """The checked variants in the order of the search, starting with plain int8."""
+    complete: bool
+    """False if the time limit ended the search."""
+
+
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The data on which the variants were checked, and the reference with which they were compared."""
 
@@ -172,6 +198,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warning: str | None = None
     """Reason why the metrics of the original model are not credible, such as an accuracy at chance level. None if they
     are credible."""
+    search: Search | None = None
+    """The search for an accurate int8 variant. None if there was none. Only then does the manifest lack this key."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -221,7 +249,7 @@ def encode(manifest: Manifest) -> bytes:
     for key, default in (("head", None), ("decoding", PLAIN)):
         if getattr(manifest, key) == default:
             del document[key]
-    for key in ("doubts", "choices", "warning"):
+    for key in ("doubts", "choices", "warning", "search"):
         if not getattr(manifest.report, key):
             del document["report"][key]
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"

@@ -39,7 +39,12 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
         max_drop: Largest accuracy drop that the default variant may have, in percentage points.
     """
     console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
-    for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:
+    for line in [
+        *_legend(manifest, max_drop),
+        *_search(manifest.report),
+        *_remarks(manifest),
+        *_failures(manifest.report),
+    ]:
         console.print_line(line)
     for line in choice_lines(manifest.report.choices):
         console.print_line(line)
@@ -89,6 +94,22 @@ def _legend(manifest: Manifest, max_drop: float) -> list[str]:
     if manifest.variant(default).check.drop > max_drop:
         lines.append(
             f"the drop of every variant is above {max_drop:g}: {default} has the smallest drop and is the default"
+        )
+    return lines
+
+
+def _search(report: Report) -> list[str]:
+    """Return the path of the search for an accurate int8 variant."""
+    if report.search is None:
+        return []
+    lines = [f"search for an int8 variant with a drop of at most {report.search.max_drop:g}:"]
+    for step in report.search.steps:
+        verdict = "ok" if step.accepted else "too large"
+        subset = f" on {step.count} samples" if step.count < report.count else ""
+        lines.append(f"  {step.variant}, {step.change}: drop {step.drop:+.2f}{subset}, {verdict}")
+    if not report.search.complete:
+        lines.append(
+            "  the time limit ended the search, so the result is not the best possible: use a larger --search-seconds"
         )
     return lines
 
