@@ -51,9 +51,8 @@ class Builder:
         if recipe.quantise is None:
             return base
         out = self.work.variant(name, SUFFIXES[recipe.format])
-        extra: dict[str, Any] = dict(recipe.options)
-        if recipe.calibrated:
-            extra["calibration"] = str(self.work.calibration)
+        extra: dict[str, Any] = {"calibration": str(self.work.calibration)} if recipe.calibrated else {}
+        extra |= recipe.options
         fork_server.call(recipe.quantise, source=str(base), out=str(out), **extra)
         return out
 

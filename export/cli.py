@@ -89,6 +89,17 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"time limit for the search of --max-drop, in seconds (default: {SEARCH_SECONDS:g})",
     )
+    parser.add_argument(
+        "--worst-frames",
+        type=Path,
+        metavar="FILE.png",
+        help="contact sheet to write: the validation images on which int8 and the original model disagree most",
+    )
+    parser.add_argument(
+        "--recalibrate",
+        action="store_true",
+        help="make one more int8 variant, with these images added to the calibration, and report the gain on others",
+    )
 
 
 def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool = True) -> None:
@@ -312,6 +323,8 @@ def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
         seed=arguments.seed,
         max_drop=MAX_DROP if arguments.max_drop is None else arguments.max_drop,
         search_seconds=None if arguments.max_drop is None else arguments.search_seconds or SEARCH_SECONDS,
+        worst_frames=arguments.worst_frames,
+        recalibrate=arguments.recalibrate,
         timing=arguments.timing,
         overwrite=arguments.overwrite,
         hints=hints,
@@ -340,6 +353,9 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise ConfigError(msg)
     if arguments.search_seconds is not None and (arguments.max_drop is None or not arguments.search_seconds > 0):
         msg = f"--search-seconds {arguments.search_seconds:g}: must be positive, and needs --max-drop"
+        raise ConfigError(msg)
+    if arguments.worst_frames is not None and arguments.worst_frames.suffix.lower() != ".png":
+        msg = f"--worst-frames {arguments.worst_frames}: the name must end in .png"
         raise ConfigError(msg)
     if arguments.seed < 0:
         msg = f"--seed {arguments.seed}: must be 0 or more"

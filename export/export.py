@@ -19,8 +19,10 @@ from orilla.export.check.compare import SECONDS, Reference
 from orilla.export.check.doubts import doubts
 from orilla.export.check.golden import candidates, choose_golden, raw_samples
 from orilla.export.check.numbering import numbering_doubts
+from orilla.export.check.recalibrate import describe, find_worst, recalibrate
 from orilla.export.check.reference import make_reference, run_original
 from orilla.export.check.variants import VariantChecks
+from orilla.export.check.worst import contact_sheet
 from orilla.export.choices import data_choices
 from orilla.export.convert import fork_server
 from orilla.export.data.calibration import check_calibration, check_same_range, save_calibration
@@ -38,11 +40,12 @@ from orilla.export.source_model import SourceModel, open_source_model
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.destination import check_new
-from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Search
+from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Search, WorstFrames
 from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import check_labels, target_of
+from orilla.runtime.files import write_bytes
 from orilla.runtime.tasks.registry import task_of
 
 
@@ -74,6 +77,10 @@ class ExportOptions:
 
     If None, there is no search.
     """
+    worst_frames: Path | None = None
+    """PNG file to write: the validation images on which int8 and the original model disagree most."""
+    recalibrate: bool = False
+    """If True, those samples are added to the calibration of one more int8 variant."""
     timing: bool = True
     """If False, latency is not measured, so that repeated exports of the same model give identical bundles."""
     overwrite: bool = False
@@ -157,7 +164,7 @@ def _export(
     builder = Builder(source.model, work, progress)
     models, failed = builder.build(recipes)
     checks = VariantChecks(models, recipes, source, reference, golden, failed, progress)
-    search = _check_all(checks, builder, options)
+    worst, search = _check_all(checks, builder, data, options)
     default = checks.choose_default(options.max_drop)
     files = checks.files() | golden.files
     if source.vocabulary is not None:
@@ -179,6 +186,7 @@ def _export(
             doubts=doubted,
             choices=source.choices,
             warning=chance_warning(reference, source, data.validation.source),
+            worst=worst,
             search=search,
         ),
         files=bundles.entries(files),
@@ -189,17 +197,37 @@ def _export(
     return manifest, files
 
 
-def _check_all(checks: VariantChecks, builder: Builder, options: ExportOptions) -> Search | None:
-    """Check and time all variants. Return the search for an accurate int8 variant, or None if there was none."""
+def _check_all(
+    checks: VariantChecks, builder: Builder, data: _ExportData, options: ExportOptions
+) -> tuple[WorstFrames | None, Search | None]:
+    """Check and time all variants. Return the worst samples and the search, each None if it was not requested."""
     # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle
     # must not depend on the machine, so there is no limit.
     checks.check(SECONDS if options.timing else None)
-    search = None
+    worst = search = None
+    if options.worst_frames is not None or options.recalibrate:
+        worst = _worst(checks, builder, data, options)
     if options.search_seconds is not None:
         search = PrecisionSearch(builder, checks, options.max_drop, options.search_seconds).run()
     if options.timing:
         checks.time()
-    return search
+    return worst, search
+
+
+def _worst(checks: VariantChecks, builder: Builder, data: _ExportData, options: ExportOptions) -> WorstFrames:
+    """Find the samples on which int8 is worst, draw them, and calibrate with them, as the options state."""
+    builder.progress.status("finding the samples on which int8 is worst")
+    worst = find_worst(checks)
+    assert data.calibration is not None  # The int8 variants need it.
+    if options.worst_frames is not None:
+        sheet = contact_sheet(worst.samples, checks.reference, data.dataset, data.items)
+        write_bytes(options.worst_frames, sheet)
+    described = describe(worst, data.calibration, checks.reference, data.dataset)
+    if not options.recalibrate:
+        return described
+    builder.progress.status("calibrating with these samples")
+    gain = recalibrate(worst, data.calibration, builder, checks)
+    return msgspec.structs.replace(described, recalibration=gain)
 
 
 def _open(model: Path, hints: ModelHints, work: Workspace) -> SourceModel:

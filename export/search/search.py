@@ -11,6 +11,7 @@ import msgspec
 from orilla.devices.errors import ConversionError
 from orilla.export.build import Builder
 from orilla.export.check.compare import SECONDS
+from orilla.export.check.recalibrate import is_plain
 from orilla.export.check.variants import VariantChecks
 from orilla.export.convert import fork_server
 from orilla.export.recipe import Recipe
@@ -112,9 +113,7 @@ class PrecisionSearch:
             The path of the search, or None if no search is needed: a plain int8 variant is accurate enough, or the
             recipes contain none.
         """
-        plain = {
-            name: variant for name, variant in self.checks.variants.items() if _is_plain(self.checks.recipes[name])
-        }
+        plain = {name: variant for name, variant in self.checks.variants.items() if is_plain(self.checks.recipes[name])}
         if not plain or any(variant.check.drop <= self.max_drop for variant in plain.values()):
             return None
         self._ends = time.monotonic() + self.seconds
@@ -235,17 +234,12 @@ class PrecisionSearch:
         drops = [
             variant.check.drop
             for name, variant in self.checks.variants.items()
-            if variant.format == format_ and _is_plain(self.checks.recipes[name])
+            if variant.format == format_ and is_plain(self.checks.recipes[name])
         ]
         return min(drops)
 
     def _note(self, name: str, change: str, check: Check) -> None:
         self._steps.append(SearchStep(name, change, check.drop, check.count, self._accepts(check)))
-
-
-def _is_plain(recipe: Recipe) -> bool:
-    """Return True if a recipe quantises all weights and activations to 8 bits."""
-    return recipe.calibrated and recipe.activations in ("int8", "uint8")
 
 
 def _partial(plain: Recipe, format_: _Format, method: str, kept: list[str]) -> Recipe:

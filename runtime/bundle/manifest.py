@@ -168,6 +168,39 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """False if the time limit ended the search."""
 
 
+class WorstFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A validation sample on which an int8 variant and the original model disagree."""
+
+    name: str
+    agreement: float
+    """Share of equal decisions, 0–1."""
+
+
+class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Effect of adding the worst samples to the calibration."""
+
+    count: int
+    """Number of validation samples on which the drops were measured. The added samples are not among them."""
+    drop_before: float
+    drop_after: float
+    """Drop of the primary metric on these samples without and with the added samples, in percentage points."""
+    kept: bool
+    """True if the bundle contains the new variant, because its drop is smaller."""
+
+
+class WorstFrames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The validation samples on which an int8 variant and the original model disagree most."""
+
+    variant: str
+    """Name of the int8 variant."""
+    frames: tuple[WorstFrame, ...]
+    """The worst sample first."""
+    missing_classes: tuple[str, ...]
+    """Classes that these samples contain, but that the calibration samples lack."""
+    recalibration: Recalibration | None = None
+    """None if the variant was not calibrated again."""
+
+
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The data on which the variants were checked, and the reference with which they were compared."""
 
@@ -198,8 +231,10 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warning: str | None = None
     """Reason why the metrics of the original model are not credible, such as an accuracy at chance level. None if they
     are credible."""
+    worst: WorstFrames | None = None
+    """The samples on which int8 is worst. None if the user did not ask for them. Only then is this key missing."""
     search: Search | None = None
-    """The search for an accurate int8 variant. None if there was none. Only then does the manifest lack this key."""
+    """The search for an accurate int8 variant. None if there was none. Only then is this key missing."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -249,7 +284,7 @@ def encode(manifest: Manifest) -> bytes:
     for key, default in (("head", None), ("decoding", PLAIN)):
         if getattr(manifest, key) == default:
             del document[key]
-    for key in ("doubts", "choices", "warning", "search"):
+    for key in ("doubts", "choices", "warning", "worst", "search"):
         if not getattr(manifest.report, key):
             del document["report"][key]
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"

@@ -19,6 +19,9 @@ WIDE_COLUMNS, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
 MAX_SATURATED = 0.001
 """If more than this share of a variant's outputs is clipped, a remark is printed below the table."""
 
+MAX_FRAMES = 6
+"""Maximum number of worst samples that are printed."""
+
 MAX_SUM_ERROR = 0.02
 """If the sum of a variant's probabilities differs from one by more than this value, a remark is printed below the
 table."""
@@ -41,6 +44,7 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
     console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [
         *_legend(manifest, max_drop),
+        *_worst(manifest.report),
         *_search(manifest.report),
         *_remarks(manifest),
         *_failures(manifest.report),
@@ -94,6 +98,28 @@ def _legend(manifest: Manifest, max_drop: float) -> list[str]:
     if manifest.variant(default).check.drop > max_drop:
         lines.append(
             f"the drop of every variant is above {max_drop:g}: {default} has the smallest drop and is the default"
+        )
+    return lines
+
+
+def _worst(report: Report) -> list[str]:
+    """Return what is known about the samples on which an int8 variant is worst."""
+    worst = report.worst
+    if worst is None:
+        return []
+    shown = ", ".join(f"{frame.name} ({100 * frame.agreement:.0f} %)" for frame in worst.frames[:MAX_FRAMES])
+    lines = [f"worst samples of {worst.variant}, with the share of equal decisions: {shown}"]
+    if worst.missing_classes:
+        lines.append(
+            f"  the calibration samples lack classes of these samples: {', '.join(worst.missing_classes)}; use "
+            "calibration data with all classes"
+        )
+    gain = worst.recalibration
+    if gain is not None:
+        kept = f"{worst.variant}_recalibrated was added" if gain.kept else "no gain, so no variant was added"
+        lines.append(
+            f"  with these samples added to the calibration, the drop on the other {gain.count} samples is "
+            f"{gain.drop_after:+.2f} instead of {gain.drop_before:+.2f}: {kept}"
         )
     return lines
 

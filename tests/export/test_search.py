@@ -32,7 +32,7 @@ def words(tmp_path_factory):
     return command
 
 
-@pytest.mark.parametrize("engine", WRITERS)
+@pytest.mark.parametrize("engine", ["litert", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_the_search_rescues_a_network_that_int8_breaks(engine, words, tmp_path, capsys):
     out = tmp_path / "wide.orilla"
     assert main(words(engine, out, "--max-drop", "4")) == 0
@@ -62,6 +62,7 @@ def test_a_time_limit_that_is_too_short_is_reported(words, tmp_path, capsys):
     assert "the time limit ended the search" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_accurate_int8_variant_needs_no_search(words, tmp_path):
     assert main(words("litert", tmp_path / "wide.orilla", "--max-drop", "100")) == 0
     assert Bundle.open(tmp_path / "wide.orilla").manifest.report.search is None
