@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orilla.devices.cores import loop_threads
+from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import ConfigError, EngineError, InvalidOutputError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
-from orilla.runtime.engines.registry import default_engine
+from orilla.runtime.engines.registry import default_engine, known
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.fair_lock import FairLock
-from orilla.runtime.loop.stages import ModelStages, answer_once
+from orilla.runtime.loop.stages import ModelStages, Stages, answer_once
+from orilla.runtime.loop.workers import ComputeFunction, WorkerPlan
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.image_file import read_image
 from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput, frame_size
@@ -32,6 +34,9 @@ from orilla.runtime.tasks.task import Answer, DecodeContext
 
 if TYPE_CHECKING:
     from orilla.runtime.tracking.track import Track
+
+MAX_WORKERS = 8
+"""Maximum number of inference workers, because each one needs the memory of a session."""
 
 CLOSE_S = 4.0
 """Time in seconds for which `Model.close` waits for the end of a running inference."""
@@ -51,6 +56,8 @@ class Model(Runner):
         """Name of the engine, as in the table `ENGINES`."""
         self.threads = threads
         """Number of inference threads of the engine."""
+        self.worker_threads = 1
+        """Number of inference threads of each worker, if a loop has several workers."""
         self.name = bundle.path.name
         self.note: str | None = None
         """One line that states the choice of `orilla tune`, or the reason why it is not used. None if there is no
@@ -89,7 +96,9 @@ class Model(Runner):
         """
         opened = Bundle.open(bundle, every_file=False)
         if variant is not None or engine is not None or threads is not None:
-            return cls._loaded(opened, variant, engine, threads)
+            model = cls._loaded(opened, variant, engine, threads)
+            model.worker_threads = threads or model.worker_threads
+            return model
         tuned, reason = lookup(opened.manifest)
         if tuned is not None:
             try:
@@ -150,6 +159,33 @@ class Model(Runner):
         stage = TrackStage(track, self._context)
         decode = partial(self._decode, context=stage.context)
         return ModelStages(self._preprocessor, self._infer, decode, color=color, track=stage)
+
+    @property
+    def max_workers(self) -> int:
+        """Return the largest number of inference workers: one per core, or fewer if the user chose several threads."""
+        if not known(self.engine).parallel:
+            return 1
+        return max(1, min(MAX_WORKERS, available_cores() // self.worker_threads))
+
+    def worker_plan(self, stages: Stages, limit: int | None) -> WorkerPlan | None:
+        """Return how a loop on a recorded source gets more inference workers, or None if it has only one."""
+        count = self.max_workers if limit is None else limit
+        if count < 2 or not isinstance(stages, ModelStages) or not known(self.engine).parallel:
+            return None
+        opener = partial(self._open_worker, stages)
+        return WorkerPlan(count, stages, opener, replaces_first=self.threads > self.worker_threads)
+
+    @contextmanager
+    def _open_worker(self, stages: ModelStages) -> Iterator[ComputeFunction]:
+        """Load another session, and yield the function that answers frames with it."""
+        session = loader.load(self.bundle, self.variant, engine=self.engine, threads=self.worker_threads)
+
+        def infer(prepared: ModelInput) -> Outputs:
+            self._check_open()
+            return session.run(prepared)
+
+        with closing(session):
+            yield partial(stages.compute, infer=infer)
 
     @property
     def finds_boxes(self) -> bool:

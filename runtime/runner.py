@@ -25,6 +25,7 @@ from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stages import Stages, answer_once
 from orilla.runtime.loop.stream import Stream, Watcher
 from orilla.runtime.loop.streams import Streams
+from orilla.runtime.loop.workers import WorkerPlan
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import INPUT_SOURCES
 from orilla.runtime.sources.source import Source
@@ -44,6 +45,7 @@ class _Options(NamedTuple):
     record: str | Path | None
     track: Track | bool
     guard: GuardLike = None
+    workers: int | None = 1
     name: str | None = None
     """Name of the source if there are several sources."""
 
@@ -78,6 +80,21 @@ class Runner(ABC):
         Raises:
             ConfigError: `track` is set, but no model is a detector.
         """
+
+    def worker_plan(self, stages: Stages, limit: int | None) -> WorkerPlan | None:
+        """Return how a loop on a recorded source gets more inference workers, or None if it has only one.
+
+        Args:
+            stages: Stages of the loop, which `stages` returned.
+            limit: Maximum number of workers. If None, all cores may be used.
+        """
+        del stages, limit
+        return None
+
+    @property
+    def max_workers(self) -> int:
+        """Return the largest number of inference workers of a loop on a recorded source."""
+        return 1
 
     @abstractmethod
     def close(self) -> None:
@@ -139,6 +156,7 @@ class Runner(ABC):
         record: str | Path | None = None,
         track: Track | bool = False,
         guard: GuardLike = None,
+        workers: int | None = None,
     ) -> Stream:
         """Process the frames of a source while the caller works with the previous answer.
 
@@ -160,6 +178,9 @@ class Runner(ABC):
             guard: Checks of the frames: names separated by commas, such as `dark,frozen` (see
                 `orilla.runtime.loop.guard.CHECKS`), True for all, or False for none. If None, the frames of a live
                 source are checked. `tick.doubts` lists the checks that the frame fails.
+            workers: Maximum number of threads that run inferences, each on a frame and a session of its own. If None,
+                a single model on the CPU may use all cores under the policy `every` on a recorded source, and anything
+                else has one worker. Workers are added only while inference is the slowest stage.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -167,10 +188,10 @@ class Runner(ABC):
 
         Raises:
             SourceError: The source does not exist.
-            ConfigError: The policy needs a frame rate, but the source has none; or `track` is set, but the model is not
-                a detector.
+            ConfigError: The policy needs a frame rate, but the source has none; `track` is set, but the model is not a
+                detector; or `workers` is invalid.
         """
-        return self._stream(source, _Options(policy, on_event, record, track, guard))
+        return self._stream(source, _Options(policy, on_event, record, track, guard, workers))
 
     def _stream(self, source: SourceLike, options: _Options) -> Stream:
         policy, record = options.policy, options.record
@@ -180,6 +201,7 @@ class Runner(ABC):
         try:
             if chosen is None:
                 chosen = Policy.parse(LIVE if opened.live else RECORDED)
+            plan = self._plan(stages, chosen, opened, options.workers)
             played = opened
             if chosen.needs_playback and not opened.live:
                 from orilla.runtime.sources.paced import Paced
@@ -188,6 +210,7 @@ class Runner(ABC):
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
             loop = CameraLoop(played, stages, chosen, on_event=options.on_event, recorder=recording)
             loop.guard = parse_guard(options.guard, live=opened.live)
+            loop.plan = plan
             self.listen(loop.report_engine)
         except BaseException:
             opened.close()
@@ -234,13 +257,25 @@ class Runner(ABC):
         try:
             for name, source in chosen.items():
                 path = None if record is None else _with_name(Path(record), name)
-                options = _Options(policies.get(name), _named_events(on_event, name), path, track, guard, name)
+                options = _Options(policies.get(name), _named_events(on_event, name), path, track, guard, name=name)
                 opened[name] = self._stream(source, options)
         except BaseException:
             for stream in opened.values():
                 stream.close()
             raise
         return Streams(opened)
+
+    def _plan(self, stages: Stages, policy: Policy, source: Source, workers: int | None) -> WorkerPlan | None:
+        """Return the plan for further inference workers of a loop, or None if it has one worker."""
+        if workers is not None and workers < 1:
+            msg = f"workers={workers}: must be 1 or more"
+            raise ConfigError(msg)
+        may_have_several = workers != 1 and not source.live and policy.name == "every"
+        plan = self.worker_plan(stages, workers) if may_have_several else None
+        if plan is None and (workers or 1) > 1:
+            msg = f"workers={workers}: several workers need one model on the CPU, a recorded source and policy=every"
+            raise ConfigError(msg)
+        return plan
 
     def watch(self, source: SourceLike, on_tick: Callable[[Tick], object], **options: Any) -> Watcher:
         """Call `on_tick` with each answer, in a new thread. The options are those of `stream`.

@@ -68,7 +68,9 @@ def table(figures: Figures, source: str = "") -> Table:
     """Return the statistics of a source as a table with one row per stage."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
     name = f"{source}   " if source else ""
-    title = f"{name}{figures.frames} frames   {figures.fps:.1f} per second   newest answer {figures.age_ms:.0f} ms old"
+    workers = f"   {figures.workers} workers" if figures.workers > 1 else ""
+    rate = f"{figures.fps:.1f} per second{workers}"
+    title = f"{name}{figures.frames} frames   {rate}   newest answer {figures.age_ms:.0f} ms old"
     caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
     stages = Table(title=title, caption=caption, title_justify="left")
     stages.add_column("last minute")

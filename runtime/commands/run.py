@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="engine, as listed by orilla devices: litert, onnx, onnx:openvino, edgetpu, ... (default: the variant's)",
     )
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most 4)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="maximum number of inferences at the same time, for a recorded source with the policy every (default: as "
+        "many as pay, at most one per core)",
+    )
     parser.add_argument("--frames", type=int, help="stop after this number of answers")
     parser.add_argument("--stats", action="store_true", help="show rate, dropped frames and times while the loop runs")
     parser.add_argument(

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     _check_files(inputs, openers, arguments.record)
     with _opened(arguments) as runner:
         if arguments.dry_run:
-            return Plan.of(runner, sources, policies, [opener.spec for opener in openers])
+            plan = Plan.of(runner, sources, policies, [opener.spec for opener in openers])
+            return plan if arguments.workers is None else replace(plan, workers=arguments.workers)
         for note in runner.notes():
             print_message(f"orilla: {note}")
         return _Run(arguments, runner, track).run(sources, policies, openers)
@@ -108,14 +110,24 @@ class _Run:
         """Open the sources and the sinks, pass all answers to the sinks, and close them."""
         track, record = self._track or False, self._arguments.record
         guard = {"all": True, "none": False}.get(self._arguments.guard, self._arguments.guard)
+        workers = self._arguments.workers
         if "" not in sources:
+            if (workers or 1) != 1:
+                msg = f"--workers {workers}: with several sources, each source has one worker; leave the option out"
+                raise ConfigError(msg)
             several = self._runner.streams(
                 sources, policy=policies, on_event=self._on_event, record=record, track=track, guard=guard
             )
             with several:
                 return self._loop(several, several.sources, openers)
         one = self._runner.stream(
-            sources[""], policy=policies.get(""), on_event=self._on_event, record=record, track=track, guard=guard
+            sources[""],
+            policy=policies.get(""),
+            on_event=self._on_event,
+            record=record,
+            track=track,
+            guard=guard,
+            workers=workers,
         )
         with one:
             return self._loop(one, {"": one}, openers)

@@ -38,6 +38,8 @@ class Plan(CommandResult):
     sources: dict[str, dict[str, str]]
     """`spec`, `kind` and `policy` of each source, by name, and `settings` for a camera with options."""
     sinks: list[str]
+    workers: int
+    """Maximum number of inference workers for a recorded source under the policy `every`."""
 
     @classmethod
     def of(
@@ -56,7 +58,8 @@ class Plan(CommandResult):
             for name, spec in sources.items():
                 if (settings := preview(spec)) is not None:
                     rows[name]["settings"] = settings
-        return cls(runner.describe(), runner.notes(), rows, list(sinks))
+        workers = runner.max_workers if len(sources) == 1 else 1
+        return cls(runner.describe(), runner.notes(), rows, list(sinks), workers)
 
     def render(self, console: ResultConsole) -> None:
         """Print one line per model, source and sink."""
@@ -69,5 +72,9 @@ class Plan(CommandResult):
             console.print_line(f"{label}: {row['spec']} ({row['kind']}), policy {row['policy']}")
             if "settings" in row:
                 console.print_line(f"  {row['settings']}")
+        if self.workers > 1:
+            console.print_line(
+                f"inference: up to {self.workers} workers if the source is recorded and the policy is every, else 1"
+            )
         for sink in self.sinks:
             console.print_line(f"sink: {sink}")

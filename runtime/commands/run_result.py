@@ -79,7 +79,7 @@ class RunResult(CommandResult):
         frames = sum(figures.frames for figures in self.figures.values())
         console.print_line(
             f"{self.variant} on {self.engine}: {frames} frames in {self.seconds} s, {self.fps} per second"
-            + (_dropped(self.figures[""]) if "" in self.figures else "")
+            + (_dropped(self.figures[""]) + _workers(self.figures[""]) if "" in self.figures else "")
         )
         for name, sink in self.sinks.items():
             if sink.dropped or sink.failed:
@@ -96,6 +96,10 @@ class RunResult(CommandResult):
 def _dropped(figures: Figures) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items())
     return f", {sum(figures.drops.values())} dropped" + (f" ({reasons})" if reasons else "")
+
+
+def _workers(figures: Figures) -> str:
+    return f", {figures.workers} inference workers" if figures.workers > 1 else ""
 
 
 def _print_stages(figures: Figures, console: ResultConsole) -> None:

@@ -25,6 +25,9 @@ class Engine:
     """Command that installs one of the packages, or a hint."""
     options: dict[str, str] = field(default_factory=dict)
     """Additional arguments of `load`."""
+    parallel: bool = False
+    """True if sessions with one thread each, which run at the same time on the cores of the CPU, answer more frames
+    than one session with several threads."""
     compiled: bool = False
     """True if the engine runs the file in `Variant.compiled`. While the engine's device is absent, it runs
     `Variant.file`."""
@@ -38,11 +41,12 @@ ALONE = ", in an environment without onnxruntime"
 
 def _onnx(provider: str, install: str) -> Engine:
     options = {"provider": f"{provider}ExecutionProvider"}
-    return Engine("orilla.runtime.engines.onnx", "onnx", ("onnxruntime",), install, options)
+    parallel = provider in ("CPU", "Xnnpack")
+    return Engine("orilla.runtime.engines.onnx", "onnx", ("onnxruntime",), install, options, parallel)
 
 
 BUILT_IN = {
-    "litert": Engine("orilla.runtime.engines.litert", "tflite", LITERT, "pip install ai-edge-litert"),
+    "litert": Engine("orilla.runtime.engines.litert", "tflite", LITERT, "pip install ai-edge-litert", parallel=True),
     "compiled": Engine("orilla.runtime.engines.compiled", "tflite", LITERT[:1], "pip install ai-edge-litert"),
     "tflite": Engine(
         "orilla.runtime.engines.litert",
@@ -50,6 +54,7 @@ BUILT_IN = {
         ("tflite_runtime",),
         'pip install "tflite-runtime==2.14.0" "numpy<2" "opencv-python-headless<5", for Python up to 3.11',
         {"package": "tflite_runtime"},
+        parallel=True,
     ),
     "edgetpu": Engine(
         "orilla.runtime.engines.edgetpu",

@@ -160,6 +160,7 @@ class _Input:
             msg = f"the variant's input has type {dtype}, but no scale and zero point"
             raise BundleError(msg)
         self._table = _pixel_table(slot, pixel_values)
+        self._is_shifted = _is_shifted(self._table)
         self._planes_hwc = (*shape[2:], shape[1]) if len(shape) == 4 else ()
         """Shape of the image `[h,w,c]` whose channels are the planes of this input `[1,c,h,w]`. Empty if the input has
         no four axes."""
@@ -187,7 +188,10 @@ class _Input:
             raise BundleError(msg)
 
     def _convert(self, values: NDArray[Any], tensor: NDArray[np.generic], table: NDArray[np.generic] | None) -> None:
-        if table is not None and values.dtype == np.uint8 and values.ndim > 1:
+        if self._is_shifted and values.dtype == np.uint8:
+            # In two's complement, a changed highest bit subtracts 128. This is several times faster than the table.
+            np.bitwise_xor(values, np.uint8(0x80), out=tensor.view(np.uint8))
+        elif table is not None and values.dtype == np.uint8 and values.ndim > 1:
             cv2.LUT(values, np.ascontiguousarray(table) if table.ndim == 1 else table[:, None], dst=tensor)
         elif self._quantisation is None or (self._takes_pixels and values.dtype == np.uint8):
             np.copyto(tensor, values, casting="unsafe")
@@ -211,6 +215,13 @@ def _pixel_table(slot: Slot, pixel_values: NDArray[np.float32] | None) -> NDArra
     table = slot.quantisation.quantise(values, slot.dtype)
     unchanged = table.ndim == 1 and slot.dtype == np.uint8 and np.array_equal(table, np.arange(256))
     return None if unchanged else table
+
+
+def _is_shifted(table: NDArray[np.generic] | None) -> bool:
+    """Return True if the input tensor contains the pixel values minus 128, as int8."""
+    return (
+        table is not None and table.ndim == 1 and table.dtype == np.int8 and np.array_equal(table, np.arange(-128, 128))
+    )
 
 
 class OutputConverter:

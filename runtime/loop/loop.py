@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 
+import cv2
+
 from orilla.devices.cores import keep_to_core
-from orilla.devices.errors import ConfigError, DataError, InvalidOutputError, SourceError
+from orilla.devices.errors import ConfigError, DataError, InvalidOutputError, OrillaError, SourceError
 from orilla.runtime.frame import Event, Frame, Line, Record, Tick, media_time_ns
 from orilla.runtime.loop.guard import Guard
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.shared_scheduler import LoopItem, Recorder, SharedScheduler
 from orilla.runtime.loop.stages import Stages, StageTimer
+from orilla.runtime.loop.workers import ADD_AFTER, ComputeFunction, InOrder, WorkerPlan
 from orilla.runtime.sources.source import Source
 
 JOIN_TIMEOUT_S = 5.0
@@ -63,6 +66,13 @@ class CameraLoop:
         self._scheduler = SharedScheduler(policy, live=source.live, recorder=recorder)
         self.guard: Guard | None = None
         """Guard that checks the frames. If None, frames are not checked. Set it before `start`."""
+        self.plan: WorkerPlan | None = None
+        """Plan for further inference workers. If None, there is one worker. Set it before `start`."""
+        self._in_order = InOrder(self._finish)
+        self._answered = self._has_planned = self._is_replaced = False
+        self._ready = 1
+        self._spent_ms = [0.0, 0.0]
+        """Time in which frames were captured and prepared, and time in which they were inferred and decoded."""
         self._doubts: tuple[str, ...] = ()
         self._alone = False
         self._inferring = 0
@@ -123,6 +133,11 @@ class CameraLoop:
         self._scheduler.listen(listener)
 
     @property
+    def workers(self) -> int:
+        """Return the number of inference workers."""
+        return self._ready - self._is_replaced
+
+    @property
     def drops(self) -> dict[str, int]:
         """Return the number of dropped frames so far, by reason."""
         return self._scheduler.drops
@@ -139,6 +154,7 @@ class CameraLoop:
             finally:
                 # The thread that reads also closes the source, because closing a device while another thread reads from
                 # it could crash the process.
+                self._scheduler.unshare()
                 self.source.close()
         except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
             error = raised
@@ -149,31 +165,87 @@ class CameraLoop:
     def _run_inference(self) -> None:
         error: BaseException | None = None
         try:
-            self._infer()
+            self._infer_first()
         except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
             error = raised
+        self._scheduler.end_inference(error)
+
+    def _run_worker(self) -> None:
+        """Load a session and answer frames with it. If the session cannot be loaded, the other workers go on."""
+        assert self.plan is not None
+        error: BaseException | None = None
+        is_ready = False
+        try:
+            with self.plan.open() as compute:
+                is_ready = True
+                self._ready += 1
+                self._infer(compute)
+        except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
+            if is_ready or not isinstance(raised, OrillaError):
+                error = raised
         self._scheduler.end_inference(error)
 
     def _capture(self) -> None:
         if self._alone:
             keep_to_core(0)
-        while self._scheduler.wait_for_room():
-            timer = StageTimer()
-            frame = self.source.read()
-            if frame is None:
-                break
-            self._report_stall()
-            if isinstance(frame, Event):
-                self._report(frame)
-            elif isinstance(frame, Frame | Line | Record):
-                self._prepare(frame, timer)
-            else:
-                msg = f"{type(self.source).__name__}.read() returned a {type(frame).__name__}; it must return a Frame"
-                raise SourceError(msg)
-            del frame  # Without this, the buffer would be held until the next frame is read.
+        while self._scheduler.wait_for_room() and self._capture_next():
+            if self.plan is not None and self._scheduler.backlog >= ADD_AFTER and not self._has_planned:
+                self._share(self.plan)
         if not self._prepared_count and self._last_corrupt:
             msg = f"no frame could be used: {self._last_corrupt}"
             raise SourceError(msg)
+
+    def _capture_next(self) -> bool:
+        """Capture and prepare a frame, or report an event. Return False at the end of the source."""
+        timer = StageTimer()
+        frame = self.source.read()
+        if frame is None:
+            return False
+        if self.source.live:
+            self._report_stall()
+        if isinstance(frame, Event):
+            self._report(frame)
+        elif isinstance(frame, Frame | Line | Record):
+            self._prepare(frame, timer)
+        else:
+            msg = f"{type(self.source).__name__}.read() returned a {type(frame).__name__}; it must return a Frame"
+            raise SourceError(msg)
+        return True
+
+    def _capture_in_turn(self) -> None:
+        """Capture a frame in an inference thread, and record the end of the source or its failure."""
+        error: BaseException | None = None
+        goes_on = False
+        try:
+            goes_on = self._capture_next()
+        except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
+            error = raised
+        if not goes_on:
+            self._scheduler.end_capture(error)
+        self._scheduler.end_turn()
+
+    def _share(self, plan: WorkerPlan) -> None:
+        """Add as many inference workers as pay. The capture thread becomes one of them until the loop ends.
+
+        The workers read the source in turn, so a core never waits for frames that another core has to capture.
+        """
+        count = plan.count(*self._spent_ms) - 1 + plan.replaces_first
+        self._has_planned = self._answered
+        if not self._answered or count < 1:
+            return
+        threads = [
+            threading.Thread(target=self._run_worker, name="orilla-infer", daemon=True) for _ in range(count - 1)
+        ]
+        self._threads += threads
+        self._scheduler.share(count)
+        for thread in threads:
+            thread.start()
+        opencv_threads = cv2.getNumThreads()
+        if self._alone:
+            cv2.setNumThreads(1)  # All cores are busy with inferences.
+        self._run_worker()
+        cv2.setNumThreads(opencv_threads)
+        self._scheduler.unshare()
 
     def _prepare(self, frame: Frame | Line | Record, timer: StageTimer) -> None:
         time_ns = frame.captured_ns if self.source.live else media_time_ns(frame, self.source.rate_hz)
@@ -191,42 +263,65 @@ class CameraLoop:
         self._prepared_count += 1
         self._scheduler.arrive(LoopItem(frame, prepared, timer, doubts=self._doubts_of(frame)))
 
-    def _infer(self) -> None:
+    def _infer_first(self) -> None:
+        """Answer frames with the stages of the loop."""
         if self._alone:
             keep_to_core(1)
-        answered = False
-        while (item := self._scheduler.begin()) is not None:
-            self._inferring, self._inferring_since_ns = item.index, time.monotonic_ns()
-            item.timer.restart()
-            try:
-                item.result = self._stages.answer(item.input, item.frame.raw, item.timer)
-            except InvalidOutputError as error:
-                self._report_invalid(str(error))
-                self._scheduler.invalid(item.index)
-            else:
-                self._report_valid()
-                answered = True
-                item.input = None
-                self._scheduler.answer(item)
-            self._inferring_since_ns = None
-            del item  # Without this, the buffers would be held until the next inference starts.
-        if not answered and self._invalid:
+        if self.plan is None:
+            self._infer(self._stages.answer)
+        else:
+            replaces_first = self.plan.replaces_first
+            self._infer(self.plan.stages.compute, lambda: replaces_first and self._ready > 1)
+            self._is_replaced = replaces_first and self._ready > 1
+        if not self._answered and self._invalid:
             msg = f"no frame has an answer: {self._invalid}"
             raise InvalidOutputError(msg)
 
-    def _report_invalid(self, reason: str) -> None:
+    def _infer(self, compute: ComputeFunction, ends: Callable[[], bool] = lambda: False) -> None:
+        """Answer frames until the loop ends, or until `ends` returns True. Each inference worker has its own thread."""
+        while not ends() and (item := self._scheduler.begin()) is not None:
+            if isinstance(item, str):
+                self._capture_in_turn()
+                continue
+            self._inferring, self._inferring_since_ns = item.index, time.monotonic_ns()
+            item.timer.restart()
+            try:
+                item.result = compute(item.input, item.frame.raw, item.timer)
+            except InvalidOutputError as error:
+                item.invalid = str(error)
+            item.input = None
+            self._in_order.complete(item)
+            self._inferring_since_ns = None
+            del item  # Without this, the buffers would be held until the next inference starts.
+
+    def _finish(self, item: LoopItem) -> None:
+        """Queue an answer for the caller. The items come in the order in which their inferences began."""
+        if item.result is None:
+            self._report_invalid(item.index, item.invalid)
+            self._scheduler.invalid(item.index)
+            return
+        if self.plan is not None:
+            for place, names in enumerate((("capture", "prepare"), ("infer", "decode"))):
+                self._spent_ms[place] += sum(item.timer.stages_ms.get(name, 0.0) for name in names)
+            item.timer.restart()
+            item.result = self.plan.stages.finish(item.result, item.timer)
+        self._report_valid(item.index)
+        self._answered = True
+        self._scheduler.answer(item)
+
+    def _report_invalid(self, index: int, reason: str) -> None:
         """Report the first of several frames for which the model's outputs have no answer."""
         if not self._invalid:
-            detail = f"frame {self._inferring} has no answer: {reason}"
-            self._report(Event("invalid", self._inferring, time.monotonic_ns(), detail))
+            detail = f"frame {index} has no answer: {reason}"
+            self._report(Event("invalid", index, time.monotonic_ns(), detail))
         self._invalid = reason
 
-    def _report_valid(self) -> None:
+    def _report_valid(self, index: int) -> None:
         """Report that the model's outputs have answers again."""
         if self._invalid:
             self._invalid = ""
-            detail = f"the outputs are valid again, from frame {self._inferring} on"
-            self._report(Event("invalid", self._inferring, time.monotonic_ns(), detail))
+            detail = f"the outputs are valid again, from frame {index} on"
+            self._report(Event("invalid", index, time.monotonic_ns(), detail))
 
     def _doubts_of(self, frame: Frame | Line | Record) -> tuple[str, ...]:
         """Return the names of the checks that a frame fails.

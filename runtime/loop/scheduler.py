@@ -157,6 +157,11 @@ class FrameScheduler(Generic[T]):
         """Return True if there is room for another answer. Otherwise inference waits until the caller takes one."""
         return self._only_newest or len(self._answers) < QUEUE_DEPTH
 
+    @property
+    def answer_count(self) -> int:
+        """Return the number of answers that wait for the caller."""
+        return len(self._answers)
+
     def answer(self, item: T, now_ns: int) -> None:
         """Record that a frame was answered."""
         self._step("answer", now_ns, item.index)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from orilla.runtime.frame import Event, Frame, Line, Record, Result, Tick
+from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line, Record, Result, Tick
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
 from orilla.runtime.loop.stages import StageTimer
@@ -46,6 +46,10 @@ class LoopItem(msgspec.Struct):
     """The network's input, which `Stages.prepare` returned."""
     timer: StageTimer
     result: Result | None = None
+    invalid: str = ""
+    """Reason why the outputs of the model have no answer. Empty if they have one."""
+    turn: int = 0
+    """Number of frames whose inference began before that of this frame."""
     doubts: tuple[str, ...] = ()
     """Names of the guard's checks that the frame fails."""
 
@@ -61,10 +65,10 @@ class LoopItem(msgspec.Struct):
 
 
 class SharedScheduler:
-    """The scheduler of one loop, which lets its three threads wait for each other.
+    """The scheduler of one loop, which lets its threads wait for each other.
 
-    The capture thread calls `wait_for_room`, `admit` and `arrive`. The inference thread calls `begin` and `answer`. The
-    caller's thread calls `next` or `poll`.
+    The capture thread calls `wait_for_room`, `admit` and `arrive`. The inference threads, of which there may be
+    several, call `begin`, and `answer` in the order of `LoopItem.turn`. The caller's thread calls `next` or `poll`.
     """
 
     def __init__(self, policy: Policy, *, live: bool, recorder: Recorder | None) -> None:
@@ -79,7 +83,15 @@ class SharedScheduler:
         self._may_arrive, self._may_begin, self._may_answer, self._may_deliver = (
             threading.Condition(self._lock) for _ in range(4)
         )
-        self._stopped = self._capture_ended = self._inference_ended = False
+        self._stopped = self._capture_ended = self._inference_failed = False
+        self._workers = 1
+        """Number of inference threads that have not ended."""
+        self._is_shared = self._is_capturing = False
+        """True if the inference threads read the source in turn, and True while one of them does so."""
+        self._turns = self._inferring = 0
+        self.backlog = 0
+        """Number of consecutive inferences that found the queue full and did not wait for the caller. It is large if
+        inference is the slowest stage."""
         self._error: BaseException | None = None
         self._delivered: int | None = None
         """Number of the frame whose answer the caller is working on, or None."""
@@ -94,12 +106,12 @@ class SharedScheduler:
     def wait_for_room(self) -> bool:
         """Wait until there is room for the next frame. Reading it earlier would only use memory.
 
-        Return False if the loop was stopped.
+        Return False if the loop was stopped or the source has ended.
         """
         with self._lock:
             while not self._scheduler.room and not self._stopped:
                 self._may_arrive.wait()
-            return not self._stopped
+            return not self._stopped and not self._capture_ended
 
     def admit(self, index: int, time_ns: int) -> bool:
         """Return True if a frame should be prepared. See `FrameScheduler.admit`."""
@@ -114,11 +126,17 @@ class SharedScheduler:
             self._scheduler.arrive(item, time.monotonic_ns())
             self._may_begin.notify()
 
-    def begin(self) -> LoopItem | None:
-        """Wait for the next frame whose inference should start, and return it. Return None if the loop has ended."""
+    def begin(self) -> LoopItem | Literal["capture"] | None:
+        """Wait for the next frame whose inference should start, and return it. Return None if the loop has ended.
+
+        If the inference threads read the source in turn and no frame waits, return `capture`. The thread then captures
+        one frame, and calls `end_turn`.
+        """
         with self._lock:
-            while not self._stopped:
-                if not self._scheduler.answer_room:
+            is_full = not self._scheduler.room
+            while not self._stopped and not self._inference_failed:
+                if not self._has_answer_room():
+                    is_full = False
                     self._may_answer.wait()
                     continue
                 now_ns = time.monotonic_ns()
@@ -127,10 +145,43 @@ class SharedScheduler:
                     continue
                 item = self._scheduler.begin(now_ns)
                 self._may_arrive.notify()
+                if item is not None:
+                    self.backlog = self.backlog + 1 if is_full else 0
+                    item.turn, self._turns = self._turns, self._turns + 1
+                    self._inferring += 1
                 if item is not None or self._capture_ended:
                     return item
+                if self._is_shared and not self._is_capturing:
+                    self._is_capturing = True
+                    return "capture"
                 self._may_begin.wait()
             return None
+
+    def end_turn(self) -> None:
+        """Record that an inference thread has captured a frame, so that another one may capture the next."""
+        with self._lock:
+            self._is_capturing = False
+            self._may_begin.notify()
+            self._may_arrive.notify_all()
+
+    def _has_answer_room(self) -> bool:
+        """Return True if an inference may begin: the answers that wait or are being computed use limited memory."""
+        waiting = self._scheduler.answer_count + self._inferring
+        return self._scheduler.answer_room and waiting < QUEUE_DEPTH + self._workers
+
+    def share(self, count: int) -> None:
+        """Let the inference threads read the source in turn. `count` threads are added, one of which is the caller."""
+        with self._lock:
+            self._workers += count
+            self._is_shared = True
+            self._wake()
+
+    def unshare(self) -> None:
+        """Wait until no inference thread reads the source. From then on, only the caller may read it."""
+        with self._lock:
+            self._is_shared = False
+            while self._is_capturing:
+                self._may_arrive.wait()
 
     def answer(self, item: LoopItem) -> None:
         """Queue the answer to a frame for the caller."""
@@ -138,6 +189,7 @@ class SharedScheduler:
         with self._lock:
             if self._recorder is not None:
                 self._recorder.answered(item.frame, item.timer.stages_ms, item.result)
+            self._inferring -= 1
             self._scheduler.answer(item, time.monotonic_ns())
             self._may_deliver.notify()
             if self._listener is not None:
@@ -146,7 +198,9 @@ class SharedScheduler:
     def invalid(self, index: int) -> None:
         """Record that the outputs of the model for a frame have no answer."""
         with self._lock:
+            self._inferring -= 1
             self._scheduler.invalid(index, time.monotonic_ns())
+            self._may_answer.notify()
 
     def next(self) -> Tick | None:
         """Wait for the next answer and return it, or None at the end of the loop.
@@ -205,10 +259,14 @@ class SharedScheduler:
             self._wake()
 
     def end_inference(self, error: BaseException | None) -> None:
-        """Record that no answer will follow. `next` and `poll` raise the error after the earlier answers."""
+        """Record that an inference thread ended. After an error, the other threads end, too.
+
+        When the last one has ended, `next` and `poll` raise the error after the earlier answers.
+        """
         with self._lock:
             self._error = self._error or error
-            self._inference_ended = True
+            self._inference_failed = self._inference_failed or error is not None
+            self._workers -= 1
             self._wake()
 
     def _deliver(self) -> Tick | None:
@@ -229,9 +287,9 @@ class SharedScheduler:
 
     def _over(self) -> bool:
         """Return True if no answer will follow. Raise the error that ended the loop, if any."""
-        if not self._stopped and self._inference_ended and self._error is not None:
+        if not self._stopped and not self._workers and self._error is not None:
             raise self._error
-        return self._stopped or self._inference_ended
+        return self._stopped or not self._workers
 
     def _wake(self) -> None:
         for condition in (self._may_arrive, self._may_begin, self._may_answer, self._may_deliver):

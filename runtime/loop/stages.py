@@ -120,14 +120,36 @@ class ModelStages:
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:
         """Run the inference, decode the outputs, track the objects, and add the times to `timer`."""
-        outputs = self._infer(prepared)
+        return self.finish(self.compute(prepared, raw, timer), timer)
+
+    def compute(
+        self,
+        prepared: ModelInput,
+        raw: RawInput,
+        timer: StageTimer,
+        infer: Callable[[ModelInput], Outputs] | None = None,
+    ) -> Answer:
+        """Run the inference and decode the outputs. The frames may come in any order, and in several threads.
+
+        Args:
+            prepared: The network's input.
+            raw: The frame.
+            timer: Timer of the frame.
+            infer: Function that runs the network. If None, it is the one that `__init__` received.
+        """
+        outputs = (infer or self._infer)(prepared)
         timer.lap("infer")
         result = self._decode(outputs, raw)
         timer.lap("decode")
-        if self._track is not None:
-            result = self._track(result, timer.frame_ns)
-            timer.lap("track")
         return result
+
+    def finish(self, result: Answer, timer: StageTimer) -> Answer:
+        """Track the objects of an answer. The frames must come in order."""
+        if self._track is None:
+            return result
+        tracked = self._track(result, timer.frame_ns)
+        timer.lap("track")
+        return tracked
 
 
 class ParallelStages:

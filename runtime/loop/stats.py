@@ -49,6 +49,8 @@ class Figures(msgspec.Struct, frozen=True):
     - `total`: the time from capture until the caller is done with the answer.
     - the names of times that the caller added with `Stream.note`.
     """
+    workers: int = 1
+    """Number of threads that run inferences at the same time, each on a frame and a session of its own."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the statistics as a JSON document."""
@@ -58,6 +60,7 @@ class Figures(msgspec.Struct, frozen=True):
             "dropped": sum(self.drops.values()),
             "drops": dict(self.drops),
             "drop_ratio": round(self.drop_ratio, 4),
+            "workers": self.workers,
             **{
                 key: {name: round(msgspec.structs.asdict(stage)[key], 3) for name, stage in self.stages.items()}
                 for key in StageFigures.__struct_fields__
@@ -77,6 +80,7 @@ class LoopStats:
         self._captured_ns = 0
         self._frames = 0
         self.drops: Mapping[str, int] = {}
+        self.workers = 1
 
     def delivered(self, tick: Tick) -> None:
         """Record that an answer was delivered."""
@@ -126,6 +130,7 @@ class LoopStats:
                 drop_ratio=dropped / frames if frames else 0.0,
                 age_ms=(now_ns - self._captured_ns) / 1e6 if self._frames else 0.0,
                 stages=stages,
+                workers=self.workers,
             )
 
     def _since(self) -> int:

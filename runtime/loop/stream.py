@@ -126,7 +126,7 @@ class Stream:
 
     def stats(self, *, recent: bool = True) -> Figures:
         """Return the statistics of the last minute, or of the whole run so far. Any thread may call this method."""
-        self._stats.drops = self._loop.drops
+        self._stats.drops, self._stats.workers = self._loop.drops, self._loop.workers
         return self._stats.figures(time.monotonic_ns(), recent=recent)
 
     def note(self, name: str, value_ms: float) -> None:

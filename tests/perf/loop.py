@@ -3,6 +3,8 @@
     python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first
     python tests/perf/loop.py --clip drive.mp4     a clip of your own
     python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
+    python tests/perf/loop.py --workers            frame rate with as many inference workers as pay, compared with one
+                                                   worker and with a hand-written loop of one interpreter per core
 
 Each round measures every stage alone, and then the loop on the same frames, so that a disturbance affects both. The
 figures are medians over the rounds. `spread` contains the lowest and the highest ratio of all rounds.
@@ -12,25 +14,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 import orilla.runtime
+from orilla.devices.cores import available_cores
 from orilla.devices.detect import detect
 from orilla.runtime import scenes
 from orilla.runtime.model import Model
-from orilla.runtime.preprocessing.image import Preprocessor
+from orilla.runtime.preprocessing.image import Preprocess, Preprocessor
 from orilla.runtime.preprocessing.tensor_spec import only
-from orilla.runtime.sinks.jsonl import JsonLines
+from orilla.runtime.sinks.jsonl import Options, open_sink
+from orilla.runtime.sinks.sink import Setup, Sink
 from orilla.runtime.sources.registry import open_source
 from orilla.runtime.tasks.segment import decode
 
@@ -55,7 +59,7 @@ def each(work: Callable[[], object], count: int) -> float:
     return 1e3 * (time.perf_counter() - started) / count
 
 
-def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict[str, float]:
+def stages_alone(model: Model, clip: Path, frames: int, sink: Sink) -> dict[str, float]:
     """Return the time of each stage in milliseconds while nothing else runs."""
     source = open_source(clip)
     capture_ms = each(source.read, frames)
@@ -77,9 +81,9 @@ def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict
     return figures
 
 
-def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
+def loop_fps(model: Model, clip: Path, sink: Sink, workers: int | None = None) -> float:
     """Return the frames per second of the loop with the sink `jsonl`, from the first to the last answer."""
-    ticks = model.stream(clip)
+    ticks = model.stream(clip, workers=workers)
     sink.write(next(ticks))
     started, count = time.perf_counter(), 0
     for tick in ticks:
@@ -88,15 +92,85 @@ def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
     return count / (time.perf_counter() - started)
 
 
-def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
-    """Measure the stages and the loop alternately. Return the medians."""
+def by_hand_fps(data: bytes, spec: Preprocess, clip: Path, count: int) -> float:
+    """Return the frames per second of a hand-written loop, from the first to the last answer.
+
+    Each of `count` threads has its own interpreter. In turn, the threads decode a frame with OpenCV, and then resize
+    it to the same pixels as Orilla, run the network and compute the share of road pixels. This loop does not put the
+    answers in order.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    capture, reading, ends_s = cv2.VideoCapture(str(clip)), threading.Lock(), []
+
+    def work() -> None:
+        interpreter = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+        prepare = Preprocessor(spec)
+        (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+        scale, zero = inputs["quantization"]
+        table = (np.arange(256) / scale + zero).round().astype(inputs["dtype"])
+        scale, zero = outputs["quantization"]
+        while True:
+            with reading:
+                ok, image = capture.read()
+            if not ok:
+                return
+            interpreter.set_tensor(inputs["index"], cv2.LUT(prepare(image), table)[None])
+            interpreter.invoke()
+            probability = (interpreter.get_tensor(outputs["index"]).astype(np.float32) - zero) * scale
+            assert 0 <= (probability >= 0.5).mean() <= 1
+            ends_s.append(time.perf_counter())
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    capture.release()
+    return (len(ends_s) - 1) / (max(ends_s) - min(ends_s))
+
+
+def compare_workers(model: Model, clip: Path, folder: Path, rounds: int) -> dict[str, object]:
+    """Measure the loop with all workers, the loop with one worker and a hand-written loop in turn.
+
+    The sink writes its file into `folder`.
+    """
+    data, spec = model.bundle.read(model.variant.file), model.bundle.manifest.preprocess
+    rows = []
+    with closing(open_sink(str(folder / "answers.jsonl"), Options(), Setup())) as sink:
+        for _ in range(rounds + 1):
+            all_fps, one_fps = loop_fps(model, clip, sink), loop_fps(model, clip, sink, workers=1)
+            rows.append((all_fps, one_fps, by_hand_fps(data, spec, clip, available_cores())))
+    columns = list(zip(*rows[1:], strict=True))
+    names = ("workers", "one_worker", "by_hand")
+    figures: dict[str, object] = {
+        "machine": str(detect()),
+        "variant": model.variant.name,
+        "rounds": rounds,
+        "max_workers": model.max_workers,
+        "fps": {name: round(statistics.median(column), 1) for name, column in zip(names, columns, strict=True)},
+    }
+    for name, column in zip(names[1:], columns[1:], strict=True):
+        ratios = sorted(first / other for first, other in zip(columns[0], column, strict=True))
+        figures[f"to_{name}"] = round(statistics.median(ratios), 3)
+        figures[f"to_{name}_spread"] = [round(ratios[0], 3), round(ratios[-1], 3)]
+    return figures
+
+
+def measure(model: Model, clip: Path, folder: Path, rounds: int) -> dict[str, object]:
+    """Measure the stages and the loop alternately. Return the medians.
+
+    The sink writes its file into `folder`.
+    """
     source = open_source(clip)
     frames = sum(1 for _ in iter(source.read, None)) - 1
     source.close()
-    with Path(os.devnull).open("wb") as devnull:
-        sink = JsonLines("devnull", devnull, ExitStack())
+    with closing(open_sink(str(folder / "answers.jsonl"), Options(), Setup())) as sink:
         loop_fps(model, clip, sink)
-        rows = [(stages_alone(model, clip, frames, sink), loop_fps(model, clip, sink)) for _ in range(rounds)]
+        rows = [
+            (stages_alone(model, clip, frames, sink), loop_fps(model, clip, sink, workers=1)) for _ in range(rounds)
+        ]
     stages = {name: statistics.median(row[0][name] for row in rows) for name in rows[0][0]}
     fps = statistics.median(row[1] for row in rows)
     ratios = sorted(row[1] * max(row[0].values()) / 1e3 for row in rows)
@@ -122,6 +196,7 @@ def main() -> int:
     parser.add_argument("--clip", type=Path)
     parser.add_argument("--frames", type=int, default=400, help="number of frames of the clip that is rendered")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--workers", action="store_true", help="compare numbers of inference workers")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with (
@@ -131,9 +206,12 @@ def main() -> int:
         clip = arguments.clip or Path(folder, "clip.mp4")
         if arguments.clip is None:
             draw_clip(clip, arguments.frames)
-        figures = measure(model, clip, arguments.rounds)
+        figures = (compare_workers if arguments.workers else measure)(model, clip, Path(folder), arguments.rounds)
     if arguments.json:
         print(json.dumps(figures, indent=2))
+        return 0
+    if arguments.workers:
+        print("\n".join(f"{name:<22}{value}" for name, value in figures.items()))
         return 0
     for name, value in figures["stages_ms"].items():  # type: ignore[attr-defined]
         print(f"{name:<10} {value:8.3f} ms alone")

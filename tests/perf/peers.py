@@ -13,7 +13,8 @@ The two libraries run in a separate environment, each in a separate process, alt
   frames. `orilla extract` writes the file: the int8 road model with uint8 input and output, because MediaPipe rejects
   int8 inputs. Orilla runs the same variant, and computes the same mask at the size of the frame.
 
-Frames per second are counted from the first to the last answer, with one inference thread if the library allows it.
+Frames per second are counted from the first to the last answer, with each library's default number of threads. Orilla
+adds inference workers if they pay.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ def main() -> int:
         side = for_ultralytics(classifier, onnx_variants[0], onnx_file)
         tflite.write_bytes(with_metadata(road, segmentation))
         video = arguments.clip or clip
+        capture = cv2.VideoCapture(str(video))
+        size = f"{capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
         rows = [
             (
                 frames_per_second(sys.executable, ORILLA, arguments.classifier, onnx_variants[0], video),
@@ -159,8 +162,6 @@ def main() -> int:
             )
             for _ in range(arguments.rounds)
         ]
-    capture = cv2.VideoCapture(str(video))
-    size = f"{capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
     names = ("orilla_classify", "ultralytics", "orilla_segment", "mediapipe")
     document: dict[str, object] = {"clip": size, "rounds": arguments.rounds}
     document |= {

@@ -1,0 +1,93 @@
+"""Inference workers: several threads that answer frames at the same time, each with a session of its own."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orilla.runtime.frame import Result
+from orilla.runtime.loop.shared_scheduler import LoopItem
+from orilla.runtime.loop.stages import StageTimer
+from orilla.runtime.preprocessing.input_kind import RawInput
+
+ADD_AFTER = 8
+"""Number of consecutive inferences that found the queue full, after which workers are added. The queue is full if
+inference is the slowest stage."""
+
+ComputeFunction = Callable[[Any, RawInput, StageTimer], Result]
+"""Function that returns the result for a prepared frame, as `Stages.answer` does, but does not need the frames in
+order."""
+
+
+class SplitStages(Protocol):
+    """Stages in two parts, of which only the second one needs the frames in order."""
+
+    def compute(self, prepared: Any, raw: RawInput, timer: StageTimer) -> Result:
+        """Run the network and decode its outputs, as `Stages.answer` does. One thread at a time calls this method."""
+
+    def finish(self, result: Any, timer: StageTimer) -> Result:
+        """Add to a result what depends on the frames before it, such as track numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """How many inference workers a loop may use, and how it gets them. The loop adds workers while this pays."""
+
+    limit: int
+    """Maximum number of workers."""
+    stages: SplitStages
+    """Stages of the loop. The first worker uses their session."""
+    open: Callable[[], AbstractContextManager[ComputeFunction]]
+    """Function that loads a session for another worker. The end of the context releases the session."""
+    replaces_first: bool = False
+    """True if the first worker ends when another one is ready, because its session uses several threads and the others
+    use one each."""
+
+    def count(self, capture_ms: float, infer_ms: float) -> int:
+        """Return how many workers pay. Only one worker at a time captures, so more of them would wait for frames.
+
+        Args:
+            capture_ms: Time in which frames were captured and prepared.
+            infer_ms: Time in which the same frames were inferred and decoded.
+        """
+        return min(self.limit, 1 + math.ceil(infer_ms / max(capture_ms, 1e-6)))
+
+
+class InOrder:
+    """Passes items to a function in the order in which their inferences began.
+
+    The thread that completes the next item passes on all items that are ready. Other threads never wait for it.
+
+    Args:
+        finish: Function that receives the items, one at a time.
+    """
+
+    def __init__(self, finish: Callable[[LoopItem], None]) -> None:
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._ready: dict[int, LoopItem] = {}
+        self._next = 0
+        self._passing = False
+
+    def complete(self, item: LoopItem) -> None:
+        """Pass on an item after all items that began before it."""
+        with self._lock:
+            self._ready[item.turn] = item
+            if self._passing:
+                return
+            self._passing = True
+        del item  # Without this, the buffers of the item would be held while the later ones are passed on.
+        while (ready := self._take()) is not None:
+            self._finish(ready)
+            del ready
+
+    def _take(self) -> LoopItem | None:
+        with self._lock:
+            item = self._ready.pop(self._next, None)
+            self._passing = item is not None
+            self._next += self._passing
+            return item
