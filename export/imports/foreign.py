@@ -120,10 +120,13 @@ def check_count(stated: int, needed: int, described: str) -> None:
     """
     if stated > needed:
         where = f" ({described})" if described else ""
-        msg = f"`input` has {stated - needed} more sizes than the model has open axes{where}: leave them out"
+        msg = f"`input` has {stated - needed} more sizes than the model has axes that are not fixed{where}: omit them"
         raise ValueError(msg)
     if stated < needed:
-        msg = f"`input` has {stated} sizes, but the model has {needed} open axes: {described}; state the size of each ?"
+        msg = (
+            f"`input` has {stated} sizes, but {needed} axes of the model are not fixed: {described}; give a size for "
+            "each ?"
+        )
         raise ValueError(msg)
 
 

@@ -50,11 +50,16 @@ def check_external_data(path: Path, loaded: Any) -> None:
             missing[location] = None
         elif file.stat().st_size < end:
             size = file.stat().st_size
-            msg = f"the external data {location!r} of {path.name} has {size} of at least {end} bytes: download it again"
+            msg = (
+                f"the external data {location!r} of {path.name} is truncated ({size} of at least {end} bytes): "
+                "download it again"
+            )
             raise ValueError(msg)
     if missing:
         files = ", ".join(map(repr, list(missing)[:MAX_NAMED])) + (" and others" if len(missing) > MAX_NAMED else "")
-        msg = f"{path.name} needs {files} with its weights beside it: copy the external data there"
+        msg = (
+            f"{path.name} keeps its weights in {files}, but the external data is missing: copy it into the same folder"
+        )
         raise ValueError(msg)
 
 
@@ -73,7 +78,7 @@ def check_operators(loaded: Any, name: str) -> None:
     if (version := versions.get("ai.onnx", MIN_OPSET)) < MIN_OPSET:
         msg = (
             f"{name} uses version {version} of the operator set: convert it with "
-            f"onnx.version_converter.convert_version(model, 13), because version {MIN_OPSET} is the oldest that runs"
+            f"onnx.version_converter.convert_version(model, 13), because {MIN_OPSET} is the oldest supported version"
         )
         raise ValueError(msg)
     known = {*DOMAINS, *(function.domain for function in loaded.functions)}
@@ -88,7 +93,7 @@ def check_operators(loaded: Any, name: str) -> None:
     random = [node for node in found if node.op_type in RANDOM or _is_training(node, loaded.graph)]
     if random:
         named = ", ".join(f"{node.op_type} {node.name or node.output[0]}" for node in random[:MAX_NAMED])
-        msg = f"{name} answers at random ({named}): export it in evaluation mode, as with net.eval() in PyTorch"
+        msg = f"{name} gives random outputs ({named}): export it in evaluation mode, as with net.eval() in PyTorch"
         raise ValueError(msg)
 
 
@@ -128,7 +133,9 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
         raise ValueError(msg) from error
     signal.alarm(0)
     if (output := differing(first, second)) is not None:
-        msg = f"{name} answers at random: its output {names[output]} differs between two inferences on the same input"
+        msg = (
+            f"{name} gives random outputs: its output {names[output]} differs between two inferences on the same input"
+        )
         raise ValueError(msg)
     return {key: array.shape for key, array in zip(names, first, strict=True)}
 

@@ -231,7 +231,7 @@ def _tensor(value: Any) -> ForeignTensor:
             if name == "sequence_type"
             else "convert it inside the model, as with Cast"
         )
-        msg = f"{value.name} has the type {name.removesuffix('_type')}, which no session supports: {advice}"
+        msg = f"{value.name} has the type {name.removesuffix('_type')}, which no engine supports: {advice}"
         raise ValueError(msg)
     shape = tuple(int(axis.dim_value) if axis.dim_value > 0 else 0 for axis in kind.shape.dim)
     return ForeignTensor(value.name, shape, TYPES[kind.elem_type])

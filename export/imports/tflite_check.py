@@ -55,7 +55,7 @@ def check_operators(data: bytes, name: str) -> None:
     builtin = {names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "") for code in codes}
     random = sorted(builtin & set(RANDOM))
     if random:
-        msg = f"{name} answers at random ({', '.join(random)}): convert it in inference mode, with training=False"
+        msg = f"{name} gives random outputs ({', '.join(random)}): convert it in inference mode, with training=False"
         raise ValueError(msg)
     if ASSIGNS in builtin:
         msg = (
@@ -77,13 +77,13 @@ def check_signatures(interpreter: Any, name: str) -> None:
 
 
 def check_tensors(interpreter: Any, name: str) -> None:
-    """Raise `ValueError` if an input or output has a type or a quantisation that no session supports."""
+    """Raise `ValueError` if an input or output has a type or a quantisation that no engine supports."""
     for details in (*interpreter.get_input_details(), *interpreter.get_output_details()):
         kind = np.dtype(details["dtype"])
         if kind.kind not in "iufb":
             noun = "strings" if kind.kind in "SO" else f"values of type {kind.name}"
             advice = "strings outside the model" if kind.kind in "SO" else "them inside the model to float32"
-            msg = f"{details['name']} of {name} contains {noun}, which no session supports: convert {advice}"
+            msg = f"{details['name']} of {name} contains {noun}, which no engine supports: convert {advice}"
             raise UnusableModelError(msg)
         if len(details["quantization_parameters"]["scales"]) > 1:
             msg = (
@@ -118,9 +118,8 @@ def trial(data: bytes, name: str) -> tuple[Any, list[tuple[int, ...]]]:
         raise ValueError(msg) from error
     signal.alarm(0)
     if (output := differing([array for _, array in first], [array for _, array in second])) is not None:
-        msg = (
-            f"{name} answers at random: its output {first[output][0]} differs between two inferences on the same input"
-        )
+        differs = f"its output {first[output][0]} differs between two inferences on the same input"
+        msg = f"{name} gives random outputs: {differs}"
         raise ValueError(msg)
     return interpreter, [array.shape for _, array in first]
 

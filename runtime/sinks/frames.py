@@ -93,7 +93,7 @@ def _remove_left(folder: Path, setup: Setup) -> None:
     for path in folder.glob(f".*{PART}"):
         if time.time() - path.stat().st_mtime > OLD_S:
             path.unlink(missing_ok=True)
-            setup.report(f"removed the incomplete image {path}, which a killed process left")
+            setup.report(f"removed the incomplete image {path}, left behind by a killed process")
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Frames:

@@ -52,7 +52,11 @@ class Sinks:
         """
         if self._threads and not self._direct and all(sink.failed for sink in self._threads):
             reasons = [f"{sink.name}: {sink.counts.failed}" for sink in self._threads]
-            msg = f"no sink is left: {'; '.join(reasons)}" if len(reasons) > 1 else str(self._threads[0].counts.failed)
+            msg = (
+                f"all sinks have failed: {'; '.join(reasons)}"
+                if len(reasons) > 1
+                else str(self._threads[0].counts.failed)
+            )
             raise OutputError(msg)
         threads = [sink for sink in self._threads if sink.source in (None, tick.source)]
         answers = [sink.write(tick) for sink in self._direct] + [sink.write(tick) for sink in threads]

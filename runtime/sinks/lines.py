@@ -87,7 +87,9 @@ def _repair(path: Path, setup: Setup) -> None:
             file.write(b"\n")
             return
         file.truncate(size - len(partial))
-    setup.report(f"removed an incomplete last line of {len(partial)} bytes from {path}, which a killed process left")
+    setup.report(
+        f"removed an incomplete last line of {len(partial)} bytes from {path}, left behind by a killed process"
+    )
 
 
 def _is_document(line: bytes) -> bool:

@@ -105,7 +105,7 @@ class Mavlink(Sink):
             self.withheld += 1
             if self.withheld == 1:
                 self._setup.report(
-                    f"an answer was withheld, because its age of {1000 * age_s:.0f} ms is above "
+                    f"an answer was not sent, because its age of {1000 * age_s:.0f} ms exceeds "
                     f"max_age={1000 * self._options.max_age:g}ms"
                 )
             return True
@@ -129,7 +129,7 @@ class Mavlink(Sink):
         self._thread.join()
         self._link.close()
         if self.withheld > 1:
-            self._setup.report(f"{self.withheld} answers were withheld, because they were too old")
+            self._setup.report(f"{self.withheld} answers were not sent, because they were too old")
 
     def _heartbeat(self) -> Any:
         common = self._common

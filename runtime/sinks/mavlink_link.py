@@ -162,7 +162,7 @@ def link_error(target: str, error: Exception) -> OutputError:
     """Return an error that states which connection failed, and why."""
     reason = str(getattr(error, "strerror", None) or error)
     if isinstance(error, TimeoutError) or "timeout" in reason.lower():
-        reason = "no answer in time"
+        reason = "no response in time"
     if getattr(error, "errno", None) == errno.ENOENT:
         reason = "there is no such device; connect it, or give another one"
     elif getattr(error, "errno", None) == errno.EACCES:

@@ -129,9 +129,9 @@ def _finish_left(segments: Segments, setup: Setup) -> None:
         try:
             removed = finish_file(path)
         except OSError as error:
-            setup.report(f"cannot finish {path}, which a killed process left: {error.strerror or error}")
+            setup.report(f"cannot finish {path}, left behind by a killed process: {error.strerror or error}")
         else:
             if removed is not None:
                 setup.report(
-                    f"finished {path}, which a killed process left; {removed} bytes at its end were incomplete"
+                    f"finished {path}, left behind by a killed process; {removed} bytes at its end were incomplete"
                 )

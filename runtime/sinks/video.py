@@ -155,7 +155,7 @@ def _report_left(segments: Segments, setup: Setup) -> None:
         return
     if not _has_image(left):
         left.unlink()
-        setup.report(f"removed the video {left} without an image, which a killed process left")
+        setup.report(f"removed the video {left} without an image, left behind by a killed process")
     elif not _is_finished(left):
         setup.report(f"{left} was left by a killed process: it can be played, but may lack its last second")
 

@@ -211,7 +211,7 @@ class KeepAlive:
         arrived_ns = now_ns()
         body = response.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
-            msg = f"it sent an image with no end within {MAX_BYTES} bytes"
+            msg = f"it sent an image that does not end within {MAX_BYTES} bytes"
             raise OSError(msg)
         return Reply(response.status, response.headers, body, arrived_ns)
 

@@ -64,7 +64,7 @@ def _snapshots(url: str, name: str, response: Response, timeout_s: float, rate_h
         while data := response.read1(MAX_BYTES):
             body += data
             if len(body) > MAX_BYTES:
-                msg = f"no video at {name}: its image has no end within {MAX_BYTES} bytes"
+                msg = f"no video at {name}: its image does not end within {MAX_BYTES} bytes"
                 raise SourceError(msg)
     except OSError as error:
         msg = f"{name} ended, or sent nothing for {timeout_s:g} s"

@@ -109,7 +109,7 @@ def explain(url: str, error: Exception, open_s: float) -> str:
     """
     parts = urlsplit(url)
     if isinstance(error, av.ExitError | TimeoutError):
-        return f"no answer within {open_s:g} s; {ADVICE}"
+        return f"no response within {open_s:g} s; {ADVICE}"
     if isinstance(error, av.ProtocolNotFoundError):
         return f"the installed PyAV has no {parts.scheme.upper()}: send the stream over RTSP or UDP instead"
     if isinstance(error, av.InvalidDataError | av.DemuxerNotFoundError) and parts.path.lower().endswith(".mpd"):

@@ -129,7 +129,9 @@ def test_axes_without_a_size_are_asked_for(tmp_path):
 
 
 def test_sizes_that_are_not_needed_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="`input` has 2 more sizes than the model has open axes: leave them out"):
+    with pytest.raises(
+        ConfigError, match="`input` has 2 more sizes than the model has axes that are not fixed: omit them"
+    ):
         imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={**STATED, "input": (24, 32)})
 
 
@@ -148,7 +150,7 @@ def test_weights_in_a_second_file_are_included(tmp_path):
     with orilla.runtime.open(whole.path) as first, orilla.runtime.open(parts.path) as second:
         assert np.array_equal(first(image).result.scores, second(image).result.scores)
     (tmp_path / "net.data").unlink()
-    with pytest.raises(DataError, match=r"needs 'net.data' with its weights beside it"):
+    with pytest.raises(DataError, match=r"keeps its weights in 'net.data', but the external data is missing"):
         imported(tmp_path / "net.onnx", tmp_path / "again.orilla")
 
 

@@ -148,12 +148,12 @@ ONNX = {
         attribute("ir_version", 99),
         "has version 99 of the file format, but it reads versions up to",
     ),
-    "random numbers": (random, "answers at random (RandomNormalLike jitter): export it in evaluation mode"),
-    "dropout in training": (training_dropout, "answers at random (Dropout drop): export it in evaluation mode"),
-    "a sequence": (sequence, "w has the type sequence, which no session supports: export the model without ZipMap"),
-    "bfloat16": (input_type(TensorProto.BFLOAT16), "x has the type bfloat16, which no session supports: convert it"),
-    "complex numbers": (input_type(TensorProto.COMPLEX64), "x has the type complex64, which no session supports"),
-    "texts": (input_type(TensorProto.STRING), "x has the type string, which no session supports"),
+    "random numbers": (random, "gives random outputs (RandomNormalLike jitter): export it in evaluation mode"),
+    "dropout in training": (training_dropout, "gives random outputs (Dropout drop): export it in evaluation mode"),
+    "a sequence": (sequence, "w has the type sequence, which no engine supports: export the model without ZipMap"),
+    "bfloat16": (input_type(TensorProto.BFLOAT16), "x has the type bfloat16, which no engine supports: convert it"),
+    "complex numbers": (input_type(TensorProto.COMPLEX64), "x has the type complex64, which no engine supports"),
+    "texts": (input_type(TensorProto.STRING), "x has the type string, which no engine supports"),
     "types that do not fit": (
         input_type(TensorProto.DOUBLE),
         "bound to different types (tensor(double) and tensor(float)",
@@ -189,7 +189,9 @@ def test_all_missing_files_are_named(tmp_path):
     onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)
     for name in ("kernel", "dense"):
         (tmp_path / name).unlink()
-    assert "net.onnx needs 'kernel', 'dense' with its weights beside it" in refused(tmp_path / "net.onnx", tmp_path)
+    assert "net.onnx keeps its weights in 'kernel', 'dense', but the external data is missing" in refused(
+        tmp_path / "net.onnx", tmp_path
+    )
 
 
 def test_external_data_that_is_too_short(tmp_path):
@@ -197,7 +199,7 @@ def test_external_data_that_is_too_short(tmp_path):
     onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
     (tmp_path / "net.data").write_bytes(b"x" * 10)
     line = refused(tmp_path / "net.onnx", tmp_path)
-    assert re.search(r"the external data 'net.data' of net.onnx has 10 of at least \d+ bytes: download it again", line)
+    assert re.search(r"data 'net.data' of net.onnx is truncated \(10 of at least \d+ bytes\): download it again", line)
 
 
 def test_functions_of_the_file_itself_are_not_custom_operators(tmp_path):
@@ -234,15 +236,15 @@ TFLITE = {
         build([X, Y], [RELU._replace(version=99)], [0], [1]),
         "it has no version 99 of the operator RELU: update it, or convert the model with an older version",
     ),
-    "random numbers": (random_numbers(0), "answers at random (RANDOM_UNIFORM): convert it in inference mode"),
-    "random numbers with a seed": (random_numbers(5), "answers at random (RANDOM_UNIFORM)"),
+    "random numbers": (random_numbers(0), "gives random outputs (RANDOM_UNIFORM): convert it in inference mode"),
+    "random numbers with a seed": (random_numbers(5), "gives random outputs (RANDOM_UNIFORM)"),
     "several signatures": (
         build([X, Y], [RELU], [0], [1], ["infer", "train"]),
         "has 2 signatures (infer, train), but a bundle runs one",
     ),
     "texts": (
         build([Tensor("x", (1,), object), Tensor("y", (1,), object)], [Operator("RESHAPE", [0], [1])], [0], [1]),
-        "x of net.tflite contains strings, which no session supports: convert strings outside the model",
+        "x of net.tflite contains strings, which no engine supports: convert strings outside the model",
     ),
     "complex numbers": (
         build(
@@ -251,7 +253,7 @@ TFLITE = {
             [0],
             [1],
         ),
-        "y of net.tflite contains values of type complex64, which no session supports",
+        "y of net.tflite contains values of type complex64, which no engine supports",
     ),
     "float64": (
         build([Tensor("x", (1, 4), np.float64), Tensor("y", (1, 4), np.float64)], [RELU], [0], [1]),
@@ -302,7 +304,9 @@ def test_open_sizes_of_a_tflite_file_are_stated(tmp_path):
         ),
     )
     assert "set `input` (the sizes marked ? in x [1,?,?,3]; probably 224x224" in refused(path, tmp_path)
-    assert "`input` has 1 sizes, but the model has 2 open axes" in refused(path, tmp_path, {**TENSOR, "input": (24,)})
+    assert "`input` has 1 sizes, but 2 axes of the model are not fixed" in refused(
+        path, tmp_path, {**TENSOR, "input": (24,)}
+    )
     bundle = imported(path, tmp_path / "m.orilla", {**TENSOR, "input": (24, 32)})
     assert bundle.manifest.preprocess.inputs[0].shape == (24, 32, 3)
     sample = RNG.normal(size=(24, 32, 3)).astype(np.float32)

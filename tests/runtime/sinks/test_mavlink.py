@@ -178,8 +178,8 @@ def test_old_answers_are_withheld_and_counted(receiver):
     sink.close()
     assert found == pytest.approx([0.0, 0.05])
     assert sink.withheld == 2
-    assert "above max_age=150ms" in told[0]
-    assert told[1:] == ["2 answers were withheld, because they were too old"]
+    assert "exceeds max_age=150ms" in told[0]
+    assert told[1:] == ["2 answers were not sent, because they were too old"]
 
 
 def test_the_rate_can_be_limited(receiver):

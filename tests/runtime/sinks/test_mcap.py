@@ -199,7 +199,7 @@ def test_a_killed_process_leaves_all_but_the_last_second(tmp_path):
     assert reports == []
     with pytest.raises(OutputError, match="exists: add"):
         opened(f"mcap:{path}", reports)
-    assert reports[0].startswith(f"finished {path}, which a killed process left; ")
+    assert reports[0].startswith(f"finished {path}, left behind by a killed process; ")
     assert [json.loads(text.data)["index"] for _, _, text in read(path)["/orilla/json"]] == indices
 
 

@@ -181,7 +181,7 @@ def test_the_loop_ends_when_no_sink_is_left(events):
 def test_the_loop_names_every_failed_sink(events):
     openers = [opener(Fake(fail_at(number)), name=f"sink{number}") for number in range(2)]
     sinks = Sinks(openers, Setup(), events.append)
-    with pytest.raises(OutputError, match=r"no sink is left: sink0: cannot .* device; sink1: cannot .* device"):
+    with pytest.raises(OutputError, match=r"all sinks have failed: sink0: cannot .* device; sink1: cannot .* device"):
         write_until_error(sinks)
     sinks.close()
     assert len(events) == 2

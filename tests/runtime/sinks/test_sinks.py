@@ -64,7 +64,7 @@ def test_an_incomplete_last_line_is_removed(tmp_path):
     sink.write(tick(1))
     sink.close()
     assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1]
-    assert reported == [f"removed an incomplete last line of 5 bytes from {path}, which a killed process left"]
+    assert reported == [f"removed an incomplete last line of 5 bytes from {path}, left behind by a killed process"]
 
 
 def test_a_dated_file_of_an_earlier_loop_is_repaired(tmp_path):
@@ -72,7 +72,7 @@ def test_a_dated_file_of_an_earlier_loop_is_repaired(tmp_path):
     path.write_bytes(b'{"index": 0}\n{"ind')
     opened(f"jsonl:{tmp_path}/%Y%m%d.jsonl", report=reported.append).close()
     assert path.read_bytes() == b'{"index": 0}\n'
-    assert reported == [f"removed an incomplete last line of 5 bytes from {path}, which a killed process left"]
+    assert reported == [f"removed an incomplete last line of 5 bytes from {path}, left behind by a killed process"]
 
 
 def test_a_document_without_a_line_break_is_kept(tmp_path):
@@ -108,7 +108,7 @@ def test_incomplete_images_are_removed(tmp_path):
     os.utime(old, (0, 0))
     opened(f"frames:{tmp_path}", report=reported.append).close()
     assert list(tmp_path.iterdir()) == [new]
-    assert reported == [f"removed the incomplete image {old}, which a killed process left"]
+    assert reported == [f"removed the incomplete image {old}, left behind by a killed process"]
 
 
 def test_lines_are_divided_among_files(tmp_path):
@@ -202,7 +202,7 @@ def test_the_next_start_tells_what_a_killed_process_left(tmp_path, suffix, size)
     opened(f"video:{tmp_path}/%Y%m%d{suffix}", 20.0, report=reported.append).close()
 
     if size in (0, 30):
-        assert reported == [f"removed the video {path} without an image, which a killed process left"]
+        assert reported == [f"removed the video {path} without an image, left behind by a killed process"]
         assert not path.exists()
     else:
         told = f"{path} was left by a killed process: it can be played, but may lack its last second"

@@ -187,7 +187,7 @@ def answering(answer):
         ('RTSP/1.0 401 Unauthorized\r\nCSEQ\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n', "401 Unauthorized: put"),
         ("RTSP/1.0 404 Not Found\r\nCSEQ\r\n\r\n", "404 Not Found: check the path"),
         ("RTSP/1.0 403 Forbidden\r\nCSEQ\r\n\r\n", "403 Forbidden"),
-        (None, "no answer within 2 s"),
+        (None, "no response within 2 s"),
     ],
 )
 def test_a_stream_that_cannot_be_opened_is_refused_with_the_cause(answer, match):
