@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.export.layers.names import short_name
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
 
@@ -108,12 +109,6 @@ def _number(decibels: float | None) -> str:
 def _cause(layer: Layer) -> str:
     remark = f"; {layer.remark}" if layer.remark else ""
     return f"{short_name(layer.tensor)} ({layer.operator}) adds {100 * layer.added:.1f} %{remark}"
-
-
-def short_name(tensor: str) -> str:
-    """Return the first of the joined names of a tensor, without the name of the model."""
-    first = tensor.partition(";")[0]
-    return first.partition("/")[2] or first
 
 
 def execute(arguments: argparse.Namespace) -> LayersResult:

@@ -14,6 +14,7 @@ from orilla.export.check.compare import SECONDS
 from orilla.export.check.recalibrate import is_plain
 from orilla.export.check.variants import VariantChecks
 from orilla.export.convert import fork_server
+from orilla.export.layers.names import short_name
 from orilla.export.recipe import Recipe
 from orilla.export.search.sensitivity import Ranking
 from orilla.runtime.bundle.manifest import Check, Search, SearchStep
@@ -84,7 +85,7 @@ class _Mixed:
 
     def change(self, method: str, count: int) -> str:
         """Return the same in words."""
-        names = ", ".join(block.name for block in self.ranking.blocks[: min(count, MAX_NAMES)])
+        names = ", ".join(short_name(block.name) for block in self.ranking.blocks[: min(count, MAX_NAMES)])
         more = ", …" if count > MAX_NAMES else ""
         return f"{method}, {count} of {len(self.ranking.blocks)} blocks in float32: {names}{more}"
 

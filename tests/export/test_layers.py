@@ -8,6 +8,7 @@ import pytest
 from helpers.wide_channel import WIDE, pictures, wide_channel_onnx, wide_channel_tflite
 
 from orilla.export.export import ExportOptions, export
+from orilla.export.layers.names import short_name
 from orilla.export.layers.report import layer_report
 from orilla.export.layers.trace import open_trace
 from orilla.export.model_hints import ModelHints
@@ -84,6 +85,11 @@ def test_weights_in_integers_leave_the_activations_in_float(tiny_bundle):
     report = report_of(tiny_bundle, "tflite", "litert_wi8_afp32")
     assert all(layer.span is None and layer.rounding_db is None for layer in report.layers)
     assert report.layers[0].sqnr_db is None  # The input is the same.
+
+
+def test_a_short_name_has_the_layer_and_its_operation():
+    assert short_name("functional_1/conv_1/Relu;functional_1/conv_1/BiasAdd") == "conv_1/Relu"
+    assert short_name("Conv_5_out0") == "Conv_5_out0"
 
 
 @pytest.mark.parametrize(
