@@ -25,7 +25,12 @@ from orilla.export.check.variants import VariantChecks
 from orilla.export.check.worst import contact_sheet
 from orilla.export.choices import data_choices
 from orilla.export.convert import fork_server
-from orilla.export.data.calibration import check_calibration, check_same_range, save_calibration
+from orilla.export.data.calibration import (
+    calibration_familiarity,
+    check_calibration,
+    check_same_range,
+    save_calibration,
+)
 from orilla.export.data.draw import divide
 from orilla.export.data.open import generated_samples, is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
@@ -193,6 +198,7 @@ def _export(
         vocabulary=VOCABULARY if source.vocabulary is not None else None,
         head=source.head,
         decoding=source.decoding,
+        familiarity=calibration_familiarity(data.calibration, source),
     )
     return manifest, files
 

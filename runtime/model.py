@@ -64,6 +64,7 @@ class Model(Runner):
         choice."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
+        self.familiarity = bundle.manifest.familiarity
         self._task = task_of(bundle.manifest.task)
         self._context = bundle.manifest.context
         self._indices = itertools.count()

@@ -26,6 +26,7 @@ from orilla.runtime.loop.stages import Stages, answer_once
 from orilla.runtime.loop.stream import Stream, Watcher
 from orilla.runtime.loop.streams import Streams
 from orilla.runtime.loop.workers import WorkerPlan
+from orilla.runtime.preprocessing.familiarity import Familiarity
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import INPUT_SOURCES
 from orilla.runtime.sources.source import Source
@@ -67,6 +68,8 @@ class Runner(ABC):
     """Name of the object in messages."""
     kind: Literal["image", "text", "tensor"]
     """Kind of the input."""
+    familiarity: Familiarity | None = None
+    """Statistics of the calibration images. None for several models, and if the bundle does not contain them."""
 
     @abstractmethod
     def stages(self, *, track: Track | None = None) -> Stages:
@@ -209,7 +212,7 @@ class Runner(ABC):
                 played = Paced(opened)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
             loop = CameraLoop(played, stages, chosen, on_event=options.on_event, recorder=recording)
-            loop.guard = parse_guard(options.guard, live=opened.live)
+            loop.guard = parse_guard(options.guard, live=opened.live, familiarity=self.familiarity)
             loop.plan = plan
             self.listen(loop.report_engine)
         except BaseException:

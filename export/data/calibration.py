@@ -12,6 +12,7 @@ from orilla.devices.errors import DataError
 from orilla.export.data.prepared import SampleSet, row
 from orilla.export.source_model import SourceModel
 from orilla.runtime.engines.session import Inputs, Slot
+from orilla.runtime.preprocessing.familiarity import Familiarity, familiarity_of
 
 MAX_RATIO = 4.0
 """Largest allowed ratio between the value range of an array in the calibration data and in the validation data."""
@@ -61,6 +62,14 @@ def check_same_range(calibration: SampleSet, validation: SampleSet, source: Sour
 
 def _range(samples: SampleSet, name: str) -> float:
     return float(np.median([np.abs(sample).max() for sample in samples.inputs[name]]))
+
+
+def calibration_familiarity(calibration: SampleSet | None, source: SourceModel) -> Familiarity | None:
+    """Return the statistics of the calibration images, or None for other inputs and without calibration data."""
+    if calibration is None or source.preprocessor.kind != "image":
+        return None
+    (images,) = calibration.inputs.values()
+    return familiarity_of(images)
 
 
 def save_calibration(calibration: SampleSet, source: SourceModel, file: Path) -> None:

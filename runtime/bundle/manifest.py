@@ -12,6 +12,7 @@ from orilla.devices.gate import only_our_errors
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.choices import Choice
 from orilla.runtime.preprocessing import tensor_spec
+from orilla.runtime.preprocessing.familiarity import Familiarity
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
@@ -264,6 +265,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decoding: Decoding = PLAIN
     """Settings that the task needs to decode the outputs of this model. The key is left out if all settings have their
     defaults."""
+    familiarity: Familiarity | None = None
+    """Statistics of the prepared calibration images, with which the loop recognises unfamiliar frames. None for other
+    inputs, without calibration data, and in bundles of older versions, whose manifests do not have this key."""
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""
@@ -281,7 +285,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def encode(manifest: Manifest) -> bytes:
     """Encode a manifest. The same manifest gives the same bytes."""
     document = msgspec.to_builtins(manifest, order="deterministic")
-    for key, default in (("head", None), ("decoding", PLAIN)):
+    for key, default in (("head", None), ("decoding", PLAIN), ("familiarity", None)):
         if getattr(manifest, key) == default:
             del document[key]
     for key in ("doubts", "choices", "warning", "worst", "search"):
@@ -352,6 +356,9 @@ def _check_preprocess(manifest: Manifest) -> None:
         raise BundleError(msg)
     declared = "the model has no outputs" if not manifest.outputs else tensor_spec.problem(manifest.outputs)
     if (problem := spec.problem() or declared or manifest.decoding.problem()) is not None:
+        msg = f"manifest.json: {problem}"
+        raise BundleError(msg)
+    if manifest.familiarity is not None and (problem := manifest.familiarity.problem()) is not None:
         msg = f"manifest.json: {problem}"
         raise BundleError(msg)
     try:

@@ -7,6 +7,7 @@ CHECKS = {
     "bright": "almost all pixels are white",
     "covered": "most of the frame has no structure",
     "blurred": "no edge is sharp",
+    "unfamiliar": "brightness, colours or structure are far from those of the calibration data",
     "frozen": "identical frames arrived for at least a second",
 }
 """The checks. Each value describes the frames that fail."""

@@ -1,4 +1,4 @@
-"""Find frames for which a model's answers cannot be trusted: dark, bright, covered, blurred or frozen frames.
+"""Find frames for which a model's answers cannot be trusted, such as dark, blurred, frozen or unfamiliar frames.
 
 The thresholds were chosen with images of four data sets, taken by day and by night. `tests/perf/guard.py` counts false
 alarms and missed frames. The results are in docs/camera-loop.md.
@@ -7,6 +7,7 @@ alarms and missed frames. The results are in docs/camera-loop.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.loop.checks import CHECKS
+from orilla.runtime.preprocessing.familiarity import Familiarity, FamiliarityCheck
 
 GRID_HW = (48, 64)
 """Approximate height and width of the grid of pixels that is used to compute brightness and structure."""
@@ -58,20 +60,24 @@ class Guard:
 
     Args:
         checks: Names of the checks to make, from `CHECKS`.
+        familiarity: Statistics of the model's calibration images. If None, the check `unfamiliar` finds nothing.
     """
 
-    def __init__(self, checks: Sequence[str]) -> None:
+    def __init__(self, checks: Sequence[str], familiarity: Familiarity | None = None) -> None:
         self._checks = frozenset(checks)
+        self._familiar = FamiliarityCheck(familiarity) if familiarity is not None else None
         self._last: NDArray[np.uint8] | None = None
         self._same_since_ns = 0
         self._same = 0
 
-    def doubts(self, image: NDArray[np.uint8], captured_ns: int) -> tuple[str, ...]:
+    def doubts(self, image: NDArray[np.uint8], captured_ns: int, prepared: object = None) -> tuple[str, ...]:
         """Return the names of the checks that a frame fails, in alphabetical order.
 
         Args:
             image: Frame `[H,W,3]` uint8 BGR.
             captured_ns: Capture time on the monotonic clock, in nanoseconds.
+            prepared: The network's input for the frame, which the check `unfamiliar` compares with the calibration
+                data.
         """
         height, width = image.shape[:2]
         sample = np.ascontiguousarray(image[:: max(1, height // GRID_HW[0]), :: max(1, width // GRID_HW[1])])
@@ -86,7 +92,15 @@ class Guard:
             found.add("covered")
         elif _is_blurred(image):
             found.add("blurred")
-        return tuple(sorted(found & self._checks))
+        found &= self._checks
+        # A frame that is dark or covered is also far from the calibration data. One reason is enough.
+        if not found - {"frozen"} and "unfamiliar" in self._checks and self._is_unfamiliar(prepared):
+            found.add("unfamiliar")
+        return tuple(sorted(found))
+
+    def _is_unfamiliar(self, prepared: object) -> bool:
+        is_image = isinstance(prepared, np.ndarray) and prepared.ndim == 3 and prepared.dtype == np.uint8
+        return self._familiar is not None and is_image and self._familiar.is_far(cast("NDArray[np.uint8]", prepared))
 
     def _is_frozen(self, sample: NDArray[np.uint8], captured_ns: int) -> bool:
         last, self._last = self._last, sample
@@ -119,20 +133,21 @@ def _is_blurred(image: NDArray[np.uint8]) -> bool:
     return far >= MIN_DIFFERENCE and near < SHARP_RATIO * far
 
 
-def parse_guard(text: GuardLike, *, live: bool) -> Guard | None:
+def parse_guard(text: GuardLike, *, live: bool, familiarity: Familiarity | None = None) -> Guard | None:
     """Return the guard for a source, or None if its frames are not checked.
 
     Args:
         text: Names of checks separated by commas, True for all, False for none, or None for all if the source is live.
         live: True for a live source.
+        familiarity: Statistics of the model's calibration images, or None if there are none.
 
     Raises:
-        ConfigError: A name is unknown.
+        ConfigError: A name is unknown, or `unfamiliar` is named but there are no statistics.
     """
     if text is None:
         text = live
     if isinstance(text, bool):
-        return Guard(tuple(CHECKS)) if text else None
+        return Guard(tuple(CHECKS), familiarity) if text else None
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         msg = f"guard={text!r} contains no check: choose from {', '.join(CHECKS)}"
@@ -140,4 +155,10 @@ def parse_guard(text: GuardLike, *, live: bool) -> Guard | None:
     for name in names:
         if name not in CHECKS:
             raise unknown_name(name, CHECKS, kind="frame check")
-    return Guard(names)
+    if "unfamiliar" in names and familiarity is None:
+        msg = (
+            "the check `unfamiliar` needs one model whose bundle contains statistics of its calibration images: export "
+            "the model again with calibration data, or leave the check out"
+        )
+        raise ConfigError(msg)
+    return Guard(names, familiarity)

@@ -261,7 +261,7 @@ class CameraLoop:
         timer.lap("prepare")
         self._report_new_size(frame)
         self._prepared_count += 1
-        self._scheduler.arrive(LoopItem(frame, prepared, timer, doubts=self._doubts_of(frame)))
+        self._scheduler.arrive(LoopItem(frame, prepared, timer, doubts=self._doubts_of(frame, prepared)))
 
     def _infer_first(self) -> None:
         """Answer frames with the stages of the loop."""
@@ -323,14 +323,14 @@ class CameraLoop:
             detail = f"the outputs are valid again, from frame {index} on"
             self._report(Event("invalid", index, time.monotonic_ns(), detail))
 
-    def _doubts_of(self, frame: Frame | Line | Record) -> tuple[str, ...]:
+    def _doubts_of(self, frame: Frame | Line | Record, prepared: object) -> tuple[str, ...]:
         """Return the names of the checks that a frame fails.
 
         If they differ from those of the previous frame, an event is reported.
         """
         if self.guard is None or not isinstance(frame, Frame):
             return ()
-        doubts, before = self.guard.doubts(frame.image, frame.captured_ns), self._doubts
+        doubts, before = self.guard.doubts(frame.image, frame.captured_ns, prepared), self._doubts
         if doubts != before:
             self._doubts = doubts
             detail = f"the frames are {' and '.join(doubts)}" if doubts else f"the frames are no longer {before[0]}"

@@ -1,10 +1,13 @@
-"""Count the false alarms and misses of the guard on labelled images, and measure its time for a 720p frame.
+"""Count the false alarms and misses of the guard on images, and measure its time for a 720p frame.
 
-    python tests/perf/guard.py IMAGES [IMAGES ...] [--count 100] [--json]
+    python tests/perf/guard.py IMAGES [IMAGES ...] [--bundle road] [--count 100] [--json]
 
-IMAGES is a folder or a zip file with images. Each image is checked as it is (every finding is a false alarm), and in
-five unusable forms: black with noise, overexposed, out of focus, covered by a smooth surface, and repeated for two
-seconds. An unusable form that is not found is a miss.
+IMAGES is a folder or a zip file with images, or `scenes` or `patterns` for computer-generated images. Each image is
+checked as it is: every finding is a false alarm, except that `unfamiliar` is right for images of another kind than the
+calibration data of the bundle. Each image is also checked in unusable forms: black with noise, overexposed, out of
+focus, covered by a smooth surface, and repeated for two seconds, which the checks of these names must find; and upside
+down and as a negative, which `unfamiliar` must find for a road. An unusable form that is not found is a miss. Images
+with a mean grey level below 60 are counted as night, too.
 """
 
 from __future__ import annotations
@@ -21,7 +24,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from orilla.runtime.frame import Frame
 from orilla.runtime.loop.guard import CHECKS, Guard
+from orilla.runtime.model import Model
+from orilla.runtime.sources.registry import open_source
+
+GENERATED = ("scenes", "patterns")
+NIGHT_LEVEL = 60
+"""Mean level of all colours below which an image counts as taken at night."""
 
 SUFFIXES = (".jpg", ".jpeg")
 """Suffixes of images. The masks of segmentation data sets are PNG files, which are not frames of a camera."""
@@ -44,6 +54,27 @@ def images(path: Path, count: int) -> Iterator[np.ndarray]:
             yield image
 
 
+def generated(name: str, count: int) -> Iterator[np.ndarray]:
+    """Yield computer-generated road scenes, or test patterns."""
+    if name == "scenes":
+        for seed in range(max(1, count // 10)):
+            source = open_source(f"scenes:{seed}")
+            for _ in range(10):
+                frame = source.read()
+                assert isinstance(frame, Frame)
+                yield frame.image
+            source.close()
+        return
+    down, across = np.mgrid[:480, :640]
+    bars = np.array(
+        [[192, 192, 192], [0, 192, 192], [192, 192, 0], [0, 192, 0], [192, 0, 192], [0, 0, 192], [192, 0, 0]]
+    )
+    yield bars[across * 7 // 640].astype(np.uint8)
+    for grey in ((down // 20 + across // 20) % 2 * 255, across * 255 // 640, down * 255 // 480, across // 4 % 2 * 255):
+        yield np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8)
+    yield np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
+
+
 def unusable(image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return the image in unusable forms, by the name of the check that must find each."""
     height, width = image.shape[:2]
@@ -56,29 +87,36 @@ def unusable(image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
     }
 
 
-def figures(path: Path, count: int) -> dict[str, object]:
-    """Return the number of images, the false alarms, and the misses, by the name of the check."""
-    rng, total = np.random.default_rng(0), 0
-    alarms: Counter[str] = Counter()
+def figures(name: str, count: int, model: Model) -> dict[str, object]:
+    """Return the number of images, the findings, and the misses, by the name of the check."""
+    rng, total, night = np.random.default_rng(0), 0, 0
+    found: Counter[str] = Counter()
     misses: Counter[str] = Counter()
-    for image in images(path, count):
+    stages = model.stages()
+    for image in generated(name, count) if name in GENERATED else images(Path(name), count):
         total += 1
-        alarms.update(Guard(tuple(CHECKS)).doubts(image, 0))
-        for name, changed in unusable(image, rng).items():
-            misses[name] += name not in Guard((name,)).doubts(changed, 0)
+        doubts = Guard(tuple(CHECKS), model.familiarity).doubts(image, 0, stages.prepare(image))
+        found.update(doubts)
+        if image.mean() < NIGHT_LEVEL:
+            night += 1
+            found["unfamiliar at night"] += "unfamiliar" in doubts
+        for check, changed in unusable(image, rng).items():
+            misses[check] += check not in Guard((check,)).doubts(changed, 0)
+        for form, changed in {"upside down": np.ascontiguousarray(image[::-1]), "negative": 255 - image}.items():
+            unfamiliar = Guard(("unfamiliar",), model.familiarity).doubts(changed, 0, stages.prepare(changed))
+            misses[f"unfamiliar: {form}"] += not unfamiliar
         frozen = Guard(("frozen",))
-        found = [frozen.doubts(image, number * 100_000_000) for number in range(20)]
-        misses["frozen"] += ("frozen",) not in found
-    return {"images": total, "false_alarms": dict(alarms), "misses": {name: misses[name] for name in CHECKS}}
+        misses["frozen"] += ("frozen",) not in [frozen.doubts(image, number * 100_000_000) for number in range(20)]
+    return {"images": total, "night": night, "found": dict(found), "misses": dict(misses)}
 
 
-def milliseconds() -> float:
-    """Return the median CPU time of one check of a 720p frame, in milliseconds."""
+def milliseconds(model: Model) -> float:
+    """Return the median CPU time of all checks of a 720p frame, in milliseconds."""
     image = cv2.resize(np.random.default_rng(0).integers(0, 256, (90, 160, 3)).astype(np.uint8), (1280, 720))
-    guard, times = Guard(tuple(CHECKS)), []
-    for number in range(300):
+    guard, times, prepared = Guard(tuple(CHECKS), model.familiarity), [], model.stages().prepare(image)
+    for number in range(1000):
         began = time.thread_time()
-        guard.doubts(image, number)
+        guard.doubts(image, number, prepared)
         times.append(time.thread_time() - began)
     return round(1e3 * float(np.median(times)), 4)
 
@@ -86,17 +124,19 @@ def milliseconds() -> float:
 def main() -> int:
     """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--bundle", default="road")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = {path.name: figures(path, arguments.count) for path in arguments.paths}
-    cost_ms = milliseconds()
+    with Model.open(arguments.bundle) as model:
+        rows = {Path(name).name: figures(name, arguments.count, model) for name in arguments.images}
+        cost_ms = milliseconds(model)
     if arguments.json:
         print(json.dumps({"cost_ms": cost_ms, "sets": rows}, indent=2))
         return 0
     for name, row in rows.items():
-        print(f"{name}: {row['images']} images, false alarms {row['false_alarms']}, misses {row['misses']}")
+        print(f"{name}: {row['images']} images ({row['night']} at night), found {row['found']}, missed {row['misses']}")
     print(f"{cost_ms} ms of CPU time for a 720p frame")
     return 0
 

@@ -1,0 +1,132 @@
+"""Measure how far an image is from the calibration data of a model, with statistics of the prepared image.
+
+The statistics are brightness, colour and structure of the whole image and of nine parts of it. They are independent of
+the model, so they recognise an unusual image, and not whether the model is right. `tests/perf/guard.py` measures how
+many images of other data sets are recognised.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+GRID_HW = (48, 64)
+"""Approximate height and width of the grid of pixels from which most statistics are computed."""
+
+ROWS = 20
+"""Number of image rows in which the differences of adjacent pixels are computed."""
+
+PARTS_WH = (3, 3)
+"""Number of parts of the image across and down."""
+
+LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
+"""Quantiles of the grey levels."""
+
+MIN_DEVIATION = 1.0
+"""Smallest deviation of a statistic, in grey levels or hundredths of a logarithm. Without it, all other images would be
+unfamiliar if the calibration images were almost equal."""
+
+FAR = 1.5
+"""An image is unfamiliar if its distance is larger than this factor times the distance that 99 % of the calibration
+images do not exceed. The factor was chosen with the data sets in docs/camera-loop.md."""
+
+MIN_SAMPLES, MIN_SIDE = 20, 16
+"""Smallest number of calibration images, and smallest height and width in pixels, for which statistics are computed."""
+
+FOLDS = 10
+"""Number of parts into which the calibration images are divided to measure distances of images that were left out."""
+
+QUANTILE = 0.99
+"""Share of the calibration images whose distance is at most `Familiarity.distance`."""
+
+
+class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Statistics of the prepared calibration images of a model."""
+
+    means: tuple[float, ...]
+    """Mean of each statistic."""
+    deviations: tuple[float, ...]
+    """Standard deviation of each statistic."""
+    distance: float
+    """Distance that 99 % of the calibration images do not exceed, if they are left out of the means and deviations."""
+
+    def problem(self) -> str | None:
+        """Return why the numbers cannot be used, or None."""
+        numbers = (*self.means, *self.deviations, self.distance)
+        if len(self.means) != len(self.deviations) or not all(map(math.isfinite, numbers)):
+            return "familiarity: the numbers of means and deviations differ, or a number is not finite"
+        if self.distance <= 0 or min(self.deviations, default=0) <= 0:
+            return "familiarity: deviations and distance must be positive"
+        return None
+
+
+class FamiliarityCheck:
+    """Compares prepared images with the calibration data of a model."""
+
+    def __init__(self, familiarity: Familiarity) -> None:
+        self._means = np.array(familiarity.means)
+        self._deviations = np.array(familiarity.deviations)
+        self._limit = FAR * familiarity.distance
+
+    def is_far(self, image: NDArray[np.uint8]) -> bool:
+        """Return True if a prepared image `[H,W,C]` uint8 is far from the calibration data.
+
+        The result is False if the number of channels is not that of the calibration images.
+        """
+        found = statistics_of(image)
+        return found.shape == self._means.shape and _distance(found, self._means, self._deviations) > self._limit
+
+
+def familiarity_of(images: NDArray[np.uint8]) -> Familiarity | None:
+    """Return the statistics of prepared images `[N,H,W,C]` uint8, or None if they are too few or too small."""
+    if len(images) < MIN_SAMPLES or min(images.shape[1:3]) < MIN_SIDE:
+        return None
+    found = np.array([statistics_of(image) for image in images])
+    fold = np.arange(len(found)) % FOLDS
+    distances = []
+    for number in range(FOLDS):
+        means, deviations = _fitted(found[fold != number])
+        distances += [_distance(row, means, deviations) for row in found[fold == number]]
+    means, deviations = _fitted(found)
+    limit = float(np.quantile(distances, QUANTILE))
+    rounded = [tuple(round(float(value), 3) for value in row) for row in (means, deviations)]
+    return Familiarity(rounded[0], rounded[1], max(round(limit, 3), 0.001))
+
+
+def _fitted(found: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and deviation of each statistic."""
+    return found.mean(axis=0), np.maximum(found.std(axis=0), MIN_DEVIATION)
+
+
+def _distance(found: NDArray[np.float64], means: NDArray[np.float64], deviations: NDArray[np.float64]) -> float:
+    """Return the root mean square of the differences, in standard deviations."""
+    return float(np.sqrt(np.mean(((found - means) / deviations) ** 2)))
+
+
+def statistics_of(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the statistics of a prepared image `[H,W,C]` uint8 with one or three channels.
+
+    They are the mean of each channel, the quantiles and the deviation of the grey levels, the differences of
+    neighbouring pixels in the grid and in the image, and for each part of the image its brightness compared with the
+    image, and its structure. Differences are measured on a logarithmic scale, because their range is large.
+    """
+    height, width = image.shape[:2]
+    sample = np.ascontiguousarray(image[:: max(1, height // GRID_HW[0]), :: max(1, width // GRID_HW[1])])
+    grey = cv2.cvtColor(sample, cv2.COLOR_RGB2GRAY) if sample.shape[2] == 3 else sample[:, :, 0]
+    means, _ = cv2.meanStdDev(sample)
+    ordered = np.sort(grey, axis=None)
+    levels = ordered[[int(level * (ordered.size - 1)) for level in LEVELS]]
+    mean, deviation = cv2.meanStdDev(grey)
+    across = cv2.absdiff(grey[:, 1:], grey[:, :-1])
+    down = cv2.absdiff(grey[1:], grey[:-1])
+    rows = image[:: max(1, height // ROWS), :, 0]
+    near = cv2.absdiff(rows[:, 1:], rows[:, :-1])
+    brightness = cv2.resize(grey.astype(np.float32), PARTS_WH, interpolation=cv2.INTER_AREA).ravel() - mean[0, 0]
+    structure = cv2.resize(across.astype(np.float32), PARTS_WH, interpolation=cv2.INTER_AREA).ravel()
+    colour = np.abs(means - means.mean()).mean()
+    differences = (deviation[0, 0], colour, across.mean(), down.mean(), near.mean(), *structure)
+    return np.concatenate([means.ravel(), levels, brightness, 100 * np.log1p(differences)])
