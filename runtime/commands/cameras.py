@@ -1,4 +1,4 @@
-"""The command `orilla cameras`: list the cameras of this machine with formats, sizes, frame rates and controls."""
+"""The command `orilla cameras`: list this machine's cameras with their formats, sizes, frame rates and controls."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A size of a pixel format with its frame rates."""
+    """An image size that a camera offers for a pixel format, with its frame rates."""
 
     size: tuple[int, int]
     """Width and height in pixels."""
     largest: tuple[int, int] | None
     """Largest width and height, if all sizes in a range are possible. Otherwise None."""
     fps: list[float]
-    """Frame rates. If `is_range` is True, the lowest and the highest."""
+    """Frame rates in frames per second. If `is_range` is True, only the lowest and the highest are listed."""
     is_range: bool
 
 
@@ -45,7 +45,7 @@ class PixelFormatRow:
 
 @dataclass(frozen=True, slots=True)
 class ControlRow:
-    """A control of a camera, in the unit of its driver."""
+    """A control of a camera. Its values are in the unit of the driver."""
 
     name: str
     minimum: int
@@ -66,7 +66,7 @@ class CameraRow:
     formats: list[PixelFormatRow] = field(default_factory=list)
     controls: list[ControlRow] = field(default_factory=list)
     problem: str | None = None
-    """Why the camera cannot be opened. None if it can."""
+    """Reason why the camera cannot be opened. None if it can be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class CamerasResult(CommandResult):
 
 
 def execute(arguments: argparse.Namespace) -> CamerasResult:
-    """Ask the drivers of all cameras."""
+    """Query the drivers of all cameras."""
     del arguments
     from orilla.runtime.sources.v4l2 import device_paths
 
@@ -109,7 +109,7 @@ def _camera(path: str) -> CameraRow | None:
     with device:
         try:
             capability = device.capability()
-        except SourceError:  # One camera often has further devices, for metadata.
+        except SourceError:  # A camera often has additional device files, for metadata.
             return None
         formats = [
             PixelFormatRow(name, description, [_mode(size) for size in device.sizes(code)])

@@ -40,8 +40,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Frames(Sink):
     """Writes one file per tick, with the time and the number of the frame in its name.
 
-    A file gets its final name when it is complete. Images from a folder keep their file names. The name of
-    a folder in it is put in front, as in `cat-1.jpg`.
+    A file gets its final name when it is complete. Images from a folder keep their file names. For a file
+    in a subfolder, the name begins with the name of the subfolder, as in `cat-1.jpg`.
     """
 
     def __init__(self, folder: Path, options: Options, setup: Setup) -> None:

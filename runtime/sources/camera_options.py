@@ -1,4 +1,4 @@
-"""The options of cameras: size, frame rate, pixel format, exposure and others, asked for as text or in Python."""
+"""The options of cameras, such as size, frame rate, pixel format and exposure, given as text or in Python."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class PixelFormat(str):
 
 
 Setting = float | Literal["auto"] | None
-"""A number, `auto` if the camera chooses the value, or None to leave the value as it is."""
+"""A number, `auto` if the camera chooses the value, or None if the value is not changed."""
 
 
 class PiOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of a Raspberry Pi camera. None leaves a setting as it is."""
+    """The options of a Raspberry Pi camera. A setting that is None is not changed."""
 
     size: FrameSize | None = None
     """Width and height in pixels."""
@@ -55,7 +55,7 @@ class PiOptions(msgspec.Struct, frozen=True, kw_only=True):
     exposure: Setting = None
     """Exposure time in milliseconds, or `auto`."""
     gain: Setting = None
-    """Gain, or `auto`. For a V4L2 camera in the unit of the driver."""
+    """Gain, or `auto`. For a V4L2 camera, the gain is in the unit of the driver."""
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
@@ -72,11 +72,11 @@ class PiOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """Return True if nothing is asked for."""
+        """Return True if no option is set."""
         return all(getattr(self, name) is None for name in self.__struct_fields__)
 
     def settings(self) -> dict[str, Setting]:
-        """Return the controls that are asked for, by name."""
+        """Return the requested controls by name."""
         names = [name for name in self.__struct_fields__ if name not in ("size", "fps", "format")]
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 

@@ -20,14 +20,14 @@ from orilla.runtime.sources.file_names import is_glob, is_video, media_files
 from orilla.runtime.sources.source import Source, now_ns
 
 PERIOD_NS = 40_000_000
-"""Time in nanoseconds from the last frame of a video without a frame rate to the first frame of the next video."""
+"""Time in nanoseconds between the last frame of a video without a frame rate and the first frame of the next video."""
 
 
 class Folder:
     """Delivers one frame per image, and all frames of each video.
 
     If all files are videos, the times continue from video to video, and the frame rate is that of the first video.
-    Otherwise the frames have no times.
+    Otherwise, the frames have no times.
 
     Args:
         paths: The files, in the order in which they are read.
@@ -50,7 +50,7 @@ class Folder:
         """Find the files of a folder or of a glob.
 
         Raises:
-            SourceError: There is no image and no video.
+            SourceError: There are no images or videos.
         """
         root, paths = media_files(spec)
         folder = cls(paths, root)

@@ -1,4 +1,4 @@
-"""Open an HTTP address: a stream of images, single images on request, or anything that FFmpeg reads."""
+"""Open an HTTP address: a stream of images, single images on request, or any video that FFmpeg reads."""
 
 from __future__ import annotations
 

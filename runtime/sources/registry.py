@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orilla.runtime.sources.source import Source
 
 STILL = ("JPEG", "PNG", "TIFF", "WebP", "AVIF", "HEIC")
-"""Formats of images that are recognised by their content."""
+"""Image formats that are recognised by their content."""
 
 HEAD_BYTES = 1 << 16
 """Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
@@ -121,14 +121,14 @@ def kind_of(text: str) -> str | None:
 
 @runtime_checkable
 class Previews(Protocol):
-    """Module of a source that can say what a specification would give without starting the source."""
+    """Module of a source that can describe the effect of a specification without starting the source."""
 
     def preview(self, spec: str) -> str | None:
-        """Return one line, or None if there is nothing to say."""
+        """Return a description in one line, or None if there is nothing to report."""
 
 
 def preview(text: str) -> str | None:
-    """Return what a source would do with the options of a specification, or None if there is nothing to say."""
+    """Describe the effect of a specification's options on its source. Return None if there is nothing to report."""
     kind = kind_of(text)
     module = None if kind is None else SOURCES.module(kind)
     return module.preview(text) if isinstance(module, Previews) else None
@@ -138,11 +138,11 @@ def open_source(spec: str | int | Path) -> Source:
     """Open a camera, a network stream, a pipeline, a video file, a folder, a glob, one image, or `scenes`.
 
     Args:
-        spec: A camera number or `/dev/video…`, also with options, as in `0?size=1280x720&fps=30`; a URL such as
+        spec: A camera number or `/dev/video…`, optionally with options, as in `0?size=1280x720&fps=30`; a URL such as
             `rtsp://HOST/NAME`; a GStreamer pipeline that contains ` ! ` or starts with `gst:`; `picamera2` or
             `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`, which draws the time into the images;
             numbered images such as `frame%04d.png`; a glob such as `pictures/**/*.jpg`; or a path. `./scenes` is a
-            path. A folder is read with the folders in it.
+            path. A folder is read with all its subfolders.
 
     Raises:
         SourceError: The file, camera or server does not exist, or the file is not a video.

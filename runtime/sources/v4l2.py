@@ -1,4 +1,4 @@
-"""Ask the drivers of cameras about formats and controls, through the ioctls of V4L2.
+"""Query the formats and controls of cameras from their drivers, with the ioctls of V4L2.
 
 Source: the Linux header `videodev2.h`, and the kernel's documentation of the Video for Linux API.
 """
@@ -21,18 +21,18 @@ from orilla.runtime.sources import v4l2_structs as raw
 S = TypeVar("S", bound=ctypes.Structure)
 
 CAPTURE = 1
-"""Type of the buffers of a camera: `V4L2_BUF_TYPE_VIDEO_CAPTURE`."""
+"""Buffer type of a camera: `V4L2_BUF_TYPE_VIDEO_CAPTURE`."""
 
 CAN_CAPTURE, HAS_DEVICE_CAPS = 0x1, 0x8000_0000
 DISCRETE = 1
 """Type of an enumeration whose entries are single values, not a range."""
 
 NEXT, DISABLED, VALUES = 0x8000_0000, 0x1, (1, 2, 3)
-"""Flag that asks for the next control, flag of a control that does not work, and the types of controls with a value:
-integer, boolean and menu."""
+"""`NEXT`: flag that requests the next control. `DISABLED`: flag of a control that does not work. `VALUES`: types of
+controls that have a value (integer, boolean and menu)."""
 
 MAX_ENTRIES = 1000
-"""Maximum number of entries of an enumeration, in case a driver never ends it."""
+"""Maximum number of entries to read from an enumeration, in case a driver never ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class FrameRates:
 
 @dataclass(frozen=True, slots=True)
 class FrameSizes:
-    """A width and height in pixels with its frame rates, or a range of sizes up to `largest_wh`."""
+    """A size (width and height in pixels) or a range of sizes up to `largest_wh`, with the frame rates."""
 
     size_wh: tuple[int, int]
     rates: FrameRates
@@ -71,7 +71,7 @@ def fourcc_name(code: int) -> str:
 
 
 class Device:
-    """An open device file, through which the driver is asked. Frames are read elsewhere at the same time.
+    """An open device file, used only to query and set up the driver. Another part of Orilla may read frames meanwhile.
 
     Args:
         path: Path of the device, such as `/dev/video0`.
@@ -99,7 +99,7 @@ class Device:
         os.close(self._file)
 
     def ask(self, request: int, struct: S) -> S:
-        """Send an ioctl. Return the structure, which the driver has filled in. Raises `OSError` if it refuses."""
+        """Send an ioctl, and return the structure filled in by the driver. Raise `OSError` if the driver refuses it."""
         fcntl.ioctl(self._file, request, struct)
         return struct
 
@@ -174,14 +174,14 @@ class Device:
         return found
 
     def value(self, control: int) -> int | None:
-        """Return the value of a control, or None if it has none now."""
+        """Return the value of a control, or None if it currently has none."""
         try:
             return int(self.ask(raw.G_CTRL, raw.ControlValue(id=control)).value)
         except OSError:
             return None
 
     def set_value(self, control: int, value: int) -> bool:
-        """Set a control. Return True if the driver accepts the value. It may adjust it."""
+        """Set a control. Return True if the driver accepts the value, which it may adjust."""
         try:
             self.ask(raw.S_CTRL, raw.ControlValue(id=control, value=value))
         except OSError:

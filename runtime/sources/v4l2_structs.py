@@ -35,7 +35,7 @@ class FrameSize(ctypes.Structure):
 
 
 class FrameInterval(ctypes.Structure):
-    """`struct v4l2_frmivalenum`. The values are one fraction in seconds, or the minimum, maximum and step."""
+    """`struct v4l2_frmivalenum`. The values are fractions in seconds: one interval, or a range and its step."""
 
     _fields_ = [
         *(("index", U32), ("pixel_format", U32), ("width", U32), ("height", U32), ("type", U32)),

@@ -96,7 +96,7 @@ def open_container(path: Path) -> InputContainer:
 
 @cache
 def _formats() -> str:
-    """Return the formats that a file may have, in the form of FFmpeg's option."""
+    """Return the formats that a file may have, separated by commas, as FFmpeg's option requires."""
     return ",".join(sorted(av.formats_available - PLAYLISTS))
 
 
