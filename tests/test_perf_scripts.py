@@ -25,6 +25,7 @@ def test_loop(tiny_bundle, tmp_path):
     assert result["bound_fps"] > 0
     assert result["fps"] > 0
     assert 0 < result["spread"][0] <= result["bound_ratio"] <= result["spread"][1]
+    assert document("loop.py", "--clip", clip, "--rounds", 1, "--workers")["to_by_hand"] > 0
 
 
 def test_video(tiny_bundle, tmp_path):

@@ -166,8 +166,9 @@ class SharedScheduler:
 
     def _has_answer_room(self) -> bool:
         """Return True if an inference may begin: the answers that wait or are being computed use limited memory."""
-        waiting = self._scheduler.answer_count + self._inferring
-        return self._scheduler.answer_room and waiting < QUEUE_DEPTH + self._workers
+        if self._workers == 1:
+            return self._scheduler.answer_room
+        return self._scheduler.answer_count + self._inferring < QUEUE_DEPTH + 2 * (self._workers - 1)
 
     def share(self, count: int) -> None:
         """Let the inference threads read the source in turn. `count` threads are added, one of which is the caller."""
