@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import numpy as np
 
+from orilla.devices.memory import available_bytes
 from orilla.runtime.preprocessing.image import Image
 
 MAX_BUFFERS = 32
 """Maximum number of buffers in a pool. If the caller keeps more images, their buffers are allocated outside of the
 pool."""
+
+READY_SHARE = 0.05
+"""Largest share of the available memory that buffers may use which are allocated at the first use. If they would use
+more, each buffer is allocated when it is needed."""
 
 _UNHELD = 3
 """Reference count of a free buffer: one in the pool's list, one in a loop variable, one as argument of
@@ -44,7 +50,7 @@ class BufferPool:
 
     Args:
         ready: Number of buffers that are allocated and written at the first use, so that the operating system provides
-            their memory.
+            their memory. It is 0 if memory is short, see `READY_SHARE`.
     """
 
     def __init__(self, ready: int = 0) -> None:
@@ -61,7 +67,7 @@ class BufferPool:
         if self._buffers and self._buffers[0].shape != shape:
             self._buffers = []
         if not self._buffers:
-            self._buffers = [np.full(shape, 0, np.uint8) for _ in range(self._ready)]
+            self._buffers = [np.full(shape, 0, np.uint8) for _ in range(_affordable(self._ready, math.prod(shape)))]
         for buffer in self._buffers:
             if sys.getrefcount(buffer) <= _UNHELD:
                 return buffer
@@ -69,3 +75,9 @@ class BufferPool:
         if len(self._buffers) < MAX_BUFFERS:
             self._buffers.append(fresh)
         return fresh
+
+
+def _affordable(count: int, size: int) -> int:
+    """Return `count`, or 0 if the available memory is too small for this number of buffers of `size` bytes."""
+    free = available_bytes() if count else None
+    return count if free is None or count * size <= READY_SHARE * free else 0
