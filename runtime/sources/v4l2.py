@@ -193,7 +193,7 @@ class Device:
         return self.ask(raw.G_FMT, raw.Format(type=CAPTURE))
 
     def would_give(self, size_wh: tuple[int, int], code: int) -> raw.Format:
-        """Return the size and pixel format that the driver would give for another one, without changing anything."""
+        """Return the size and pixel format that the driver would choose for a request, without changing anything."""
         asked = self.format()
         asked.width, asked.height, asked.pixelformat = *size_wh, code
         asked.bytesperline = asked.sizeimage = 0
