@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -10,6 +11,8 @@ from helpers import bundles, factories
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
 from orilla.export.convert import fork_server
+from orilla.export.data.calibration import calibration_familiarity
+from orilla.export.data.prepared import SampleSet
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
 from orilla.export.recommend import recommended
@@ -88,6 +91,18 @@ def test_other_calibration_and_golden_data(tiny_run, tmp_path, tiny_data):
     manifest = export(tiny_run, tmp_path / "t.orilla", options)
     assert manifest.report.calibration == "pictures"
     assert len(manifest.golden) == 2
+
+
+def test_calibration_images_give_statistics_for_the_loop():
+    source = SimpleNamespace(preprocessor=SimpleNamespace(kind="image"))
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 48, 3)).astype(np.uint8)
+    samples = SampleSet("pictures", "", {"x": images}, [None] * 20, [None] * 20)
+    found = calibration_familiarity(samples, source)
+    assert len(found.means) == 31
+    assert found.problem() is None
+    assert calibration_familiarity(None, source) is None
+    source.preprocessor.kind = "tensor"
+    assert calibration_familiarity(samples, source) is None
 
 
 def test_unknown_recipes_list_the_known():
