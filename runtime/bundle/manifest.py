@@ -162,7 +162,7 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The search for an int8 variant whose accuracy drops by at most `max_drop` points."""
 
     max_drop: float
-    """Largest drop of the primary metric that the user accepts, in percentage points."""
+    """Maximum drop of the primary metric that the user accepts, in percentage points."""
     steps: tuple[SearchStep, ...]
     """The checked variants in the order of the search, starting with plain int8."""
     complete: bool
@@ -184,7 +184,8 @@ class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Number of validation samples on which the drops were measured. The added samples are not among them."""
     drop_before: float
     drop_after: float
-    """Drop of the primary metric on these samples without and with the added samples, in percentage points."""
+    """Drop of the primary metric on these samples, in percentage points, before and after the worst samples were
+    added."""
     kept: bool
     """True if the bundle contains the new variant, because its drop is smaller."""
 
@@ -195,11 +196,11 @@ class WorstFrames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str
     """Name of the int8 variant."""
     frames: tuple[WorstFrame, ...]
-    """The worst sample first."""
+    """The samples, beginning with the worst."""
     missing_classes: tuple[str, ...]
-    """Classes that these samples contain, but that the calibration samples lack."""
+    """Classes that occur in these samples, but not in the calibration samples."""
     recalibration: Recalibration | None = None
-    """None if the variant was not calibrated again."""
+    """Effect of calibrating again with these samples. None if this was not done."""
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,9 +234,9 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Reason why the metrics of the original model are not credible, such as an accuracy at chance level. None if they
     are credible."""
     worst: WorstFrames | None = None
-    """The samples on which int8 is worst. None if the user did not ask for them. Only then is this key missing."""
+    """The samples on which int8 is worst. None if the user did not request them; the JSON key is then omitted."""
     search: Search | None = None
-    """The search for an accurate int8 variant. None if there was none. Only then is this key missing."""
+    """The search for an accurate int8 variant. None if there was no search; the JSON key is then omitted."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,8 +267,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings that the task needs to decode the outputs of this model. The key is left out if all settings have their
     defaults."""
     familiarity: Familiarity | None = None
-    """Statistics of the prepared calibration images, with which the loop recognises unfamiliar frames. None for other
-    inputs, without calibration data, and in bundles of older versions, whose manifests do not have this key."""
+    """Statistics of the prepared calibration images, with which the loop recognises unfamiliar frames. None if the
+    inputs
+    are not images, if there is no calibration data, or if the bundle was made by an older version."""
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""

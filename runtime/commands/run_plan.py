@@ -29,7 +29,7 @@ class PrintedConfig(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class Plan(CommandResult):
-    """What `orilla run` would do. The sources and sinks are not started to find out, but a camera's driver is asked."""
+    """What `orilla run` would do. To determine it, camera drivers are queried, but no source or sink is started."""
 
     models: dict[str, str]
     """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""

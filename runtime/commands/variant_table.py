@@ -20,7 +20,7 @@ MAX_SATURATED = 0.001
 """If more than this share of a variant's outputs is clipped, a remark is printed below the table."""
 
 MAX_FRAMES = 6
-"""Maximum number of worst samples that are printed."""
+"""Maximum number of worst samples to print."""
 
 MAX_SUM_ERROR = 0.02
 """If the sum of a variant's probabilities differs from one by more than this value, a remark is printed below the
@@ -103,7 +103,7 @@ def _legend(manifest: Manifest, max_drop: float) -> list[str]:
 
 
 def _worst(report: Report) -> list[str]:
-    """Return what is known about the samples on which an int8 variant is worst."""
+    """Return lines that describe the samples on which an int8 variant is worst."""
     worst = report.worst
     if worst is None:
         return []
@@ -125,7 +125,7 @@ def _worst(report: Report) -> list[str]:
 
 
 def _search(report: Report) -> list[str]:
-    """Return the path of the search for an accurate int8 variant."""
+    """Return lines that list the steps of the search for an accurate int8 variant."""
     if report.search is None:
         return []
     lines = [f"search for an int8 variant with a drop of at most {report.search.max_drop:g}:"]
