@@ -23,10 +23,6 @@ from orilla.runtime.engines.registry import default_engine
 RANK_SHARE = 0.5
 """Largest share of the remaining time in which the blocks of one format are measured."""
 
-RETRY = 4
-"""Number of blocks in float with which the calibration methods are compared again. Without the most sensitive blocks,
-another method can be the best."""
-
 MAX_NAMES = 3
 """Maximum number of blocks that a step names."""
 
@@ -106,6 +102,8 @@ class PrecisionSearch:
     _steps: list[SearchStep] = field(default_factory=list)
     _ends: float = 0.0
     _complete: bool = True
+    _problem: str = ""
+    """Why the last variant could not be built. Empty if all could be built."""
 
     def run(self) -> Search | None:
         """Search, and add the best variant of each format to the checks.
@@ -132,6 +130,7 @@ class PrecisionSearch:
         engine = default_engine(format_)
         name = f"{engine}_wi8_ai8_searched"
         best: _Candidate | None = None
+        self._problem = ""
         for candidate in self._candidates(name, FORMATS[format_], plain):
             better = best is None or (self._accepts(candidate.check), -candidate.check.drop) > (
                 self._accepts(best.check),
@@ -143,6 +142,8 @@ class PrecisionSearch:
         self.checks.remove(name)
         if best is not None:
             self.checks.try_model(name, best.recipe, best.data, None)
+        elif self._problem:
+            self.checks.failed[name] = self._problem
 
     def _candidates(self, name: str, format_: _Format, plain: Recipe) -> Iterator[_Candidate]:
         """Build and check variants until the fewest blocks in float are found, or the time is over."""
@@ -164,21 +165,12 @@ class PrecisionSearch:
         """Build and check variants with some blocks in float: 1, 2, 4, 8 and so on, and then fewer by bisection."""
         few, many, count = 0, len(mixed.ranking.blocks), 1  # `few` blocks are not enough. `many` blocks would be all.
         while many - few > 1:
-            found = [self._try(mixed.name, mixed.recipe(method, count), mixed.change(method, count), count)]
-            if count == RETRY and (found[0] is None or not self._accepts(found[0].check)):
-                others = [other for other in mixed.format.methods if other != method]
-                found += [self._try(mixed.name, mixed.recipe(o, count), mixed.change(o, count), count) for o in others]
-                drops = {
-                    candidate.recipe.options["method"]: candidate.check.drop
-                    for candidate in found
-                    if candidate is not None
-                }
-                method = str(min(drops, key=lambda name: drops[name], default=method))
-            built = [candidate for candidate in found if candidate is not None]
-            yield from built
-            if self._over():
+            candidate = self._try(mixed.name, mixed.recipe(method, count), mixed.change(method, count), count)
+            if candidate is not None:
+                yield candidate
+            elif self._over():
                 return
-            if any(self._accepts(candidate.check) for candidate in built):
+            if candidate is not None and self._accepts(candidate.check):
                 many = count
             else:
                 few = count
@@ -191,6 +183,7 @@ class PrecisionSearch:
         self.builder.progress.status(f"search: {change}")
         models, failed = self.builder.build({name: recipe})
         if name in failed:
+            self._problem = failed[name]
             return None
         self.checks.remove(name)
         check = self.checks.try_model(name, recipe, models[name], SECONDS)
@@ -215,7 +208,8 @@ class PrecisionSearch:
                 out=str(out),
                 seconds=RANK_SHARE * left,
             )
-        except ConversionError:
+        except ConversionError as error:
+            self._problem = str(error)
             return None
         ranking = msgspec.json.decode(out.read_bytes(), type=Ranking)
         if ranking.measured < len(ranking.blocks):

@@ -9,11 +9,15 @@ import pytest
 from helpers.wide_channel import WIDE, pictures, wide_channel_onnx, wide_channel_tflite
 
 from orilla.export.cli import ExportResult
+from orilla.export.search import search
 from orilla.export.search.blocks import Node, blocks
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 
 WRITERS = {"onnx": wide_channel_onnx, "litert": wide_channel_tflite}
+BROKEN = "orilla.export.search.blocks"
+"""A module that lacks the functions of the search, which therefore fail."""
+
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 
 
@@ -50,6 +54,16 @@ def test_the_search_rescues_a_network_that_int8_breaks(engine, words, tmp_path, 
     assert path.steps[-1].change.endswith(f"2 of 6 blocks in float32: {WIDE}, after")
     assert f"{path.steps[-1].change}: drop {path.steps[-1].drop:+.2f}, ok" in text
     assert main(["verify", str(out)]) == 0
+
+
+@pytest.mark.slow
+def test_the_reason_is_reported_if_no_variant_can_be_built(words, tmp_path, capsys, monkeypatch):
+    broken = dataclasses.replace(search.FORMATS["tflite"], rank=f"{BROKEN}:rank", quantise=f"{BROKEN}:quantise")
+    monkeypatch.setitem(search.FORMATS, "tflite", broken)
+    out = tmp_path / "wide.orilla"
+    assert main(words("litert", out, "--max-drop", "4")) == 0
+    assert "litert_wi8_ai8_searched" in Bundle.open(out).manifest.report.failed
+    assert "litert_wi8_ai8_searched failed: " in capsys.readouterr().out
 
 
 def test_a_time_limit_that_is_too_short_is_reported(words, tmp_path, capsys):
