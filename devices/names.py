@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 
 def readable(name: str) -> str:
     """Return a file name as printable text, in which invalid bytes are replaced."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+SECRETS = re.compile(
+    r"(?P<user>://)[^\s\"'/?#]*(?:[^\s\"'?#]*)@"
+    r"|(?P<key>[?&](?:[\w-]*(?:pass|pwd|token|secret|auth|user|usr|key)[\w-]*)=)[^&\s\"'#]+",
+    re.IGNORECASE,
+)
+"""Pattern of the parts of an address that may be secret: user name and password, and such values in the query."""
+
+
+def without_secrets(text: str) -> str:
+    """Return a text in which the secret parts of addresses are replaced with `...`, for results and messages."""
+    return SECRETS.sub(lambda found: f"{found['user']}...@" if found["user"] else f"{found['key']}...", text)
 
 
 def whole_number(text: str) -> bool:

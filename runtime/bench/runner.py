@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from orilla.devices.names import without_secrets
 from orilla.devices.process import peak_mib, reset_peak
 from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.bench import result as results
@@ -239,7 +240,7 @@ def _subject(model: Model, plan: Plan, scenario: Scenario) -> BenchmarkSubject:
         threads=model.threads,
         scenario=plan.scenario,
         streams=scenario.frames if isinstance(scenario, MultiStream) else 1,
-        source=(plan.source or "golden frames") if loop else None,
+        source=without_secrets(plan.source or "golden frames") if loop else None,
         policy=plan.policy if loop else None,
     )
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.names import without_secrets
 from orilla.runtime.bench.timing import time_call
 from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
@@ -241,7 +242,7 @@ class LoopScenario:
                 if not keep_going():
                     break
         if not samples.frames:
-            msg = f"{self._source} delivered no frame"
+            msg = f"{without_secrets(str(self._source))} delivered no frame"
             raise DataError(msg)
 
     def _stream(self, on_event: Callable[[Event], None]) -> Stream:

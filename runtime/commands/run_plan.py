@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orilla.devices.names import without_secrets
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.sources.registry import kind_of, preview
 
@@ -48,7 +49,7 @@ class Plan(CommandResult):
         """Return the plan for a model that has been opened."""
         rows = {
             name: {
-                "spec": spec,
+                "spec": without_secrets(spec),
                 "kind": (kind_of(spec) or "unknown") if runner.kind == "image" else runner.kind,
                 "policy": str(policies[name]) if name in policies else "default: latest if live, every if recorded",
             }
@@ -59,7 +60,7 @@ class Plan(CommandResult):
                 if (settings := preview(spec)) is not None:
                     rows[name]["settings"] = settings
         workers = runner.max_workers if len(sources) == 1 else 1
-        return cls(runner.describe(), runner.notes(), rows, list(sinks), workers)
+        return cls(runner.describe(), runner.notes(), rows, [without_secrets(sink) for sink in sinks], workers)
 
     def render(self, console: ResultConsole) -> None:
         """Print one line per model, source and sink."""

@@ -8,13 +8,19 @@ from typing import Any
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, EngineError
+from orilla.devices.gate import reason_of
 from orilla.devices.memory import available_bytes
+from orilla.devices.onnx_file import check_onnx
+from orilla.devices.tflite_file import check_tflite
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest, Variant
 from orilla.runtime.engines.registry import ENGINES, default_engine, installed, known
 from orilla.runtime.engines.session import UNBOUND, Binding, NotOfferedError, Session
 
 MAX_THREADS = 64
+
+CHECKS = {"tflite": check_tflite, "onnx": check_onnx}
+"""Functions that check the structure of a model file, by format."""
 
 COPIES = 2
 """Minimum memory that a model needs, as a multiple of its file size. The weights are in memory twice: in the layout of
@@ -67,8 +73,25 @@ def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads
     binding = binding_of(bundle.manifest, variant)
     if engine in variant.compiled:
         fallback = {"fallback": bundle.read(variant.file)}
+        check_structure(engine, fallback["fallback"])
         return _session(engine, bundle.read(variant.compiled[engine]), threads, binding, fallback)
     return _session(engine, bundle.read(variant.file), threads, binding)
+
+
+def check_structure(engine: str, data: bytes) -> None:
+    """Check the structure of a model file before the library of an engine reads it.
+
+    Raises:
+        EngineError: The file is damaged, or refers to other files.
+    """
+    check = CHECKS.get(known(engine).format)
+    if check is None:
+        return
+    try:
+        check(data)
+    except Exception as error:
+        msg = f"{engine} cannot load this variant: {reason_of(error)}"
+        raise EngineError(msg) from error
 
 
 def binding_of(manifest: Manifest, variant: Variant) -> Binding:
@@ -105,6 +128,7 @@ def _session(
     if not installed(engine):
         msg = f"the engine `{engine}` is not installed: {chosen.install}"
         raise EngineError(msg)
+    check_structure(engine, data)
     try:
         load_on = ENGINES.module(engine).load
         session: Session = load_on(data, threads or loop_threads(), binding, **chosen.options, **options)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from orilla.devices.errors import OrillaError
+from orilla.devices.names import without_secrets
 from orilla.runtime.frame import Event, Tick
 from orilla.runtime.sinks.registry import SinkOpener
 from orilla.runtime.sinks.sink import Setup, Sink
@@ -65,7 +66,7 @@ class SinkThread:
     """
 
     def __init__(self, opener: SinkOpener, setup: Setup, report: Report, *, alone: bool = False) -> None:
-        self.name = opener.spec
+        self.name = without_secrets(opener.spec)
         self.source = opener.source
         """Name of the source whose ticks the sink receives. If None, it receives the ticks of all sources."""
         self._opener, self._report, self._alone = opener, report, alone

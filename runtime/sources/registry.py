@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
-from orilla.devices.names import whole_number
+from orilla.devices.names import whole_number, without_secrets
 from orilla.devices.plugins import ModuleRegistry, Modules
 
 if TYPE_CHECKING:
@@ -166,13 +166,13 @@ def open_source(spec: str | int | Path) -> Source:
     except OSError as error:
         if isinstance(error, SourceError):
             raise
-        msg = f"cannot read {text[:200]}: {error.strerror or error}"
+        msg = f"cannot read {without_secrets(text[:200])}: {error.strerror or error}"
         raise SourceError(msg) from error
     if exists:
         msg = f"{text} is neither a file nor a folder"
         raise SourceError(msg)
     if Path(text).suffix or len(Path(text).parts) > 1:
-        msg = f"no such file: {text}"
+        msg = f"no such file: {without_secrets(text)}"
         raise SourceError(msg)
     raise unknown_name(text, [kind.example for kind in SOURCES.values()], kind="source")
 

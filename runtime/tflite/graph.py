@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from orilla.devices.errors import DataError, MissingExtraError, OrillaError
+from orilla.devices.tflite_file import check_tflite
 
 BITS = {
     "FLOAT64": 64,
@@ -104,6 +105,7 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
         msg = f"{name} is not a .tflite file: its content lacks the signature TFL3"
         raise DataError(msg)
     try:
+        check_tflite(data)
         return _operators(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
     except OrillaError:
         raise

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from orilla.devices.errors import MissingExtraError
 from orilla.devices.text_files import lines_of
+from orilla.devices.tflite_file import check_tflite
 
 NAME = "TFLITE_METADATA"
 """Name of the entry in the model's table of metadata."""
@@ -57,6 +58,7 @@ def read_metadata(data: bytes) -> ModelMetadata | None:
     except ImportError as error:
         raise MissingExtraError(error.name or "flatbuffers", "export") from error
     try:
+        check_tflite(data)
         model = schema.ModelT.InitFromPackedBuf(data, 0)
         for entry in model.metadata or []:
             name = entry.name.decode() if isinstance(entry.name, bytes) else entry.name

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from orilla.devices.errors import BundleError, MissingExtraError
+from orilla.devices.tflite_file import check_tflite
 
 ALIGNMENT = 16
 """Alignment of constants in bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
@@ -41,6 +42,7 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _sc
 
 
 def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:
+    check_tflite(data)
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         # Content that follows the tables is moved into them, because its position depends on the size of the tables.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, OrillaError
+from orilla.devices.names import without_secrets
 from orilla.devices.progress import Progress
 from orilla.runtime.bench.remote import job as jobs
 from orilla.runtime.bench.remote.job import HostReport, Job
@@ -58,7 +59,8 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         ConfigError: A setting is invalid.
     """
     if plan.source is not None and Path(plan.source).exists():
-        msg = f"source={plan.source} is a file on this machine: give a source on the other machine, or `scenes`"
+        name = without_secrets(plan.source)
+        msg = f"source={name} is a file on this machine: give a source on the other machine, or `scenes`"
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):

@@ -28,7 +28,7 @@ REQUIREMENTS = {
     "av": "av>=17",
     "msgspec": "msgspec>=0.19",
     "numpy": "numpy>=1.26",
-    "cv2": "opencv-python-headless>=4.10",
+    "cv2": "opencv-python-headless>=4.10.0.84",
     "rich": "rich>=13",
 }
 """Requirements of Orilla without extras, by import name. A test compares them with `pyproject.toml`."""
