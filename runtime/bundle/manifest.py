@@ -303,8 +303,7 @@ def decode(data: bytes) -> Manifest:
         BundleError: The schema version is unknown, a key is unknown or missing, or a value or name is invalid.
     """
     with only_our_errors("manifest.json", BundleError):
-        version = msgspec.json.decode(data, type=_Version).schema
-        if version != SCHEMA:
+        if (version := msgspec.json.decode(data, type=_Version).schema) != SCHEMA:
             msg = f"bundle schema {version} is unknown: this version of orilla reads schema {SCHEMA}"
             raise BundleError(msg)
         try:
