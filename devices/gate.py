@@ -6,17 +6,15 @@ convert every error of a decoder into one line.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from orilla.devices.errors import DataError, OrillaError
-from orilla.devices.text_files import json_bytes
 
 MAX_JSON_BYTES = 256 << 20
 """Maximum size of a JSON file in bytes, such as the annotations of a large data set."""
@@ -87,16 +85,6 @@ def read_file(path: Path, limit_bytes: int, error: type[OrillaError] = DataError
 def _open_without_waiting(name: str, flags: int) -> int:
     """Open a file. Opening a pipe would otherwise wait for its writer."""
     return os.open(name, flags | os.O_NONBLOCK)
-
-
-def json_document(data: bytes, name: object, error: type[OrillaError] = DataError) -> Any:
-    """Return the content of a JSON file as lists, dictionaries, strings and numbers.
-
-    Raises:
-        OrillaError: The data is not JSON, or is nested too deeply for Python's decoder. The type is `error`.
-    """
-    with only_our_errors(name, error):
-        return json.loads(json_bytes(data, str(name), error))
 
 
 def check_zip(stream: BinaryIO, limit_bytes: int) -> None:
