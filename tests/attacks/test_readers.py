@@ -20,7 +20,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from orilla.devices.errors import OrillaError  # noqa: E402
 
-COUNT = int(os.environ.get("ORILLA_FUZZ", "40"))
+COUNT = int(os.environ.get("ORILLA_FUZZ", "20"))
 """Number of damaged files per reader."""
 
 TOKENS = (
