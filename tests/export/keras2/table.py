@@ -86,9 +86,11 @@ def notes(columns):
     lines = [""]
     for archive, column in columns.items():
         for name in column:
-            reason = REFUSED_IN.get(archive, {}).get(name) or known_difference(archive, name)
-            if reason is not None:
-                lines.append(f"- {archive}, {name}: {reason}.")
+            refused, differs = REFUSED_IN.get(archive, {}).get(name), known_difference(archive, name)
+            if refused is not None:
+                lines.append(f"- {archive}, {name}: refused by Keras 3.15. The message contains `{refused}`.")
+            elif differs is not None:
+                lines.append(f"- {archive}, {name}: {differs}.")
     return lines
 
 
