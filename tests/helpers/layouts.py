@@ -135,6 +135,13 @@ def beside(path: Path, change: Change = None) -> Path:
     return path
 
 
+def beside_in_folders(path: Path, change: Change = None) -> Path:
+    """Write masks of one class beside their images, in one folder per patient, as in sets of medical images."""
+    for name in ("TCGA_1", "TCGA_2", "TCGA_3"):
+        binary(path, {"train": (name, name)}, change if name == "TCGA_1" else None, ending="_mask")
+    return path
+
+
 def carvana(path: Path, change: Change = None) -> Path:
     """Write masks of one class, as in Carvana."""
     pairs(path, {"train": ("train", "train_masks")}, change, ending="_mask")
@@ -278,6 +285,13 @@ def flat_cats(path: Path, change: Change = None) -> Path:
     for index in range(3):
         scene(path / "test1", f"{index + 1}.jpg", 500 + index)
     (path / "train" / "Thumbs.db").write_bytes(b"x")
+    return path
+
+
+def flat_with_template(path: Path, change: Change = None) -> Path:
+    """Write images in the layout of Kaggle's cats and dogs, with the template for the answers of the test images."""
+    flat_cats(path, change)
+    (path / "sampleSubmission.csv").write_text("id,label\n1,0\n2,1\n3,0\n")
     return path
 
 
@@ -562,6 +576,7 @@ LAYOUTS = {
     "label_colors": Layout(label_colors, "mask_folders", {"train": 4, "val": 4}, ("Sky", "Road", "Car")),
     "inner_splits": Layout(inner_splits, "mask_folders", {"train": 4, "val": 4}, ("sky", "road", "car")),
     "beside": Layout(beside, "mask_folders", {"train": 4, "val": 4}, ("background", "road", "car")),
+    "beside_in_folders": Layout(beside_in_folders, "mask_folders", {"": 12}, ("background", "road")),
     "carvana": Layout(carvana, "mask_folders", {"": 4}, ("background", "road")),
     **{
         name: Layout(
@@ -595,6 +610,7 @@ LAYOUTS = {
     "supervisely": Layout(supervisely, "", {}, refusal="is Supervisely, which Orilla does not read.*export it as COCO"),
     "createml": Layout(createml, "", {}, refusal="is CreateML, which Orilla does not read.*export it as COCO"),
     "flat_cats": Layout(flat_cats, "flat_files", {"": 20}, ("cat", "dog")),
+    "flat_with_template": Layout(flat_with_template, "flat_files", {"": 20}, ("cat", "dog")),
     "flat_splits": Layout(flat_splits, "flat_files", {"train": 6, "val": 6}, ("cat", "dog")),
     **{
         f"mnist {form}": Layout(

@@ -18,7 +18,7 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, unique_names
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES, Table, read_table, start_of
+from orilla.runtime.evaluation.datasets.tables import SUFFIXES, Table, read_table, start_of, table_files
 
 OPTIONS = ("encoding", "image_column", "label_column")
 """Options that this reader understands."""
@@ -148,10 +148,10 @@ def _parts(path: Path, options: ReadOptions) -> list[_Part]:
         parts = [
             _Part(split, folder, file)
             for split, folder in tree.split_folders(top).items()
-            for file in tree.files(folder, SUFFIXES)
+            for file in table_files(folder)
             if _fits(file, options)
         ]
-        for file in tree.files(top, SUFFIXES):
+        for file in table_files(top):
             if _fits(file, options):
                 words = words_of(Path(file.name).stem)
                 parts.append(_Part(next((tree.SPLITS[word] for word in words if word in tree.SPLITS), ""), top, file))

@@ -21,7 +21,7 @@ from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedImage, 
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.image_table import only_table
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES, Table, only_numbers, read_table, start_of
+from orilla.runtime.evaluation.datasets.tables import SUFFIXES, Table, only_numbers, read_table, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 OPTIONS = ("encoding", "image_column", "label_column")
@@ -217,7 +217,7 @@ def _tables(path: Path, options: ReadOptions) -> list[Part]:
         found: list[Part] = []
         for folder in (top, *tree.split_folders(top).values()):
             name = "" if folder == top else folder.name
-            fitting = [file for file in tree.files(folder, SUFFIXES) if _fits(file, options)]
+            fitting = [file for file in table_files(folder) if _fits(file, options)]
             found += [(_split_in(f"{name} {file.name}"), folder, file) for file in fitting]
         splits = [split for split, _, _ in found]
         if len(found) > 1 and "" not in splits and len(set(splits)) == len(splits):

@@ -22,7 +22,7 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, image_at, left_out_note
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES, read_table, start_of
+from orilla.runtime.evaluation.datasets.tables import SUFFIXES, read_table, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.tasks.decoding import Decoding
 
@@ -198,7 +198,7 @@ def tables_in(path: Path, fits: Callable[[tree.Folder], bool]) -> list[tuple[tre
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return [(path.parent, path)] if fits(path) else []
     for top in tree.candidates(path):
-        tables = [(top, file) for file in tree.files(top, SUFFIXES) if fits(file)]
+        tables = [(top, file) for file in table_files(top) if fits(file)]
         if tables:
             return tables
     return []

@@ -213,20 +213,36 @@ def _unmatched(folders: list[_Folder], used: list[tuple[_Folder, _Folder]]) -> I
 
 
 def _beside(top: tree.Folder) -> MaskLayout | None:
-    """Return images and masks in the same folder, `top` or its split folders, or None."""
+    """Return images and masks in the same folder, or None.
+
+    The folder is `top`, or one of its split folders. If these have no masks, all folders in `top` are joined, because a
+    data set may have one folder per class or per patient.
+    """
+    notes: tuple[str, ...] = ()
+    pairs = _pairs_beside([*tree.split_folders(top).items()] or [("", top)])
+    if not pairs and len(folders := tree.folders(top)) > 1:
+        pairs = _pairs_beside([("", folder) for folder in folders])
+        notes = (
+            f"the images of {len(folders)} folders are joined, so a split may contain images of each folder: to keep "
+            "folders apart, move them into the folders train, val and test",
+        )
+    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found]):
+        return None
+    first = next(iter(pairs.values()))[0]
+    return MaskLayout(top, {**pairs}, f"images have masks beside them: {first[0].name} and {first[1].name}", notes)
+
+
+def _pairs_beside(places: list[tuple[str, tree.Folder]]) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
+    """Return the images and masks that are in the same folder, by split, for folders given with their split."""
     pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
-    for split, folder in tree.split_folders(top).items() or [("", top)]:
-        files = tree.files(folder, IMAGE_SUFFIXES)
-        stems = {Path(file.name).stem: file for file in files}
+    for split, folder in places:
+        stems = {Path(file.name).stem: file for file in tree.files(folder, IMAGE_SUFFIXES)}
         masks = {stem: short for stem in stems if (short := ENDING.sub("", stem)) and short != stem}
         images = {IMAGE_ENDING.sub("", stem): file for stem, file in stems.items() if stem not in masks}
         found = [(images[short], stems[stem]) for stem, short in masks.items() if short in images]
         if masks and len(found) >= MIN_MATCHED * len(masks) and len(found) >= MIN_MATCHED * len(images):
-            pairs[split] = found
-    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found]):
-        return None
-    first = next(iter(pairs.values()))[0]
-    return MaskLayout(top, {**pairs}, f"images have masks beside them: {first[0].name} and {first[1].name}", ())
+            pairs.setdefault(split, []).extend(found)
+    return pairs
 
 
 def _are_masks(pairs: list[tuple[tree.Folder, tree.Folder]], most_colours: int = MAX_COLOURS) -> bool:

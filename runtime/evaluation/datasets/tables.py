@@ -22,6 +22,10 @@ DELIMITERS = (",", ";", "\t", "|")
 MAX_CHARACTERS = 1 << 24
 """Maximum length of a field in characters."""
 
+TEMPLATE = "submission"
+"""Part of the name of a table, such as `sampleSubmission.csv`, that a competition offers for the answers. The classes
+and numbers in it are placeholders."""
+
 START_BYTES = 1 << 16
 """Number of bytes at the start of a file that are read to recognise a table."""
 
@@ -65,6 +69,11 @@ class Table(NamedTuple):
     def columns(self) -> str:
         """Return the names of the columns, for messages."""
         return ", ".join(repr(readable(name.strip())[:60]) for name in self.header) or "nothing"
+
+
+def table_files(folder: tree.Folder) -> list[tree.Folder]:
+    """Return the tables in a folder, without templates for answers."""
+    return [file for file in tree.files(folder, SUFFIXES) if TEMPLATE not in file.name.lower()]
 
 
 def read_table(file: tree.Folder, options: ReadOptions = NO_OPTIONS) -> Table:
