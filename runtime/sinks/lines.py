@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from orilla.devices.errors import OutputError
-from orilla.runtime.sinks.segments import FileOptions, Segments
+from orilla.runtime.sinks.segments import FileOptions, Segments, descriptor_of
 from orilla.runtime.sinks.sink import Setup
 
 TAIL = 1 << 20
@@ -65,7 +65,7 @@ class LineFiles:
         self._path: Path
         self._file: BinaryIO
         self._path, self._file = self._segments.next()
-        self._regular = self._path.is_file()
+        self._regular = self._path.is_file() and descriptor_of(self._path) is None
         self._size = self._file.tell() if self._regular else 0
 
     def _cut(self, size: int) -> None:

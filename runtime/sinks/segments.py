@@ -114,10 +114,15 @@ class Segments:
         does not continue the files of earlier loops, because the file may then be unrelated.
         """
         continues = self._dated or self._rotates or self._options.append
-        newest = next(reversed(self.existing()), None) if continues and not self._options.overwrite else None
+        if not continues or self._options.overwrite or descriptor_of(Path(self._target)) is not None:
+            return None
+        newest = next(reversed(self.existing()), None)
         return None if newest is None or _is_locked(newest) else newest
 
     def _create(self, path: Path) -> tuple[Path, BinaryIO]:
+        number = descriptor_of(path)
+        if number is not None:
+            return path, os.fdopen(os.dup(number), "wb", buffering=0)
         if path.is_symlink():
             path = path.resolve()
         exists = path.exists()
@@ -203,6 +208,17 @@ def _open_locked(path: Path, mode: str, *, empty: bool = False) -> BinaryIO:
     else:
         file.seek(0, os.SEEK_END)
     return file  # type: ignore[return-value]
+
+
+def descriptor_of(path: Path) -> int | None:
+    """Return the number of the open file that a path such as `/dev/stdout` or `/dev/fd/3` names, or None.
+
+    The file behind such a path is not opened again, because it may be a pipe, and because its content belongs to the
+    program that opened it.
+    """
+    names = {"/dev/stdout": 1, "/dev/stderr": 2}
+    found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,6})", str(path))
+    return int(found[1]) if found else names.get(str(path))
 
 
 def _is_locked(path: Path) -> bool:

@@ -11,7 +11,7 @@ import cv2
 
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.frame import Tick, media_time_ns
-from orilla.runtime.sinks.segments import FileOptions, Segments
+from orilla.runtime.sinks.segments import FileOptions, Segments, descriptor_of
 from orilla.runtime.sinks.sink import Setup, Sink
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Video(Sink):
 
     def _next_file(self) -> _VideoFile:
         path, file = self._segments.next()
-        if not path.is_file():
+        if not path.is_file() or descriptor_of(path) is not None:
             file.close()
             msg = f"cannot write {path}: a video must be written to a regular file"
             raise OutputError(msg)

@@ -101,6 +101,30 @@ def test_a_file_that_another_loop_writes_is_not_changed(tmp_path):
     assert reported == []
 
 
+@pytest.mark.parametrize("options", ["", "?append", "?overwrite"])
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_an_open_file_is_continued_and_never_emptied(tmp_path, name, options):
+    path = tmp_path / "out.txt"
+    path.write_text("keep")
+    with path.open("ab") as file:
+        sink = opened(f"jsonl:{name.format(file.fileno())}{options}")
+        sink.write(tick(0))
+        sink.close()
+        file.write(b"end")
+    assert path.read_bytes().startswith(b'keep{"index":0')
+    assert path.read_bytes().endswith(b"}\nend")
+
+
+def test_the_descriptor_of_a_pipe_is_a_target(tmp_path):
+    reader, writer = os.pipe()
+    sink = opened(f"csv:/dev/fd/{writer}")
+    sink.write(tick(0))
+    sink.close()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert len(pipe.read().splitlines()) == 2
+
+
 def test_incomplete_images_are_removed(tmp_path):
     old, new, reported = tmp_path / ".1.jpg.part", tmp_path / ".2.jpg.part", []
     old.write_bytes(b"x")
