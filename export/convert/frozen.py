@@ -59,7 +59,28 @@ def _load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
     if file.is_dir():
         return _saved_model(file), ()
     origin = origin_of(file)
-    return read(file, origin) if origin is not None else (_of_keras_3(file), ())
+    if origin is not None:
+        return read(file, origin)
+    model = _of_keras_3(file)
+    return model, _made_stateless(model)
+
+
+def _made_stateless(model: keras.Model) -> tuple[str, ...]:
+    """Make stateful recurrent layers stateless, and return a note about each.
+
+    A converted model has no state between two inferences.
+    """
+    notes = []
+    for layer in flat(model):
+        is_pair = isinstance(layer, keras.layers.Bidirectional)
+        if not (is_pair or isinstance(layer, keras.layers.RNN)) or not layer.stateful:
+            continue
+        for part in (layer, layer.forward_layer, layer.backward_layer) if is_pair else (layer,):
+            part.stateful = False
+        notes.append(
+            f"{layer.name} is stateful in the file; after the export, each sample starts with a state of zeros"
+        )
+    return tuple(notes)
 
 
 def _of_keras_3(file: Path) -> keras.Model:
