@@ -21,6 +21,13 @@ PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mp
 """Content types of HLS and DASH, whose videos consist of many files."""
 
 
+UNSTATED = ("application/octet-stream", "binary/octet-stream", "application/binary", "text/plain")
+"""Content types that do not say what the content is. `text/plain` is the type of a reply without a header."""
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+"""First bytes of images."""
+
+
 def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | ReceivedBytes | None:
     """Request a URL, and return the source for the server's response.
 
@@ -46,8 +53,11 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
     kind = response.headers.get_content_type()
     if response.headers.get_content_maintype() == "multipart":
         return MotionJpeg.of(name, response, timeout_s)
-    if response.headers.get_content_maintype() == "image":
-        return _snapshots(url, name, response, timeout_s, rate_hz or RATE_HZ)
+    # Some cameras state no type, or that of any file. Their images are recognised by the first bytes.
+    start = response.read1(len(PNG)) if kind in UNSTATED and "Content-Length" in response.headers else b""
+    if response.headers.get_content_maintype() == "image" or start.startswith((JPEG, PNG)):
+        first = _first_image(name, response, start, timeout_s)
+        return Snapshots(name, KeepAlive(_final_address(url, response), timeout_s), first, rate_hz or RATE_HZ)
     if "Content-Length" not in response.headers and kind not in (*NO_VIDEO, *PLAYLISTS):
         return ReceivedBytes(lambda: response.read1(CHUNK), response.close)
     response.close()
@@ -57,9 +67,9 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
     return None
 
 
-def _snapshots(url: str, name: str, response: Response, timeout_s: float, rate_hz: float) -> Snapshots:
-    """Return the source for a server that sent one image."""
-    arrived_ns, body = now_ns(), bytearray()
+def _first_image(name: str, response: Response, start: bytes, timeout_s: float) -> Reply:
+    """Read the image that a server sent. `start` is the part that was already read."""
+    arrived_ns, body = now_ns(), bytearray(start)
     try:
         while data := response.read1(MAX_BYTES):
             body += data
@@ -71,9 +81,11 @@ def _snapshots(url: str, name: str, response: Response, timeout_s: float, rate_h
         raise SourceError(msg) from error
     finally:
         response.close()
-    # After a redirection, the images are requested from the final address. Another server does not get the password.
+    return Reply(HTTPStatus.OK, response.headers, bytes(body), arrived_ns)
+
+
+def _final_address(url: str, response: Response) -> str:
+    """Return the address after all redirections. It contains the password only if the server is the same."""
     asked, final = urlsplit(url), urlsplit(getattr(response, "url", url))
     same = (asked.scheme, asked.hostname, asked.port) == (final.scheme, final.hostname, final.port)
-    address = urlunsplit(final._replace(netloc=asked.netloc) if same else final)
-    first = Reply(HTTPStatus.OK, response.headers, bytes(body), arrived_ns)
-    return Snapshots(name, KeepAlive(address, timeout_s), first, rate_hz)
+    return urlunsplit(final._replace(netloc=asked.netloc) if same else final)

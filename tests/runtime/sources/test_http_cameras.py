@@ -100,6 +100,16 @@ def test_single_images_are_requested_at_the_stated_rate_over_one_connection():
         assert all(0 <= time.monotonic_ns() - frame.captured_ns < 20e9 for frame in frames)
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain"])
+def test_images_without_their_type_are_requested_like_others(kind):
+    def reply(request):
+        request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type=kind)
+
+    with serving(reply) as server, opened(f"{server.address}/capture#rate=50") as source:
+        found = items(source, 5)
+        assert all(isinstance(item, Frame) for item in found)
+
+
 def test_an_image_that_has_not_changed_is_not_a_new_frame():
     def reply(request):
         number = len(request.server.requests) // 4
