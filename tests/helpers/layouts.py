@@ -104,6 +104,25 @@ def kaggle_without_list(path: Path, change: Change = None) -> Path:
     return path
 
 
+def colours_in_masks(path: Path, change: Change = None) -> Path:
+    """Write masks of colours in the folder masks/, with the list of Kaggle."""
+    pairs(path, {"": ("images", "masks")}, change, colours=True)
+    (path / "class_dict.csv").write_text(CLASS_DICT)
+    return path
+
+
+def colours_without_list(path: Path, change: Change = None) -> Path:
+    """Write masks of colours in the folder masks/, without a list. They are refused."""
+    colours_in_masks(path, change)
+    (path / "class_dict.csv").unlink()
+    return path
+
+
+def values_without_list(path: Path, change: Change = None) -> Path:
+    """Write masks of several values in the folder masks/, without a list. They are refused."""
+    return pairs(path, {"": ("images", "masks")}, change)
+
+
 def nested_camvid(path: Path, change: Change = None) -> Path:
     """Write CamVid in the layout of Kaggle, in a zip with two folders around it and files of macOS."""
     kaggle_camvid(path / "archive" / "CamVid", change)
@@ -568,6 +587,11 @@ def archive(path: Path, name: str) -> Path:
 
 LAYOUTS = {
     "fastai": Layout(fastai, "mask_folders", {"train": 6, "val": 2}, ("Sky", "Road")),
+    "colours_in_masks": Layout(colours_in_masks, "masks", {"": 4}, ()),
+    "colours_without_list": Layout(
+        colours_without_list, "", {}, refusal="has colours, but there is no list of classes"
+    ),
+    "values_without_list": Layout(values_without_list, "", {}, refusal="has the value 2, but there is no list"),
     "kaggle_camvid": Layout(kaggle_camvid, "mask_folders", {"train": 4, "val": 4}, ("Sky", "Road", "Car")),
     "kaggle_without_list": Layout(
         kaggle_without_list, "", {}, refusal="has colours, .* add class_dict.csv with the columns name"

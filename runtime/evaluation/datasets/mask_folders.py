@@ -20,16 +20,11 @@ from orilla.runtime.evaluation.datasets import masks, tree
 from orilla.runtime.evaluation.datasets.class_list import FILES, ClassList, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.mask_pairs import MaskLayout, find_masks
-from orilla.runtime.evaluation.datasets.masks import MaskImages
+from orilla.runtime.evaluation.datasets.masks import WANTED, MaskImages
 from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
 
 VALID = "valid.txt"
 """Name of the file with the names of the images that belong to `val`."""
-
-WANTED = (
-    "add class_dict.csv with the columns name,r,g,b for masks of colours, or classes.txt with one class name per line "
-    "for masks of values, whose first line names value 0"
-)
 
 
 class MaskFolders(MaskImages):

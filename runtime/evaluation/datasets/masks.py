@@ -1,6 +1,6 @@
 """Data set of images with masks, in the folders `images/` and `masks/`, with or without split folders.
 
-If there is no `classes.txt`, a mask marks one class, the road: 0 is the background, and 255 (or 1) is the road.
+If there is no list of classes, a mask marks one class, the road: 0 is the background, and 255 (or 1) is the road.
 `classes.txt` has one class name per line. The values of a mask are then line numbers, counted from 0, and 255 is
 ignored.
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.class_list import LOSSY, ClassList, read_class_list
+from orilla.runtime.evaluation.datasets.class_list import FILES, LOSSY, ClassList, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 from orilla.runtime.preprocessing.image_orientation import orientation_of, turned
@@ -29,6 +29,14 @@ COLOUR_TYPE, PALETTE = 25, 3
 """Offset of the colour type in a PNG, and its value for a palette. Source: PNG specification, IHDR."""
 
 BINARY = ("background", "road")
+
+COMPARED = 3
+"""Number of masks that are opened to find out that a list of classes is missing."""
+
+WANTED = (
+    "add class_dict.csv with the columns name,r,g,b for masks of colours, or classes.txt with one class name per line "
+    "for masks of values, whose first line names value 0"
+)
 
 
 class MaskImages(Pairs):
@@ -85,9 +93,8 @@ class Masks(MaskImages):
 
     def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
-        name, names = tree.name_of(top, path), top / "classes.txt"
-        listed = read_class_list(names) if names.is_file() else None
-        super().__init__(name, f"images and masks in {name}/", listed)
+        name, file = tree.name_of(top, path), _list_file(top)
+        super().__init__(name, f"images and masks in {name}/", None if file is None else read_class_list(file))
 
     @cached_property
     def pairs(self) -> PairsBySplit:
@@ -123,19 +130,49 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
         return np.asarray(turned(np.asarray(image, np.uint8), orientation_of(data)))
 
 
+def _list_file(top: tree.Folder) -> tree.Folder | None:
+    """Return the file with the list of classes, or None."""
+    return next((file for name in FILES if (file := top / name).is_file()), None)
+
+
 def recognise(path: Path) -> str | None:
     """Return why a folder or zip contains `images/` and `masks/`, with or without splits."""
     top = _top(path)
     if top is None:
         return None
-    listed = "classes.txt names the classes" if (top / "classes.txt").is_file() else "without classes.txt"
+    file = _list_file(top)
+    listed = "without classes.txt" if file is None else f"{file.name} names the classes"
     return f"there are folders images/ and masks/, {listed}"
 
 
 def open_dataset(path: Path) -> Masks:
     """Open the images and masks in a folder or zip. They may lie inside another folder."""
     top = tree.required(_top(path), path, "has no images/ and masks/ folders")
-    return Masks(top, path)
+    dataset = Masks(top, path)
+    if dataset.classes is BINARY:
+        _check_values(dataset)
+    return dataset
+
+
+def _check_values(dataset: Masks) -> None:
+    """Raise `DataError` if the masks need a list of classes. A single mask may be damaged, which is reported later."""
+    masks = [mask for pairs in dataset.pairs.values() for _, mask in pairs]
+    kinds = {_unusual(dataset, mask) for mask in masks[:: max(1, len(masks) // COMPARED)][:COMPARED]}
+    if kinds and None not in kinds:
+        msg = f"the mask {masks[0].name} has {kinds.pop()}, but there is no list of classes: {WANTED}"
+        raise DataError(msg)
+
+
+def _unusual(dataset: Masks, file: tree.Folder) -> str | None:
+    """Return what a mask of one class cannot contain, or None."""
+    try:
+        labels = dataset.read_labels(file)
+    except DataError:
+        return None
+    if labels.ndim == 3:
+        return "colours"
+    values = set(np.unique(labels).tolist())
+    return None if values <= {0, 255} or values <= {0, 1} else f"the value {max(values)}"
 
 
 def _top(path: Path) -> tree.Folder | None:
