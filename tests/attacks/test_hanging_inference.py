@@ -43,7 +43,6 @@ class Hanging:
     def run(self, prepared):
         self.count += 1
         if self.count == 3:
-            print("hangs", flush=True)
             HOW
         return self.session.run(prepared)
 
@@ -51,13 +50,17 @@ litert.load = lambda *words, **options: Hanging(load(*words, **options))
 from orilla.runtime.cli import main
 sys.exit(main())
 """
-SLEEPS = "time.sleep(10_000)"
+SLEEPS = """
+            print("hangs", flush=True)
+            time.sleep(10_000)"""
 DEAF = """
-            import ctypes
+            import ctypes, threading
             library = ctypes.CDLL(None)
             # This function of C waits for its own lock for ever, and no signal interrupts it.
             lock = (ctypes.c_char * 64)()
             library.pthread_mutex_lock(lock)
+            # Another thread says so a moment later, when the main thread is already waiting.
+            threading.Timer(0.5, print, ["hangs"], {"flush": True}).start()
             library.pthread_mutex_lock(lock)"""
 
 
@@ -155,7 +158,9 @@ def test_a_live_loop_reports_an_inference_that_hangs(tiny_bundle: Path, image, m
 def interrupted(how: str, number: signal.Signals, *words: str, times: int = 1) -> tuple[int, str]:
     """Send a signal to a command as soon as its inference hangs. Return its exit code and standard error."""
     command = [sys.executable, "-c", HANG.replace("HOW", how), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A program that the shell starts in the background inherits that SIGINT is ignored, and so would the command.
+    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "hangs\n"
         try:
