@@ -144,14 +144,14 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     """Return the rates and their ratios."""
     height, width = (int(part) for part in options.size.split("x"))
     image = scenes.render(3, 0.0, (height, width))[0]
-    ports: list[int] = []
+    told: list[str] = []
     with (
         orilla.runtime.open("road") as model,
         model.stream(Still(image, options.rate), policy="every") as stream,
-        Sinks([sink_opener("web:0")], Setup(live=True), lambda event: ports.append(port_of(event.detail))) as sinks,
+        Sinks([sink_opener("web:0")], Setup(live=True), lambda event: told.append(event.detail)) as sinks,
     ):
         sinks.write(next(stream))
-        command = [sys.executable, __file__, "--watch", str(ports[0])]
+        command = [sys.executable, __file__, "--watch", str(port_of(told[0]))]
         peers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         phases = Phases(peers, options)
         for tick in stream:
