@@ -59,15 +59,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     lazy_help(
-        group.add_argument("--data", required=True),
-        lambda: f"data set: a folder, a zip, a file, KIND:PATH with KIND {READERS.described()}, or scenes[:SEED]",
+        group.add_argument("--data", required=True, action="append", metavar="DATA[=SHARE]"),
+        lambda: (
+            f"data set: a folder, a zip, a file, KIND:PATH with KIND {READERS.described()}, or scenes[:SEED]. "
+            "Further --data add training samples, as --extra-data does"
+        ),
     )
     group.add_argument(
         "--extra-data",
         action="append",
         default=[],
-        metavar="DATA",
-        help="data set whose training samples are added to those of --data; may be repeated",
+        metavar="DATA[=SHARE]",
+        help="data set whose training samples are added to those of --data; may be repeated. =SHARE states its share "
+        "in the samples of an epoch, such as 0.3. Without a share, each sample is used once in an epoch",
+    )
+    group.add_argument(
+        "--hold-out-set",
+        metavar="NAME",
+        help="name of one of the data sets whose training samples are left out; the data set is only evaluated",
     )
     add_reading_arguments(group)
     group.add_argument("--samples", type=int, help="maximum number of samples of each split (default: all)")
@@ -201,8 +210,8 @@ def execute(arguments: argparse.Namespace) -> TrainResult:
         raise MissingExtraError(error.name or "keras", extra) from error
     names = {field.name for field in fields(TrainOptions)}
     values = {name: value for name, value in vars(arguments).items() if name in names}
-    values |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
-    values["data"] = with_options(arguments.data, options_of(arguments))
+    values |= {"input": parse_size(arguments.input), "extra_data": (*arguments.data[1:], *arguments.extra_data)}
+    values["data"] = with_options(arguments.data[0], options_of(arguments))
     search = SearchOptions(arguments.search, arguments.trials or TRIALS) if arguments.search else None
     card = _train(TrainOptions(**values), arguments.out, search)
     return TrainResult(str(arguments.out), card)

@@ -20,7 +20,10 @@ class TrainOptions:
     model: str
     data: str
     extra_data: tuple[str, ...] = ()
-    """Data sets whose training samples are added to those of `data`."""
+    """Data sets whose training samples are added to those of `data`. `=SHARE` after a data set states its share in the
+    samples of an epoch. The model `road` also accepts data sets with other classes."""
+    hold_out_set: str | None = None
+    """Name of the data set whose training samples are left out. It is only evaluated."""
     epochs: int | None = None
     """Number of epochs of the last phase."""
     batch: int | None = None

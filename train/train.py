@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from msgspec import UNSET
 
 from orilla.devices import keras_rules
 from orilla.devices.detect import detect
-from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.devices.progress import NoProgress, Progress
-from orilla.runtime.bundle.card import Card
-from orilla.runtime.evaluation.datasets import Dataset, open_dataset
+from orilla.runtime.bundle.card import Card, EvaluationResult
+from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, open_dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.files import make_folder, replacing
@@ -22,11 +24,13 @@ from orilla.runtime.tasks.decoding import PLAIN
 from orilla.runtime.tasks.registry import task_of
 from orilla.train.data.combined import CombinedDataset
 from orilla.train.data.scan import scan
+from orilla.train.data.shares import check_shares, split_share
 from orilla.train.data.splits import HELD_OUT, Splits, data_card, split
 from orilla.train.evaluate import evaluate, evaluation_result
 from orilla.train.fit import backend
 from orilla.train.jobs.job import Job, in_float32, make_job
 from orilla.train.jobs.run_job import remove_checkpoints, run_job
+from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
 from orilla.train.run_folder import TrainedModel, write_run
 from orilla.train.search import SearchOptions, SearchResult, SearchTask, search
@@ -43,6 +47,8 @@ class TrainingData:
     splits: Splits
     skipped: dict[Item, str]
     """Reason for each skipped sample."""
+    held_out: int | None = None
+    """Number of the part whose training samples are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +109,21 @@ def train(
 
 def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
     """Return the data sets that the options specify, and their combination."""
-    parts = [open_dataset(spec) for spec in (options.data, *options.extra_data)]
-    return parts, CombinedDataset(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
+    specs = [split_share(spec) for spec in (options.data, *options.extra_data)]
+    check_shares([share for _, share in specs])
+    parts = [open_dataset(spec) for spec, _ in specs]
+    held_out = _held_out(options.hold_out_set, parts)
+    if len(parts) == 1:
+        return parts, parts[0]
+    return parts, CombinedDataset(parts[0], parts[1:], load_plan(options.model).label, held_out)
+
+
+def _held_out(name: str | None, parts: list[Dataset]) -> int | None:
+    """Return the number of the data set that is held out, or None."""
+    names = [part.source.name for part in parts]
+    if name is not None and (name not in names or len(names) == 1):
+        raise unknown_name(name, names if len(names) > 1 else [], kind="data set to hold out")
+    return None if name is None else names.index(name)
 
 
 def _load_data(options: TrainOptions, out: Path, progress: Progress, *, searching: bool) -> TrainingData:
@@ -122,13 +141,13 @@ def _load_data(options: TrainOptions, out: Path, progress: Progress, *, searchin
         limit=options.samples,
     )
     _check_classes(dataset, splits)
-    return TrainingData(parts, dataset, splits, skipped)
+    return TrainingData(parts, dataset, splits, skipped, _held_out(options.hold_out_set, parts))
 
 
 def _check_out(options: TrainOptions, out: Path) -> None:
     """Reject a run folder inside a data set, because its images would later be read as samples."""
     for spec in (options.data, *options.extra_data):
-        path = path_of(spec)
+        path = path_of(split_share(spec)[0])
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
             advice = "its images would be read as samples: choose a folder outside"
             msg = f"the run folder {out} is inside the data set {spec}, so {advice}"
@@ -186,8 +205,34 @@ def _signature(options: TrainOptions, data: TrainingData) -> str:
     It omits the learning rate, which may change when the run is resumed.
     """
     excluded = ("data", "extra_data", "resume", "device", "learning_rate")
-    values = {name: value for name, value in asdict(options).items() if name not in excluded}
+    values = {name: value for name, value in asdict(options).items() if name not in excluded and value is not None}
+    values["shares"] = [split_share(spec)[1] for spec in (options.data, *options.extra_data)]
     return json.dumps({**values, "data": digest_of(data.dataset, data.splits.train)})
+
+
+def _show_a_class(part: Dataset, items: Sequence[Item], classes: tuple[str, ...]) -> bool:
+    """Return True if a mask of a data set shows one of the classes."""
+    own = [index for index, name in enumerate(part.classes) if name in classes]
+    samples = (part.load(*item) for item in items)
+    return any(isinstance(sample, LabelledImage) and np.isin(sample.labels, own).any() for sample in samples)
+
+
+def _of_added(data: TrainingData, trained: TrainedModel) -> list[EvaluationResult]:
+    """Return the metrics on those samples of each added data set with masks that were not used for training.
+
+    Data sets without a pixel of the model's classes are left out, because their IoU is not defined.
+    """
+    job, results = trained.job, []
+    for number, part in enumerate(data.parts):
+        whole = number == data.held_out
+        if part.task != "segment" or not (whole or number > 0):
+            continue
+        splits = [name for name in part.splits if whole or name != "train"]
+        items = [(name, index) for name in splits for index in range(len(part.names(name)))]
+        if _show_a_class(part, items, job.context.labels):
+            title = f"{part.source.name}: {'whole set held out' if whole else ' and '.join(splits)}"
+            results.append(evaluation_result(title, evaluate(trained.network, part, items, job.context, job.prepare)))
+    return results
 
 
 def _card(options: TrainOptions, data: TrainingData, trained: TrainedModel, provenance: Provenance) -> Card:
@@ -198,6 +243,7 @@ def _card(options: TrainOptions, data: TrainingData, trained: TrainedModel, prov
         evaluation_result(name, evaluate(network, dataset, items, job.context, job.prepare))
         for name, items in evaluated
     ]
+    results += _of_added(data, trained)
     skipped = [f"{dataset.names(part)[index]}: {reason}" for (part, index), reason in data.skipped.items()]
     return Card(
         model=options.model,

@@ -9,7 +9,7 @@ from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.datasets.contract import CHECKS, DatasetCase, damaged
 from orilla.runtime.evaluation.datasets.registry import READERS
 
-EMBEDDED = ("scenes", "scene_boxes", "scene_steering")
+EMBEDDED = ("scenes", "scene_boxes", "scene_steering", "no_road")
 """Kinds that consist of computer-generated images."""
 
 

@@ -208,6 +208,12 @@ def scene_boxes(path: Path, change: Change = None) -> str:
     return "scene_boxes:4" if change else "scene_boxes:3"
 
 
+def no_road(path: Path, change: Change = None) -> str:
+    """Return a specification of computer-generated frames without a road. They need no files."""
+    del path
+    return "no_road:4" if change else "no_road:3"
+
+
 def scene_steering(path: Path, change: Change = None) -> str:
     """Return a specification of computer-generated images of a car. They need no files."""
     del path
@@ -397,6 +403,7 @@ EXAMPLES = {
     "texts": Example("texts", texts),
     "texts in folders": Example("texts", text_folders),
     "scene_boxes": Example("scene_boxes", scene_boxes),
+    "no_road": Example("no_road", no_road),
     "coco": Example("coco", coco),
     "coco with a file per split": Example("coco", coco_files),
     "coco in one file": Example("coco", coco_file),

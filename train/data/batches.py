@@ -16,6 +16,7 @@ from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.train.data.augment import BatchChange, apply
+from orilla.train.data.shares import Shares
 
 CACHE_BYTES = 512 << 20
 """Maximum size, in bytes, of a data set that is kept in memory after its preprocessing. A larger data set is read again
@@ -106,6 +107,8 @@ class ImageData:
     augment: BatchChange | None = None
     """Layer that changes the colours of the images. If it is set, the images are also cropped and flipped. If it is
     None, there is no augmentation."""
+    shares: Shares | None = None
+    """Share of each data set in an epoch. If it is None, each sample is used once in an epoch."""
     samples: SampleCache = field(init=False, repr=False)
     """The samples of `items`, in their order."""
 

@@ -9,20 +9,32 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.dataset import require_split
+from orilla.runtime.evaluation.datasets.dataset import Item, require_split
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.train.data.one_class import AsClass
 
 
 class CombinedDataset(Dataset):
     """A data set whose training split also contains the training samples of other data sets.
 
+    Args:
+        first: The data set whose classes and validation samples are used.
+        others: The data sets to add.
+        label: The only class that the model finds. The added data sets may then have other classes too, see `AsClass`.
+            If None, all data sets must have the same classes.
+        held_out: The number of the data set whose training samples are left out, in this order. None for no such set.
+
     Raises:
         DataError: The tasks or classes differ, or a data set to add has no training split.
     """
 
-    def __init__(self, first: Dataset, others: Sequence[Dataset]) -> None:
+    def __init__(
+        self, first: Dataset, others: Sequence[Dataset], label: str | None = None, held_out: int | None = None
+    ) -> None:
         self.source, self.task, self.classes, self.ignore = first.source, first.task, first.classes, first.ignore
         self.in_time_order = first.in_time_order
+        if label is not None:
+            others = [AsClass(dataset, first, label) for dataset in others]
         for dataset in others:
             if (dataset.task, dataset.classes) != (first.task, first.classes):
                 msg = (
@@ -36,25 +48,41 @@ class CombinedDataset(Dataset):
         self.decoding = _joined([first, *others])
         self._datasets = [first, *others]
         self._splits = first.splits
-        self._train = [(dataset, index) for dataset in self._datasets for index in range(len(dataset.names("train")))]
+        trained = [number for number in range(len(self._datasets)) if number != held_out]
+        self._train = [
+            (number, index) for number in trained for index in range(len(self._datasets[number].names("train")))
+        ]
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the first data set's splits."""
         return self._splits
 
+    def parts_of(self, items: Sequence[Item]) -> NDArray[np.int64]:
+        """Return the number of the data set that each training sample comes from, `[N]`. The first one is 0."""
+        return np.array([self._train[index][0] for _, index in items], np.int64)
+
     def names(self, split: str) -> tuple[str, ...]:
         """Return the names of a split's samples."""
         require_split(self, split)
-        return tuple(name for dataset in self._datasets_of(split) for name in dataset.names(split))
+        if split != "train":
+            return self._datasets[0].names(split)
+        names = [dataset.names(split) for dataset in self._datasets]
+        return tuple(names[number][index] for number, index in self._train)
 
     def labels(self, split: str) -> list[int]:
         """Return the class of each sample of a split."""
-        return [label for dataset in self._datasets_of(split) for label in dataset.labels(split)]
+        if split != "train":
+            return [*self._datasets[0].labels(split)]
+        labels = [dataset.labels(split) for dataset in self._datasets]
+        return [labels[number][index] for number, index in self._train]
 
     def values(self, split: str) -> NDArray[np.float64]:
         """Return the numbers `[N,K]` of a split's samples."""
-        return np.concatenate([dataset.values(split) for dataset in self._datasets_of(split)])
+        if split != "train":
+            return self._datasets[0].values(split)
+        values = [dataset.values(split) for dataset in self._datasets]
+        return np.array([values[number][index] for number, index in self._train])
 
     def load(self, split: str, index: int) -> Sample:
         """Load a sample."""
@@ -76,11 +104,11 @@ class CombinedDataset(Dataset):
         dataset, own_index = self._origin(split, index)
         return dataset.is_file(split, own_index)
 
-    def _datasets_of(self, split: str) -> list[Dataset]:
-        return self._datasets if split == "train" else self._datasets[:1]
-
     def _origin(self, split: str, index: int) -> tuple[Dataset, int]:
-        return self._train[index] if split == "train" else (self._datasets[0], index)
+        if split != "train":
+            return self._datasets[0], index
+        number, own_index = self._train[index]
+        return self._datasets[number], own_index
 
 
 def _joined(datasets: Sequence[Dataset]) -> Decoding:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orilla.runtime.evaluation.datasets import LabelledImage
 from orilla.runtime.preprocessing.image import Image
+from orilla.train.data.by_camera import degrade
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, class_indices, mix_classes, relight, shade
 from orilla.train.data.segment import Labels, SegmentData, crop
 
@@ -51,11 +52,12 @@ class RoadData(SegmentData):
     def change(
         self, images: NDArray[np.uint8], labels: Labels, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], Labels]:
-        """Copy objects between the images, and change shadows and the light on each class."""
+        """Copy objects between the images, change shadows and the light on each class, and degrade the images."""
         classes = self.dataset.classes
         images, labels = mix_classes(images, labels, self.dataset.ignore, class_indices(classes, GROUND), rng)
         images = shade(images, labels, class_indices(classes, SHADED), rng)
-        return relight(images, labels, class_indices(classes, SKIES), rng), labels
+        images = relight(images, labels, class_indices(classes, SKIES), rng)
+        return degrade(images, rng), labels
 
     def truth(self, labels: Labels) -> NDArray[np.float32]:
         """Return the training target of one image."""

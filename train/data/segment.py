@@ -62,6 +62,8 @@ class SegmentEpoch(Epoch):
 
     def __init__(self, data: SegmentData, number: int, workers: int) -> None:
         super().__init__(data.count, data.batch, data.seed, number, workers)
+        if data.shares is not None:
+            self._order = data.shares.draw(np.random.default_rng([data.seed, number]))
         self._data = data
 
     def make_batch(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

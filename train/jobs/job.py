@@ -19,6 +19,8 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.task import DecodeContext
+from orilla.train.data.combined import CombinedDataset
+from orilla.train.data.shares import Shares, split_share
 from orilla.train.data.splits import Splits
 from orilla.train.fit.training import FitOptions, FitTask
 from orilla.train.jobs import JOBS
@@ -117,6 +119,14 @@ def fit_options(options: TrainOptions, splits: Splits, metric: str, evaluate_eve
         watch=f"{splits.watched[1]}_{metric}" if options.chooses_epoch and splits.choose else None,
         patience=options.patience,
     )
+
+
+def shares_of(options: TrainOptions, dataset: Dataset, splits: Splits) -> Shares | None:
+    """Return the share of each data set in an epoch, or None if no share is stated."""
+    shares = [split_share(spec)[1] for spec in (options.data, *options.extra_data)]
+    if not isinstance(dataset, CombinedDataset) or not any(shares):
+        return None
+    return Shares(dataset.parts_of(splits.train), shares)
 
 
 def input_size(options: TrainOptions, plan: Plan) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from orilla.train.data.splits import Splits
 from orilla.train.evaluate import evaluate
 from orilla.train.fit.losses import RoadLoss, SegmentLoss
 from orilla.train.fit.training import FitOptions, FitTask
-from orilla.train.jobs.job import Job, check_task, fit_options, network_options
+from orilla.train.jobs.job import Job, check_task, fit_options, network_options, shares_of
 from orilla.train.jobs.plan import Plan
 from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
@@ -52,6 +52,7 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     fitting = fit_options(options, splits, "iou", EVALUATE_EVERY)
     watched, prefix = splits.watched
     decoding = SOFTMAX if label is None else PLAIN
+    shares = shares_of(options, dataset, splits)
 
     def prepare_sample(sample: Sample) -> NDArray[np.uint8]:
         assert isinstance(sample, LabelledImage)
@@ -66,7 +67,7 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         del progress  # No outputs of frozen layers are computed in advance.
         augment = plan.augment() if plan.augment is not None and options.augment else None
         grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
-        data = SegmentData(dataset, splits.train, preprocess, batch, options.seed, augment, grid_hw=grid_hw)
+        data = SegmentData(dataset, splits.train, preprocess, batch, options.seed, augment, shares, grid_hw=grid_hw)
         return _fit_task(network.model, data, label, evaluate_watched, fitting)
 
     return Job(

@@ -74,6 +74,24 @@ def start_weights(options: NetworkOptions) -> str:
     return "random" if options.weights is None else Path(options.weights).name
 
 
+def is_network(weights: str | None) -> bool:
+    """Return True if initial weights are those of a whole network, such as `model.keras` of a training run."""
+    return weights is not None and weights.endswith(".keras")
+
+
+def copy_weights(path: str, model: keras.Model) -> None:
+    """Copy the weights of a saved network into the layers of `model` with the same names.
+
+    Layers that the saved network does not have, such as auxiliary outputs, keep their weights.
+
+    Raises:
+        ValueError: The file is not a network, or its layers have other shapes.
+    """
+    for layer in keras.models.load_model(path, compile=False).layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+
+
 @contextmanager
 def weights_errors(options: NetworkOptions) -> Iterator[None]:
     """Convert the exceptions for unsuitable weights into a `ConfigError` with a one-line message."""

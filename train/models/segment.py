@@ -16,9 +16,11 @@ from orilla.train.data.augment import RandomColour, RandomLight
 from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.encoder import (
     MOMENTUM,
+    copy_weights,
     double,
     encode,
     freeze,
+    is_network,
     pointwise,
     scaled,
     separable,
@@ -89,13 +91,16 @@ def build_road(options: NetworkOptions) -> Network:
     Raises:
         ConfigError: The weights cannot be downloaded, or do not fit the width.
     """
+    trained = is_network(options.weights)
     with weights_errors(options):
         model = build(
             classes=options.classes,
-            weights=options.weights,
+            weights=None if trained else options.weights,
             input_hw=(options.input[0], options.input[1]),
             width=options.width,
         )
+        if trained:
+            copy_weights(str(options.weights), model)
     if options.weights is not None:
         freeze(model)
     return Network(model, start_weights(options), deployed=deployable(model))

@@ -20,7 +20,7 @@ from orilla.runtime.evaluation.datasets import masks, tree
 from orilla.runtime.evaluation.datasets.class_list import FILES, ClassList, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.mask_pairs import MaskLayout, find_masks
-from orilla.runtime.evaluation.datasets.masks import WANTED, MaskImages
+from orilla.runtime.evaluation.datasets.masks import THREE_VALUES, WANTED, MaskImages
 from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
 
 VALID = "valid.txt"
@@ -80,7 +80,7 @@ def _check_first(layout: MaskLayout, listed: ClassList | None) -> None:
     mask = tree.decoded(file, cv2.IMREAD_UNCHANGED)
     is_colour = mask.ndim == 3 and not all(np.array_equal(mask[..., 0], mask[..., channel]) for channel in (1, 2))
     values = set(np.unique(mask).tolist())
-    if listed is None and (is_colour or not (values <= {0, 255} or values <= {0, 1})):
+    if listed is None and (is_colour or not values <= THREE_VALUES):
         kind = "colours" if is_colour else f"the value {max(values)}"
         msg = f"the mask {file.name} has {kind}, but there is no list of classes: {WANTED}"
         raise DataError(msg)

@@ -1,6 +1,7 @@
 """Data set of images with masks, in the folders `images/` and `masks/`, with or without split folders.
 
-If there is no list of classes, a mask marks one class, the road: 0 is the background, and 255 (or 1) is the road.
+If there is no list of classes, a mask marks one class, the road: 0 is the background, and 255 (or 1) is the road. If
+some masks have both 1 and 255, then 1 is the road in all masks, and 255 is ignored.
 `classes.txt` has one class name per line. The values of a mask are then line numbers, counted from 0, and 255 is
 ignored.
 
@@ -23,10 +24,17 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_list import FILES, LOSSY, ClassList, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
+from orilla.runtime.evaluation.datasets.places import splits_by_place
 from orilla.runtime.preprocessing.image_orientation import orientation_of, turned
 
 COLOUR_TYPE, PALETTE = 25, 3
 """Offset of the colour type in a PNG, and its value for a palette. Source: PNG specification, IHDR."""
+
+PROBED = 40
+"""Number of masks, spread evenly, that are read to find out which values the masks of a data set have."""
+
+THREE_VALUES = {0, 1, 255}
+"""Values of a mask of one class in which 255 marks unlabelled pixels."""
 
 BINARY = ("background", "road")
 
@@ -52,6 +60,23 @@ class MaskImages(Pairs):
         self.source = Source(name, title, "not stated")
         self._listed = listed
         self.classes = BINARY if listed is None else listed.classes
+
+    @cached_property
+    def marks_unlabelled(self) -> bool:
+        """Return True if masks of one class have three values: 0, 1 for the class, and 255 for unlabelled pixels.
+
+        Some masks of such a data set have only 0 and 255, so several masks are read.
+        """
+        files = [mask for pairs in self.pairs.values() for _, mask in pairs]
+        chosen = files[:: max(1, len(files) // PROBED)][:PROBED]
+        return self._listed is None and any(THREE_VALUES == self._values_of(file) for file in chosen)
+
+    def _values_of(self, file: tree.Folder) -> set[int]:
+        """Return the values of a mask. They are empty if it is damaged, which is reported when it is loaded."""
+        try:
+            return set(np.unique(self.read_labels(file)).tolist())
+        except DataError:
+            return set()
 
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
         """Return the values `[H,W]` of a mask, or the classes if the list of classes states their colours."""
@@ -80,6 +105,8 @@ class MaskImages(Pairs):
         if self._listed is not None:
             return labels if self._listed.palette is not None else self._listed.labels(labels, name, self.ignore)
         values = set(np.unique(labels).tolist())
+        if self.marks_unlabelled and values <= THREE_VALUES:
+            return labels
         if not (values <= {0, 255} or values <= {0, 1}):
             value = sorted(values - {0, 255})[0]
             lossy = LOSSY if name.lower().endswith((".jpg", ".jpeg")) else ""
@@ -108,8 +135,11 @@ class Masks(MaskImages):
                     f"{parent.name}/"
                 )
                 raise DataError(msg)
-            for image, mask in pair_up(parent / "images", parent / "masks"):
-                pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
+            found = pair_up(parent / "images", parent / "masks")
+            by_place = None if split else splits_by_place([Path(image.name).stem for image, _ in found])
+            for index, (image, mask) in enumerate(found):
+                own = by_place[index] if by_place else split or tree.split_of(tree.read(image))
+                pairs.setdefault(own, []).append((image, mask))
         return {split: pairs[split] for split in SPLITS if split in pairs}
 
 
@@ -172,7 +202,7 @@ def _unusual(dataset: Masks, file: tree.Folder) -> str | None:
     if labels.ndim == 3:
         return "colours"
     values = set(np.unique(labels).tolist())
-    return None if values <= {0, 255} or values <= {0, 1} else f"the value {max(values)}"
+    return None if values <= THREE_VALUES else f"the value {max(values)}"
 
 
 def _top(path: Path) -> tree.Folder | None:

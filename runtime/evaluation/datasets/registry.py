@@ -31,6 +31,7 @@ DESCRIPTIONS = {
     "scenes": "procedural road scenes; scenes:SEED gives other scenes",
     "scene_boxes": "the same scenes with boxes around vehicles, trees and buildings; scene_boxes:SEED gives others",
     "scene_steering": "images from a car, with the steering that keeps the lane; scene_steering:SEED gives others",
+    "no_road": "computer-generated frames without a road, as of a covered camera; no_road:SEED gives others",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
     "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
     "kitti_semantics": "KITTI semantics: training/image_2 and training/semantic",
