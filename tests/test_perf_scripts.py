@@ -28,6 +28,14 @@ def test_loop(tiny_bundle, tmp_path):
     assert document("loop.py", "--clip", clip, "--rounds", 1, "--workers")["to_by_hand"] > 0
 
 
+def test_roads(tiny_bundle, tiny_data, animals, tmp_path):
+    (result,) = document("roads.py", tiny_bundle, "--data", tiny_data, "--empty", animals, "--sheets", tmp_path)[:1]
+    assert set(result["constant"]) == {"black", "grey", "white", "noise", "bars"}
+    assert result[tiny_data.name]["low"] <= result[tiny_data.name]["iou"] <= result[tiny_data.name]["high"]
+    assert 0 <= result[animals.name]["mean"] <= 1
+    assert len(list(tmp_path.glob("*.png"))) % 2 == 0
+
+
 def test_video(tiny_bundle, tmp_path):
     clip = factories.video(tmp_path / "clip.avi", 30, (90, 120))
     result = document("video.py", clip, "--bundle", tiny_bundle, "--rounds", 2)

@@ -69,7 +69,7 @@ class MaskImages(Pairs):
         """
         files = [mask for pairs in self.pairs.values() for _, mask in pairs]
         chosen = files[:: max(1, len(files) // PROBED)][:PROBED]
-        return self._listed is None and any(THREE_VALUES == self._values_of(file) for file in chosen)
+        return self._listed is None and any(self._values_of(file) == THREE_VALUES for file in chosen)
 
     def _values_of(self, file: tree.Folder) -> set[int]:
         """Return the values of a mask. They are empty if it is damaged, which is reported when it is loaded."""
