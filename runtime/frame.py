@@ -134,6 +134,7 @@ EventKind = Literal[
     "sink",
     "doubt",
     "invalid",
+    "rung",
 ]
 """Kind of an event:
 
@@ -151,6 +152,7 @@ EventKind = Literal[
 - `sink`: A sink failed, was reopened, or drops ticks because it is too slow.
 - `invalid`: From this frame on, the outputs of the model contain NaN or infinity, so there is no answer; or they are
   valid again.
+- `rung`: The loop stepped to another rung of its ladder, or cannot load one.
 """
 
 
@@ -277,6 +279,8 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
 
     doubts: tuple[str, ...] = ()
     """Reasons why the answer cannot be trusted. They are names from `orilla.runtime.loop.guard.CHECKS`."""
+    rung: str | None = None
+    """Name of the rung that answered the frame. None if the loop has no ladder."""
 
     @property
     def trusted(self) -> bool:
@@ -339,5 +343,6 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
             "dropped": self.dropped,
             "drops": dict(self.drops),
             **({"doubts": list(self.doubts)} if self.doubts else {}),
+            **({"rung": self.rung} if self.rung is not None else {}),
             "result": self.result.to_dict(),
         }

@@ -16,12 +16,15 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import ConfigError, EngineError, InvalidOutputError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
+from orilla.runtime.bundle.rungs import RungChoice, rungs_of
 from orilla.runtime.engines import loader
-from orilla.runtime.engines.registry import default_engine, known
+from orilla.runtime.engines.registry import default_engine, installed, known
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.fair_lock import FairLock
+from orilla.runtime.loop.ladder import Ladder
+from orilla.runtime.loop.ladder_stages import LadderStages, OpenRung, Rung
 from orilla.runtime.loop.stages import ModelStages, Stages, answer_once
 from orilla.runtime.loop.workers import ComputeFunction, WorkerPlan
 from orilla.runtime.preprocessing.image import Color
@@ -160,6 +163,34 @@ class Model(Runner):
         stage = TrackStage(track, self._context)
         decode = partial(self._decode, context=stage.context)
         return ModelStages(self._preprocessor, self._infer, decode, color=color, track=stage)
+
+    def ladder_stages(self, stages: Stages, ladder: Ladder, track: Track | None = None) -> LadderStages:
+        """Return stages that answer each frame on a rung of a ladder, whose first rung is this model.
+
+        Args:
+            stages: Stages of the first rung, which `stages` returned.
+            ladder: Settings of the ladder.
+            track: Settings of the tracker with which `stages` was called.
+
+        Raises:
+            ConfigError: A rung is unknown or has another task, or there is no rung besides this model.
+        """
+        assert isinstance(stages, ModelStages)
+        choices = rungs_of(self.bundle, self.variant, ladder.rungs, self._can_run)
+        rungs = [
+            Rung(rung.name, partial(self._open_rung, rung, track), comparable=rung.bundle is self.bundle)
+            for rung in choices
+        ]
+        return LadderStages(ladder, rungs, stages)
+
+    def _can_run(self, variant: Variant) -> bool:
+        return loader.fits(variant, self.engine) or installed(default_engine(variant.format))
+
+    def _open_rung(self, rung: RungChoice, track: Track | None) -> OpenRung:
+        """Load another rung on the engine of this model, or on the variant's own engine if this one does not fit."""
+        engine = self.engine if loader.fits(rung.variant, self.engine) else None
+        model = self._loaded(rung.bundle, rung.variant.name, engine, self.threads)
+        return OpenRung(model.stages(track=track), model.close)
 
     @property
     def max_workers(self) -> int:

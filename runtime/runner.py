@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.engines.session import Recoverable, Session
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.guard import GuardLike, parse_guard
+from orilla.runtime.loop.ladder import Ladder
+from orilla.runtime.loop.ladder_stages import LadderStages
 from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
@@ -47,6 +50,7 @@ class _Options(NamedTuple):
     track: Track | bool
     guard: GuardLike = None
     workers: int | None = 1
+    ladder: Ladder | None = None
     name: str | None = None
     """Name of the source if there are several sources."""
 
@@ -83,6 +87,15 @@ class Runner(ABC):
         Raises:
             ConfigError: `track` is set, but no model is a detector.
         """
+
+    def ladder_stages(self, stages: Stages, ladder: Ladder, track: Track | None = None) -> LadderStages:
+        """Return stages that answer each frame on a rung of a ladder. Raise `ConfigError` if there are several models.
+
+        See `Model.ladder_stages`.
+        """
+        del stages, ladder, track
+        msg = "`ladder` needs one model, not several models or a cascade"
+        raise ConfigError(msg)
 
     def worker_plan(self, stages: Stages, limit: int | None) -> WorkerPlan | None:
         """Return how a loop on a recorded source gets more inference workers, or None if it has only one.
@@ -160,6 +173,7 @@ class Runner(ABC):
         track: Track | bool = False,
         guard: GuardLike = None,
         workers: int | None = None,
+        ladder: Ladder | None = None,
     ) -> Stream:
         """Process the frames of a source while the caller works with the previous answer.
 
@@ -184,6 +198,8 @@ class Runner(ABC):
             workers: Maximum number of threads that run inferences, each on a frame and a session of its own. If None,
                 a single model on the CPU may use all cores under the policy `every` on a recorded source, and anything
                 else has one worker. Workers are added only while inference is the slowest stage.
+            ladder: Settings of a degradation ladder, with which the loop uses a faster model while the answers are too
+                old. `tick.rung` is the name of the rung that answered. If None, only this model is used.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -192,14 +208,16 @@ class Runner(ABC):
         Raises:
             SourceError: The source does not exist.
             ConfigError: The policy needs a frame rate, but the source has none; `track` is set, but the model is not a
-                detector; or `workers` is invalid.
+                detector; `workers` is invalid; or a rung of `ladder` cannot be used.
         """
-        return self._stream(source, _Options(policy, on_event, record, track, guard, workers))
+        return self._stream(source, _Options(policy, on_event, record, track, guard, workers, ladder))
 
     def _stream(self, source: SourceLike, options: _Options) -> Stream:
         policy, record = options.policy, options.record
         chosen = Policy.parse(policy) if isinstance(policy, str) else policy
-        stages = self.stages(track=_settings(track=options.track))
+        track = _settings(track=options.track)
+        stages = self.stages(track=track)
+        ladder = None if options.ladder is None else self.ladder_stages(stages, options.ladder, track)
         opened = self.open_source(source)
         try:
             if chosen is None:
@@ -210,8 +228,14 @@ class Runner(ABC):
                 from orilla.runtime.sources.paced import Paced
 
                 played = Paced(opened)
+            if ladder is not None and not played.live:
+                msg = f"policy={chosen}: with a ladder, a recorded source needs policy=latest or policy=deadline:MS"
+                raise ConfigError(msg)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
-            loop = CameraLoop(played, stages, chosen, on_event=options.on_event, recorder=recording)
+            loop = CameraLoop(played, ladder or stages, chosen, on_event=options.on_event, recorder=recording)
+            if ladder is not None:
+                ladder.report = partial(loop.report, "rung")
+                loop.at_end.append(ladder.close)
             loop.guard = parse_guard(options.guard, live=opened.live, familiarity=self.familiarity)
             loop.plan = plan
             self.listen(loop.report_engine)

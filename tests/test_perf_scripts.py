@@ -109,3 +109,11 @@ def test_web():
     result = document("web.py", "--rounds", 1, "--seconds", 1, "--viewers", 2, "--size", "48x64")
     assert set(result["fps"]) == {"without", "idle", "watched"}
     assert result["received_mb_per_s"] > 0
+
+
+def test_ladder(tiny_bundle):
+    words = ("--variant", "litert_fp32", "--rungs", "litert_wi8_ai8", "--calm", 2, "--busy", 3)
+    result = document("ladder.py", tiny_bundle, *words, "--deadline", 1000)
+    assert result["ladder"]["p90_busy_ms"] > 0
+    assert set(result["ladder"]["rungs_busy"]) <= {"litert_fp32", "litert_wi8_ai8"}
+    assert result["without"]["rungs_busy"] == {"litert_fp32": 1.0}

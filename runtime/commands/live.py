@@ -61,6 +61,7 @@ def line(figures: Figures) -> str:
         f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
     ]
     summary = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
+    summary += f", rung {figures.rung}" if figures.rung is not None else ""
     return f"{summary}, newest answer {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
 
 
@@ -69,7 +70,8 @@ def table(figures: Figures, source: str = "") -> Table:
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
     name = f"{source}   " if source else ""
     workers = f"   {figures.workers} workers" if figures.workers > 1 else ""
-    rate = f"{figures.fps:.1f} per second{workers}"
+    rung = f"   rung {figures.rung}" if figures.rung is not None else ""
+    rate = f"{figures.fps:.1f} per second{workers}{rung}"
     title = f"{name}{figures.frames} frames   {rate}   newest answer {figures.age_ms:.0f} ms old"
     caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
     stages = Table(title=title, caption=caption, title_justify="left")

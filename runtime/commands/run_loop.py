@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: F401
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.commands import track_options
+from orilla.runtime.commands import ladder_options, track_options
 from orilla.runtime.commands.notify import ServiceNotifier
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.run_plan import Plan
@@ -23,6 +23,7 @@ from orilla.runtime.commands.run_result import RunResult
 from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Result, Tick
+from orilla.runtime.loop.ladder import Ladder
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.loop.streams import Streams
@@ -41,17 +42,18 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     """Run the loop until its source ends, a limit is reached, or the user stops it."""
     sources = parse_sources(arguments.source)
     policies = parse_policies(arguments.policy or [], list(sources))
-    track = track_options.track_of(arguments)
+    track, ladder = track_options.track_of(arguments), ladder_options.ladder_of(arguments)
     openers = parse_sinks(_sink_specs(arguments), list(sources))
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), *sources.values()]
     _check_files(inputs, openers, arguments.record)
     with _opened(arguments) as runner:
         if arguments.dry_run:
             plan = Plan.of(runner, sources, policies, [opener.spec for opener in openers])
+            plan = replace(plan, rungs=ladder_options.rungs_of(runner, ladder))
             return plan if arguments.workers is None else replace(plan, workers=arguments.workers)
         for note in runner.notes():
             print_message(f"orilla: {note}")
-        return _Run(arguments, runner, track).run(sources, policies, openers)
+        return _Run(arguments, runner, track, ladder).run(sources, policies, openers)
 
 
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
@@ -94,9 +96,11 @@ def _opened(arguments: argparse.Namespace) -> Runner:
 class _Run:
     """One run of the loop, which counts the events of its source."""
 
-    def __init__(self, arguments: argparse.Namespace, runner: Runner, track: Track | None) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, runner: Runner, track: Track | None, ladder: Ladder | None
+    ) -> None:
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
-        self._track = track
+        self._track, self._ladder = track, ladder
         self._events: dict[str, int] = {}
         self._sinks: Sinks | None = None
         self._streams: Mapping[str, Stream] = {}
@@ -128,6 +132,7 @@ class _Run:
             track=track,
             guard=guard,
             workers=workers,
+            ladder=self._ladder,
         )
         with one:
             return self._loop(one, {"": one}, openers)

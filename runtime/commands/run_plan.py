@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orilla.devices.names import without_secrets
@@ -41,6 +41,8 @@ class Plan(CommandResult):
     sinks: list[str]
     workers: int
     """Maximum number of inference workers for a recorded source under the policy `every`."""
+    rungs: list[str] = field(default_factory=list)
+    """Names of the rungs of the ladder, the best first. Empty if there is no ladder."""
 
     @classmethod
     def of(
@@ -77,5 +79,7 @@ class Plan(CommandResult):
             console.print_line(
                 f"inference: up to {self.workers} workers if the source is recorded and the policy is every, else 1"
             )
+        if self.rungs:
+            console.print_line(f"ladder: {', '.join(self.rungs)}")
         for sink in self.sinks:
             console.print_line(f"sink: {sink}")

@@ -88,6 +88,8 @@ class RunResult(CommandResult):
         for source, figures in self.figures.items():
             if source:
                 console.print_line(f"{source}: {figures.frames} frames{_dropped(figures)}")
+            if figures.rungs:
+                console.print_line("rungs: " + ", ".join(f"{name} {count}" for name, count in figures.rungs.items()))
             for line in track_options.count_lines(self.counts.get(source, {})):
                 console.print_line(line)
             _print_stages(figures, console)

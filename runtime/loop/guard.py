@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.loop.checks import CHECKS
+from orilla.runtime.loop.stages import RungInput
 from orilla.runtime.preprocessing.familiarity import Familiarity, FamiliarityCheck
 
 GRID_HW = (48, 64)
@@ -100,6 +101,8 @@ class Guard:
         return tuple(sorted(found))
 
     def _is_unfamiliar(self, prepared: object) -> bool:
+        if isinstance(prepared, RungInput):
+            prepared = prepared.input if prepared.comparable else None
         is_image = isinstance(prepared, np.ndarray) and prepared.ndim == 3 and prepared.dtype == np.uint8
         return self._familiar is not None and is_image and self._familiar.is_far(cast("NDArray[np.uint8]", prepared))
 

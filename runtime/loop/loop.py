@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import cv2
 
 from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, InvalidOutputError, OrillaError, SourceError
-from orilla.runtime.frame import Event, Frame, Line, Record, Tick, media_time_ns
+from orilla.runtime.frame import Event, EventKind, Frame, Line, Record, Tick, media_time_ns
 from orilla.runtime.loop.guard import Guard
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.shared_scheduler import LoopItem, Recorder, SharedScheduler
@@ -68,6 +69,8 @@ class CameraLoop:
         """Guard that checks the frames. If None, frames are not checked. Set it before `start`."""
         self.plan: WorkerPlan | None = None
         """Plan for further inference workers. If None, there is one worker. Set it before `start`."""
+        self.at_end: list[Callable[[], None]] = []
+        """Functions that `stop` calls when the threads have ended."""
         self._in_order = InOrder(self._finish)
         self._answered = self._has_planned = self._is_replaced = False
         self._ready = 1
@@ -105,6 +108,9 @@ class CameraLoop:
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline_s - time.monotonic()))
+        with ExitStack() as ends:
+            while self.at_end:
+                ends.callback(self.at_end.pop())
 
     def next(self) -> Tick | None:
         """Wait for the next answer and return it, or None at the end of the loop.
@@ -144,7 +150,11 @@ class CameraLoop:
 
     def report_engine(self, detail: str) -> None:
         """Report an event of an accelerator. The inference thread calls this method."""
-        self._report(Event("engine", self._inferring, time.monotonic_ns(), detail))
+        self.report("engine", detail)
+
+    def report(self, kind: EventKind, detail: str) -> None:
+        """Report an event that concerns the frame whose inference began last. Any thread may call this method."""
+        self._report(Event(kind, self._inferring, time.monotonic_ns(), detail))
 
     def _run_capture(self) -> None:
         error: BaseException | None = None

@@ -278,8 +278,15 @@ class SharedScheduler:
         self._delivered = item.index
         self._may_answer.notify()
         assert item.result is not None
-        drops = dict(self._scheduler.drops)
-        return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), drops, doubts=item.doubts)
+        return Tick(
+            item.frame,
+            item.result,
+            item.timer.stages_ms,
+            time.monotonic_ns(),
+            dict(self._scheduler.drops),
+            doubts=item.doubts,
+            rung=item.timer.rung,
+        )
 
     def _release(self, now_ns: int) -> None:
         if self._delivered is not None:

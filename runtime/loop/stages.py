@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class StageTimer:
         clock: Function that returns the current time in nanoseconds.
     """
 
-    __slots__ = ("_clock", "_lap_ns", "frame_ns", "stages_ms")
+    __slots__ = ("_clock", "_lap_ns", "frame_ns", "rung", "stages_ms")
 
     def __init__(self, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self.stages_ms: dict[str, float] = {}
@@ -42,6 +42,8 @@ class StageTimer:
         self.frame_ns: int | None = None
         """Time of the frame in nanoseconds: its capture time, or for a recorded source the time from its start. None if
         a recorded source has no frame rate."""
+        self.rung: str | None = None
+        """Name of the rung that answered the frame. None if the loop has no ladder."""
         self._clock = clock
         self._lap_ns = clock()
 
@@ -54,6 +56,17 @@ class StageTimer:
         now_ns = self._clock()
         self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + (now_ns - self._lap_ns) / 1e6
         self._lap_ns = now_ns
+
+
+class RungInput(NamedTuple):
+    """A frame that a rung of a ladder has prepared."""
+
+    rung: int
+    """Number of the rung. 0 is the first one."""
+    input: Any
+    """The network's input."""
+    comparable: bool
+    """True if the input is as large as that of the first rung."""
 
 
 class Stages(Protocol):

@@ -51,6 +51,10 @@ class Figures(msgspec.Struct, frozen=True):
     """
     workers: int = 1
     """Number of threads that run inferences at the same time, each on a frame and a session of its own."""
+    rungs: Mapping[str, int] = {}
+    """Number of answers of each rung in the whole run, by name. Empty if the loop has no ladder."""
+    rung: str | None = None
+    """Name of the rung that gave the newest answer. None if the loop has no ladder."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the statistics as a JSON document."""
@@ -61,6 +65,7 @@ class Figures(msgspec.Struct, frozen=True):
             "drops": dict(self.drops),
             "drop_ratio": round(self.drop_ratio, 4),
             "workers": self.workers,
+            **({"rungs": dict(self.rungs)} if self.rungs else {}),
             **{
                 key: {name: round(msgspec.structs.asdict(stage)[key], 3) for name, stage in self.stages.items()}
                 for key in StageFigures.__struct_fields__
@@ -79,6 +84,8 @@ class LoopStats:
         self._first_ns = self._last_ns = 0
         self._captured_ns = 0
         self._frames = 0
+        self._rungs: dict[str, int] = {}
+        self._rung: str | None = None
         self.drops: Mapping[str, int] = {}
         self.workers = 1
 
@@ -94,6 +101,9 @@ class LoopStats:
             for name, value in tick.stages_ms.items():
                 self._add(name, value, now_ns)
             self._add("age", tick.age_ms, now_ns)
+            if tick.rung is not None:
+                self._rung = tick.rung
+                self._rungs[tick.rung] = self._rungs.get(tick.rung, 0) + 1
 
     def done(self, tick: Tick, now_ns: int) -> None:
         """Record that the caller is done with an answer."""
@@ -131,6 +141,8 @@ class LoopStats:
                 age_ms=(now_ns - self._captured_ns) / 1e6 if self._frames else 0.0,
                 stages=stages,
                 workers=self.workers,
+                rungs=dict(self._rungs),
+                rung=self._rung,
             )
 
     def _since(self) -> int:

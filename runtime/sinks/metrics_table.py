@@ -55,6 +55,9 @@ class MetricsTable:
         self._events = counter("events", "Events of the source and the accelerator", "source", "kind")
         self._stage = histogram("stage_seconds", "Time of a stage", "source", "stage")
         self._age = histogram("age_seconds", "Time from capture to the answer", "source")
+        self._rung = gauge("rung", "1 for the rung of the ladder that gave the newest answer, else 0", "source", "rung")
+        self._rungs: dict[str, str] = {}
+        """Newest rung of each source."""
         gauge("healthy", "1 if the newest answer is recent and no source is lost, else 0").set_function(self._healthy)
         gauge("answer_age_seconds", "Time since the newest answer").set_function(self._since_s)
         place = ("source", "model")
@@ -79,6 +82,11 @@ class MetricsTable:
         for stage, milliseconds in tick.stages_ms.items():
             self._stage.labels(source, stage).observe(milliseconds / 1e3)
         self._age.labels(source).observe(tick.age_ms / 1e3)
+        if tick.rung is not None and tick.rung != self._rungs.get(source):
+            if source in self._rungs:
+                self._rung.labels(source, self._rungs[source]).set(0)
+            self._rungs[source] = tick.rung
+            self._rung.labels(source, tick.rung).set(1)
         for model, answer in answers_of(tick.result):
             self._add_answer((source, model), answer)
 
