@@ -195,6 +195,11 @@ def add_data_arguments(data: argparse._ArgumentGroup) -> None:
     add_reading_arguments(data, encoding=False)
     data.add_argument("--calibration-count", type=int, default=100, help="number of calibration samples (default: 100)")
     data.add_argument(
+        "--add-calibration",
+        metavar="DATA",
+        help="samples that are all added to the calibration, such as the folder of orilla run --shadow-keep",
+    )
+    data.add_argument(
         "--validation",
         metavar="DATA",
         help="data on which each variant is compared with the original model (default: the data set of the run folder "
@@ -316,6 +321,7 @@ def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
         recipes=arguments.recipes,
         calibration=_with_columns(arguments.calibration, arguments),
         calibration_count=arguments.calibration_count,
+        add_calibration=_with_columns(arguments.add_calibration, arguments),
         validation=_with_columns(arguments.validation, arguments),
         validation_count=arguments.validation_count,
         golden=arguments.golden,

@@ -30,8 +30,9 @@ from orilla.export.data.calibration import (
     check_calibration,
     check_same_range,
     save_calibration,
+    with_added,
 )
-from orilla.export.data.draw import divide
+from orilla.export.data.draw import all_items, divide
 from orilla.export.data.open import generated_samples, is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
 from orilla.export.imports.recipes import check_selection, imported_recipes
@@ -63,6 +64,8 @@ class ExportOptions:
     calibration: str | None = None
     """Calibration data. If None, the data set of the run folder is used."""
     calibration_count: int = 100
+    add_calibration: str | None = None
+    """Data whose samples are all added to the calibration, such as the frames that a shadow check stored."""
     validation: str | None = None
     """Data on which each variant is compared with the original model.
 
@@ -275,8 +278,14 @@ def _read_data(
     )
     validation = prepare(dataset, items, source, work, "validation")
     if calibration_dataset is None:
+        if options.add_calibration is not None:
+            msg = f"add_calibration={options.add_calibration}: none of the chosen `recipes` is calibrated"
+            raise ConfigError(msg)
         return source, _ExportData(dataset, items, validation, None)
     calibration = prepare(calibration_dataset, drawn, source, work, "calibration")
+    if options.add_calibration is not None:
+        added = open_samples(options.add_calibration, source)
+        calibration = with_added(calibration, prepare(added, all_items(added), source, work, "added"))
     check_calibration(calibration, source)
     if calibration_dataset is not dataset:
         check_same_range(calibration, validation, source)

@@ -135,6 +135,7 @@ EventKind = Literal[
     "doubt",
     "invalid",
     "rung",
+    "drift",
 ]
 """Kind of an event:
 
@@ -153,6 +154,7 @@ EventKind = Literal[
 - `invalid`: From this frame on, the outputs of the model contain NaN or infinity, so there is no answer; or they are
   valid again.
 - `rung`: The loop stepped to another rung of its ladder, or cannot load one.
+- `drift`: The agreement with the reference of the shadow check is too low or no longer too low, or the check failed.
 """
 
 
@@ -281,6 +283,8 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     """Reasons why the answer cannot be trusted. They are names from `orilla.runtime.loop.guard.CHECKS`."""
     rung: str | None = None
     """Name of the rung that answered the frame. None if the loop has no ladder."""
+    agreement: float | None = None
+    """Mean agreement of the last shadow checks, 0–1. None if there was none."""
 
     @property
     def trusted(self) -> bool:
@@ -344,5 +348,6 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
             "drops": dict(self.drops),
             **({"doubts": list(self.doubts)} if self.doubts else {}),
             **({"rung": self.rung} if self.rung is not None else {}),
+            **({"agreement": round(self.agreement, 4)} if self.agreement is not None else {}),
             "result": self.result.to_dict(),
         }

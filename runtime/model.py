@@ -16,7 +16,7 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import ConfigError, EngineError, InvalidOutputError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.bundle.rungs import RungChoice, rungs_of
+from orilla.runtime.bundle.rungs import RungChoice, exact_variant, rungs_of
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.registry import default_engine, installed, known
 from orilla.runtime.engines.session import Session
@@ -25,6 +25,7 @@ from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.fair_lock import FairLock
 from orilla.runtime.loop.ladder import Ladder
 from orilla.runtime.loop.ladder_stages import LadderStages, OpenRung, Rung
+from orilla.runtime.loop.shadow import Reference, Shadow, ShadowCheck
 from orilla.runtime.loop.stages import ModelStages, Stages, answer_once
 from orilla.runtime.loop.workers import ComputeFunction, WorkerPlan
 from orilla.runtime.preprocessing.image import Color
@@ -182,6 +183,48 @@ class Model(Runner):
             for rung in choices
         ]
         return LadderStages(ladder, rungs, stages)
+
+    def shadow_check(self, stages: Stages, shadow: Shadow, *, live: bool) -> ShadowCheck:
+        """Return the check that compares this model with another variant while `stages` answer frames.
+
+        Args:
+            stages: Stages of the loop, which `stages` returned. The check observes them.
+            shadow: Settings of the check.
+            live: True if the source of the loop is live.
+
+        Raises:
+            ConfigError: The variant is unknown, this model itself, or cannot run here; or frames cannot be stored.
+            OutputError: The folder for stored frames cannot be created.
+        """
+        assert isinstance(stages, ModelStages)
+        if shadow.keep is not None and self.kind != "image":
+            msg = f"keep={shadow.keep}: {self.name} takes no images, and only images can be stored"
+            raise ConfigError(msg)
+        manifest = self.bundle.manifest
+        name = shadow.variant
+        reference = exact_variant(manifest, self.variant.format) if name is None else manifest.variant(name)
+        if reference.name == self.variant.name:
+            msg = f"`shadow`: {reference.name} is the variant that is opened, so there is nothing to compare it with"
+            raise ConfigError(msg)
+        if not self._can_run(reference):
+            engine = default_engine(reference.format)
+            msg = f"`shadow`: the engine of {reference.name} is not installed: {known(engine).install}"
+            raise ConfigError(msg)
+        opener = partial(self._open_reference, reference)
+        check = ShadowCheck(shadow, self.variant.check.agreement, opener, live=live)
+        stages.observer = check.offer
+        return check
+
+    def _open_reference(self, variant: Variant) -> Reference:
+        """Load a variant with one thread, so that the other cores remain free for the loop."""
+        engine = self.engine if loader.fits(variant, self.engine) else None
+        session = loader.load(self.bundle, variant, engine=engine, threads=1)
+
+        def agreement(prepared: ModelInput, outputs: Outputs) -> float:
+            same = self._task.agreeing(outputs, session.run(prepared), self._context)
+            return float(np.mean(same)) if same.size else 1.0
+
+        return Reference(agreement, session.close)
 
     def _can_run(self, variant: Variant) -> bool:
         return loader.fits(variant, self.engine) or installed(default_engine(variant.format))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runt
 from weakref import WeakMethod
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, unknown_name
@@ -25,9 +24,10 @@ from orilla.runtime.loop.ladder_stages import LadderStages
 from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
+from orilla.runtime.loop.shadow import Shadow, ShadowCheck
 from orilla.runtime.loop.stages import Stages, answer_once
 from orilla.runtime.loop.stream import Stream, Watcher
-from orilla.runtime.loop.streams import Streams
+from orilla.runtime.loop.streams import Streams, by_name, named_events, with_name
 from orilla.runtime.loop.workers import WorkerPlan
 from orilla.runtime.preprocessing.familiarity import Familiarity
 from orilla.runtime.preprocessing.image import Image, check_image
@@ -51,6 +51,7 @@ class _Options(NamedTuple):
     guard: GuardLike = None
     workers: int | None = 1
     ladder: Ladder | None = None
+    shadow: Shadow | None = None
     name: str | None = None
     """Name of the source if there are several sources."""
 
@@ -95,6 +96,15 @@ class Runner(ABC):
         """
         del stages, ladder, track
         msg = "`ladder` needs one model, not several models or a cascade"
+        raise ConfigError(msg)
+
+    def shadow_check(self, stages: Stages, shadow: Shadow, *, live: bool) -> ShadowCheck:
+        """Return the check that compares answers with another variant. Raise `ConfigError` if there are several models.
+
+        See `Model.shadow_check`.
+        """
+        del stages, shadow, live
+        msg = "`shadow` needs one model, not several models or a cascade"
         raise ConfigError(msg)
 
     def worker_plan(self, stages: Stages, limit: int | None) -> WorkerPlan | None:
@@ -174,6 +184,7 @@ class Runner(ABC):
         guard: GuardLike = None,
         workers: int | None = None,
         ladder: Ladder | None = None,
+        shadow: Shadow | None = None,
     ) -> Stream:
         """Process the frames of a source while the caller works with the previous answer.
 
@@ -200,6 +211,8 @@ class Runner(ABC):
                 else has one worker. Workers are added only while inference is the slowest stage.
             ladder: Settings of a degradation ladder, with which the loop uses a faster model while the answers are too
                 old. `tick.rung` is the name of the rung that answered. If None, only this model is used.
+            shadow: Settings of a shadow check, which compares some of the answers with those of a more exact variant
+                while the loop has idle time. `tick.agreement` is the result. If None, nothing is compared.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -208,9 +221,9 @@ class Runner(ABC):
         Raises:
             SourceError: The source does not exist.
             ConfigError: The policy needs a frame rate, but the source has none; `track` is set, but the model is not a
-                detector; `workers` is invalid; or a rung of `ladder` cannot be used.
+                detector; `workers` is invalid; or a variant of `ladder` or `shadow` cannot be used.
         """
-        return self._stream(source, _Options(policy, on_event, record, track, guard, workers, ladder))
+        return self._stream(source, _Options(policy, on_event, record, track, guard, workers, ladder, shadow))
 
     def _stream(self, source: SourceLike, options: _Options) -> Stream:
         policy, record = options.policy, options.record
@@ -231,11 +244,16 @@ class Runner(ABC):
             if ladder is not None and not played.live:
                 msg = f"policy={chosen}: with a ladder, a recorded source needs policy=latest or policy=deadline:MS"
                 raise ConfigError(msg)
+            shadow = None if options.shadow is None else self.shadow_check(stages, options.shadow, live=played.live)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
             loop = CameraLoop(played, ladder or stages, chosen, on_event=options.on_event, recorder=recording)
             if ladder is not None:
                 ladder.report = partial(loop.report, "rung")
                 loop.at_end.append(ladder.close)
+            if shadow is not None:
+                shadow.on_drift = partial(loop.report, "drift")
+                loop.at_start.append(shadow.start)
+                loop.at_end.append(shadow.close)
             loop.guard = parse_guard(options.guard, live=opened.live, familiarity=self.familiarity)
             loop.plan = plan
             self.listen(loop.report_engine)
@@ -275,7 +293,7 @@ class Runner(ABC):
             SourceError: A source does not exist.
             ConfigError: There is no source, a name is given twice, or a policy cannot be used for a source.
         """
-        chosen = _by_name(sources or {}, named)
+        chosen = by_name(sources or {}, named)
         policies = dict(policy) if isinstance(policy, Mapping) else dict.fromkeys(chosen, policy)
         for name in policies:
             if name not in chosen:
@@ -283,8 +301,8 @@ class Runner(ABC):
         opened: dict[str, Stream] = {}
         try:
             for name, source in chosen.items():
-                path = None if record is None else _with_name(Path(record), name)
-                options = _Options(policies.get(name), _named_events(on_event, name), path, track, guard, name=name)
+                path = None if record is None else with_name(Path(record), name)
+                options = _Options(policies.get(name), named_events(on_event, name), path, track, guard, name=name)
                 opened[name] = self._stream(source, options)
         except BaseException:
             for stream in opened.values():
@@ -343,26 +361,6 @@ class Runner(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _by_name(sources: Mapping[str, SourceLike], named: Mapping[str, SourceLike]) -> dict[str, SourceLike]:
-    """Return all sources by name. Raise `ConfigError` if there is none, or if a name is given twice."""
-    twice = sorted(sources.keys() & named.keys())
-    if twice or not (sources or named):
-        msg = f"the source {twice[0]} is given twice" if twice else "no source: give one or more, as in front=0"
-        raise ConfigError(msg)
-    return {**sources, **named}
-
-
-def _with_name(path: Path, name: str) -> Path:
-    return path.with_name(f"{path.stem}-{name}{path.suffix}")
-
-
-def _named_events(on_event: Callable[[Event], None] | None, name: str) -> Callable[[Event], None] | None:
-    """Return a function that adds the name of the source to each event, or None if there is no `on_event`."""
-    if on_event is None:
-        return None
-    return lambda event: on_event(replace(event, source=name))
 
 
 def _settings(*, track: Track | bool) -> Track | None:

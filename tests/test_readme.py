@@ -60,7 +60,7 @@ def test_every_example_of_the_camera_loop_runs(tmp_path, capsys, monkeypatch):
     clip, picture = factories.video(tmp_path / "clip.avi", 5, (240, 320)), tmp_path / "picture.png"
     factories.write_picture(picture, factories.picture(240, 320))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
-    assert len(examples) == 12
+    assert len(examples) == 13
     detector = detector_bundle(tmp_path / "colors.orilla")
     names = {
         "SOURCE": str(clip),

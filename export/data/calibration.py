@@ -1,7 +1,8 @@
-"""Check the calibration samples, and write them to a file for the quantisers."""
+"""Check and extend the calibration samples, and write them to a file for the quantisers."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ MAX_RATIO = 4.0
 
 MIN_COMPARED = 8
 """Minimum number of samples per data set for comparing their value ranges."""
+
+
+def with_added(calibration: SampleSet, added: SampleSet) -> SampleSet:
+    """Return the calibration samples with other samples added, such as the worst frames of a shadow check."""
+    digest = hashlib.sha256(f"{calibration.sha256}{added.sha256}".encode()).hexdigest()
+    return SampleSet(
+        f"{calibration.source}, and {added.count} of {added.source}",
+        digest,
+        {name: np.concatenate([array, added.inputs[name]]) for name, array in calibration.inputs.items()},
+        [*calibration.truths, *added.truths],
+        [*calibration.sizes, *added.sizes],
+    )
 
 
 def check_calibration(calibration: SampleSet, source: SourceModel) -> None:

@@ -1,4 +1,4 @@
-"""Choose the rungs of a degradation ladder: variants of a bundle, and variants of other bundles for the same task."""
+"""Choose variants that run beside another one: the rungs of a degradation ladder, and the most exact variant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.manifest import Variant
+from orilla.runtime.bundle.manifest import Manifest, Variant
 from orilla.runtime.tasks.registry import task_of
 
 FASTER_SHARE = 0.8
@@ -50,6 +50,20 @@ def rungs_of(
             msg = f"`rungs`: {rung.name} is given twice; the first rung is the variant that is opened"
             raise ConfigError(msg)
     return chosen
+
+
+def exact_variant(manifest: Manifest, file_format: str) -> Variant:
+    """Return the float32 variant of a bundle, in the given format if there is one.
+
+    Raises:
+        ConfigError: The bundle has no float32 variant.
+    """
+    exact = [variant for variant in manifest.variants if variant.full_precision]
+    if not exact:
+        names = ", ".join(variant.name for variant in manifest.variants)
+        msg = f"{manifest.name} has no float32 variant: export it with one, or name another variant: {names}"
+        raise ConfigError(msg)
+    return min(exact, key=lambda variant: variant.format != file_format)
 
 
 def _named(bundle: Bundle, name: str) -> RungChoice:

@@ -62,6 +62,7 @@ def line(figures: Figures) -> str:
     ]
     summary = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
     summary += f", rung {figures.rung}" if figures.rung is not None else ""
+    summary += f", agreement {figures.agreement:.3f}" if figures.agreement is not None else ""
     return f"{summary}, newest answer {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
 
 
@@ -71,7 +72,8 @@ def table(figures: Figures, source: str = "") -> Table:
     name = f"{source}   " if source else ""
     workers = f"   {figures.workers} workers" if figures.workers > 1 else ""
     rung = f"   rung {figures.rung}" if figures.rung is not None else ""
-    rate = f"{figures.fps:.1f} per second{workers}{rung}"
+    agreement = f"   agreement {figures.agreement:.3f}" if figures.agreement is not None else ""
+    rate = f"{figures.fps:.1f} per second{workers}{rung}{agreement}"
     title = f"{name}{figures.frames} frames   {rate}   newest answer {figures.age_ms:.0f} ms old"
     caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
     stages = Table(title=title, caption=caption, title_justify="left")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.commands import ladder_options, track_options
+from orilla.runtime.commands import ladder_options, shadow_options, track_options
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.loop.checks import CHECKS
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "many as pay, at most one per core)",
     )
     ladder_options.add_arguments(parser)
+    shadow_options.add_arguments(parser)
     parser.add_argument("--frames", type=int, help="stop after this number of answers")
     parser.add_argument("--stats", action="store_true", help="show rate, dropped frames and times while the loop runs")
     parser.add_argument(

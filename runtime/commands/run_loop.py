@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 # OpenCV searches its own folder first while it imports NumPy, so it is faster to import NumPy before OpenCV.
 import numpy as np  # noqa: F401
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.commands import ladder_options, track_options
+from orilla.runtime.commands import ladder_options, shadow_options, track_options
 from orilla.runtime.commands.notify import ServiceNotifier
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.run_plan import Plan
@@ -25,6 +25,7 @@ from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Result, Tick
 from orilla.runtime.loop.ladder import Ladder
 from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.shadow import Shadow
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.loop.streams import Streams
 from orilla.runtime.model import Model
@@ -42,18 +43,19 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     """Run the loop until its source ends, a limit is reached, or the user stops it."""
     sources = parse_sources(arguments.source)
     policies = parse_policies(arguments.policy or [], list(sources))
-    track, ladder = track_options.track_of(arguments), ladder_options.ladder_of(arguments)
+    track = track_options.track_of(arguments)
+    extras = _Extras(ladder_options.ladder_of(arguments), shadow_options.shadow_of(arguments))
     openers = parse_sinks(_sink_specs(arguments), list(sources))
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), *sources.values()]
     _check_files(inputs, openers, arguments.record)
     with _opened(arguments) as runner:
         if arguments.dry_run:
             plan = Plan.of(runner, sources, policies, [opener.spec for opener in openers])
-            plan = replace(plan, rungs=ladder_options.rungs_of(runner, ladder))
+            plan = replace(plan, rungs=ladder_options.rungs_of(runner, extras.ladder))
             return plan if arguments.workers is None else replace(plan, workers=arguments.workers)
         for note in runner.notes():
             print_message(f"orilla: {note}")
-        return _Run(arguments, runner, track, ladder).run(sources, policies, openers)
+        return _Run(arguments, runner, track, extras).run(sources, policies, openers)
 
 
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
@@ -93,14 +95,19 @@ def _opened(arguments: argparse.Namespace) -> Runner:
         return runner
 
 
+class _Extras(NamedTuple):
+    """Options of a loop with one model and one source."""
+
+    ladder: Ladder | None
+    shadow: Shadow | None
+
+
 class _Run:
     """One run of the loop, which counts the events of its source."""
 
-    def __init__(
-        self, arguments: argparse.Namespace, runner: Runner, track: Track | None, ladder: Ladder | None
-    ) -> None:
+    def __init__(self, arguments: argparse.Namespace, runner: Runner, track: Track | None, extras: _Extras) -> None:
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
-        self._track, self._ladder = track, ladder
+        self._track, self._extras = track, extras
         self._events: dict[str, int] = {}
         self._sinks: Sinks | None = None
         self._streams: Mapping[str, Stream] = {}
@@ -132,7 +139,8 @@ class _Run:
             track=track,
             guard=guard,
             workers=workers,
-            ladder=self._ladder,
+            ladder=self._extras.ladder,
+            shadow=self._extras.shadow,
         )
         with one:
             return self._loop(one, {"": one}, openers)

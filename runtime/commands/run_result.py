@@ -90,6 +90,8 @@ class RunResult(CommandResult):
                 console.print_line(f"{source}: {figures.frames} frames{_dropped(figures)}")
             if figures.rungs:
                 console.print_line("rungs: " + ", ".join(f"{name} {count}" for name, count in figures.rungs.items()))
+            if figures.agreement is not None:
+                console.print_line(f"agreement with the reference of the shadow check: {figures.agreement:.4f}")
             for line in track_options.count_lines(self.counts.get(source, {})):
                 console.print_line(line)
             _print_stages(figures, console)

@@ -69,6 +69,8 @@ class CameraLoop:
         """Guard that checks the frames. If None, frames are not checked. Set it before `start`."""
         self.plan: WorkerPlan | None = None
         """Plan for further inference workers. If None, there is one worker. Set it before `start`."""
+        self.at_start: list[Callable[[], None]] = []
+        """Functions that `start` calls before the threads begin."""
         self.at_end: list[Callable[[], None]] = []
         """Functions that `stop` calls when the threads have ended."""
         self._in_order = InOrder(self._finish)
@@ -96,6 +98,8 @@ class CameraLoop:
         with CameraLoop._counting:
             self._alone = CameraLoop._running == 0
             CameraLoop._running += 1
+        for begin in self.at_start:
+            begin()
         for thread in self._threads:
             thread.start()
 

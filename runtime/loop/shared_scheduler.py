@@ -286,6 +286,7 @@ class SharedScheduler:
             dict(self._scheduler.drops),
             doubts=item.doubts,
             rung=item.timer.rung,
+            agreement=item.timer.agreement,
         )
 
     def _release(self, now_ns: int) -> None:

@@ -34,7 +34,7 @@ class StageTimer:
         clock: Function that returns the current time in nanoseconds.
     """
 
-    __slots__ = ("_clock", "_lap_ns", "frame_ns", "rung", "stages_ms")
+    __slots__ = ("_clock", "_lap_ns", "agreement", "frame_ns", "rung", "stages_ms")
 
     def __init__(self, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self.stages_ms: dict[str, float] = {}
@@ -44,6 +44,8 @@ class StageTimer:
         a recorded source has no frame rate."""
         self.rung: str | None = None
         """Name of the rung that answered the frame. None if the loop has no ladder."""
+        self.agreement: float | None = None
+        """Mean agreement of the last shadow checks, 0–1. None if there was none."""
         self._clock = clock
         self._lap_ns = clock()
 
@@ -102,6 +104,10 @@ def answer_once(
     return stages.answer(prepared, raw, timer), timer.stages_ms
 
 
+Observer = Callable[[ModelInput, Outputs, RawInput, StageTimer], None]
+"""Function that receives the network's input, its outputs, the frame and its timer."""
+
+
 class ModelStages:
     """Stages that run one model. Prepared frames use pooled buffers.
 
@@ -125,6 +131,8 @@ class ModelStages:
     ) -> None:
         self._preprocessor, self._pool, self._color = preprocessor, BufferPool(), color
         self._infer, self._decode, self._track = infer, decode, track
+        self.observer: Observer | None = None
+        """Function that receives each frame after its decoding, with its outputs. It must not wait."""
 
     def prepare(self, raw: RawInput) -> ModelInput:
         """Return the network's input for a raw input."""
@@ -154,6 +162,8 @@ class ModelStages:
         timer.lap("infer")
         result = self._decode(outputs, raw)
         timer.lap("decode")
+        if self.observer is not None:
+            self.observer(prepared, outputs, raw, timer)
         return result
 
     def finish(self, result: Answer, timer: StageTimer) -> Answer:

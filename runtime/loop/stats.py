@@ -55,6 +55,8 @@ class Figures(msgspec.Struct, frozen=True):
     """Number of answers of each rung in the whole run, by name. Empty if the loop has no ladder."""
     rung: str | None = None
     """Name of the rung that gave the newest answer. None if the loop has no ladder."""
+    agreement: float | None = None
+    """Mean agreement of the last shadow checks, 0–1. None if there was none."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the statistics as a JSON document."""
@@ -66,6 +68,7 @@ class Figures(msgspec.Struct, frozen=True):
             "drop_ratio": round(self.drop_ratio, 4),
             "workers": self.workers,
             **({"rungs": dict(self.rungs)} if self.rungs else {}),
+            **({"agreement": round(self.agreement, 4)} if self.agreement is not None else {}),
             **{
                 key: {name: round(msgspec.structs.asdict(stage)[key], 3) for name, stage in self.stages.items()}
                 for key in StageFigures.__struct_fields__
@@ -86,6 +89,7 @@ class LoopStats:
         self._frames = 0
         self._rungs: dict[str, int] = {}
         self._rung: str | None = None
+        self._agreement: float | None = None
         self.drops: Mapping[str, int] = {}
         self.workers = 1
 
@@ -101,6 +105,7 @@ class LoopStats:
             for name, value in tick.stages_ms.items():
                 self._add(name, value, now_ns)
             self._add("age", tick.age_ms, now_ns)
+            self._agreement = self._agreement if tick.agreement is None else tick.agreement
             if tick.rung is not None:
                 self._rung = tick.rung
                 self._rungs[tick.rung] = self._rungs.get(tick.rung, 0) + 1
@@ -143,6 +148,7 @@ class LoopStats:
                 workers=self.workers,
                 rungs=dict(self._rungs),
                 rung=self._rung,
+                agreement=self._agreement,
             )
 
     def _since(self) -> int:

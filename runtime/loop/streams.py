@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
-from orilla.runtime.frame import Tick
+from msgspec.structs import replace
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.frame import Event, Tick
 from orilla.runtime.loop.shared_scheduler import SIGNAL_S
 from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
+
+T = TypeVar("T")
 
 
 class Streams:
@@ -111,3 +118,24 @@ class Streams:
         if over:
             self._waiting.remove(name)
         return tick
+
+
+def by_name(sources: Mapping[str, T], named: Mapping[str, T]) -> dict[str, T]:
+    """Return all sources by name. Raise `ConfigError` if there is none, or if a name is given twice."""
+    twice = sorted(sources.keys() & named.keys())
+    if twice or not (sources or named):
+        msg = f"the source {twice[0]} is given twice" if twice else "no source: give one or more, as in front=0"
+        raise ConfigError(msg)
+    return {**sources, **named}
+
+
+def with_name(path: Path, name: str) -> Path:
+    """Return the path of a file for one source: the name of the source is added to the name of the file."""
+    return path.with_name(f"{path.stem}-{name}{path.suffix}")
+
+
+def named_events(on_event: Callable[[Event], None] | None, name: str) -> Callable[[Event], None] | None:
+    """Return a function that adds the name of the source to each event, or None if there is no `on_event`."""
+    if on_event is None:
+        return None
+    return lambda event: on_event(replace(event, source=name))

@@ -56,6 +56,7 @@ class MetricsTable:
         self._stage = histogram("stage_seconds", "Time of a stage", "source", "stage")
         self._age = histogram("age_seconds", "Time from capture to the answer", "source")
         self._rung = gauge("rung", "1 for the rung of the ladder that gave the newest answer, else 0", "source", "rung")
+        self._agreement = gauge("agreement", "Mean agreement of the last shadow checks, 0-1", "source")
         self._rungs: dict[str, str] = {}
         """Newest rung of each source."""
         gauge("healthy", "1 if the newest answer is recent and no source is lost, else 0").set_function(self._healthy)
@@ -82,6 +83,8 @@ class MetricsTable:
         for stage, milliseconds in tick.stages_ms.items():
             self._stage.labels(source, stage).observe(milliseconds / 1e3)
         self._age.labels(source).observe(tick.age_ms / 1e3)
+        if tick.agreement is not None:
+            self._agreement.labels(source).set(tick.agreement)
         if tick.rung is not None and tick.rung != self._rungs.get(source):
             if source in self._rungs:
                 self._rung.labels(source, self._rungs[source]).set(0)

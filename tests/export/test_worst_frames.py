@@ -81,3 +81,23 @@ def test_bad_input_is_reported_in_one_line(more, message, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (tmp_path / "m.orilla").exists()
+
+
+def test_samples_are_added_to_the_calibration(tmp_path, capsys):
+    images = pictures(24, 1)
+    np.savez(tmp_path / "data.npz", x=images)
+    for index in range(3):
+        assert cv2.imwrite(str(tmp_path / f"0.9{index}00-1-{index}.jpg"), images[index])
+    model, out = wide_channel_tflite(tmp_path / "m.tflite"), tmp_path / "m.orilla"
+    data = ["--calibration", str(tmp_path / "data.npz"), "--add-calibration"]
+    assert main(["import", str(model), "--out", str(out), *STATED, *data, str(tmp_path)]) == 0
+    report = Bundle.open(out).manifest.report
+    assert report.calibration_count == 19 + 3
+    assert report.calibration == "data, and 3 of pictures"
+    assert main(["import", str(model), "--out", str(tmp_path / "n.orilla"), *STATED, *data, str(tmp_path / "no")]) == 2
+    recipes = ["--recipes", "litert_fp32"]
+    assert (
+        main(["import", str(model), "--out", str(tmp_path / "n.orilla"), *STATED, *recipes, *data, str(tmp_path)]) == 2
+    )
+    assert "--add-calibration" in capsys.readouterr().err
+    assert not (tmp_path / "n.orilla").exists()
