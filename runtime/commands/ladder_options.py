@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.loop.ladder import Ladder
-from orilla.runtime.runner import Runner
+
+if TYPE_CHECKING:
+    from orilla.runtime.loop.ladder import Ladder
+    from orilla.runtime.runner import Runner
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,8 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder | None:
     if len(arguments.source) > 1:
         msg = "--ladder needs exactly one --source: run a process of its own for each camera"
         raise ConfigError(msg)
+    from orilla.runtime.loop.ladder import Ladder
+
     try:
         return Ladder(arguments.ladder, rungs)
     except ConfigError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.loop.shadow import Shadow
+
+if TYPE_CHECKING:
+    from orilla.runtime.loop.shadow import Shadow
 
 EXACT = "float32"
 """Value of `--shadow` for the float32 variant of the bundle, whatever its name is."""
@@ -49,6 +51,8 @@ def shadow_of(arguments: argparse.Namespace) -> Shadow | None:
     if len(arguments.source) > 1:
         msg = "--shadow needs exactly one --source: run a process of its own for each camera"
         raise ConfigError(msg)
+    from orilla.runtime.loop.shadow import Shadow
+
     try:
         return Shadow(None if arguments.shadow in (None, EXACT) else arguments.shadow, **options)
     except ConfigError as error:

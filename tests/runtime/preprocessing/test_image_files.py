@@ -135,12 +135,13 @@ def test_every_path_into_a_model_turns_an_image(tmp_path, tiny_bundle):
 
 
 def test_masks_and_images_are_turned_alike(tmp_path):
-    for name, data in (("images/a.jpg", tagged("JPEG", 6)), ("masks/a.png", tagged("PNG", 6, Image.fromarray(ALPHA)))):
+    mask = Image.fromarray(np.where(ALPHA > 127, 255, 0).astype(np.uint8))
+    for name, data in (("images/a.jpg", tagged("JPEG", 6)), ("masks/a.png", tagged("PNG", 6, mask))):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(data)
     dataset = open_dataset(tmp_path)
     assert decode_image((tmp_path / "masks/a.png").read_bytes(), cv2.IMREAD_UNCHANGED).shape == (60, 40)
-    (tmp_path / "masks/a.png").write_bytes(encoded("PNG", Image.fromarray(ALPHA)))
+    (tmp_path / "masks/a.png").write_bytes(encoded("PNG", mask))
     with pytest.raises(
         DataError, match=r"image a\.jpg has shape \[60, 40\], after the rotation that its EXIF data states"
     ):
