@@ -95,7 +95,7 @@ class RandomMirror(BatchChange):
         """Return the images `[N,H,W,C]` and the targets `[N,h,w,K]`, some of them flipped."""
         images, truths = map(ops.convert_to_tensor, pair)
         flip = _Draw(len(images), seed).uniform(0.0, 1.0) < 0.5
-        return ops.where(flip, images[:, :, ::-1], images), ops.where(flip, truths[:, :, ::-1], truths)
+        return tuple(ops.where(flip, ops.flip(one, axis=2), one) for one in (images, truths))
 
 
 class RandomColour(BatchChange):
