@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +12,15 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
 from orilla.export.model_hints import ANY_RANGE, COLORS, INPUT_RANGES, ModelHints
 from orilla.export.recipe import GROUPS, recipes
+from orilla.export.result import ExportResult, result_of
 from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.lazy_help import lazy_help
-from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
 from orilla.runtime.evaluation.datasets.options import options_of, with_options
 from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from orilla.export.export import ExportOptions
-    from orilla.runtime.bundle.manifest import Check, Latency, Manifest, Report
-    from orilla.runtime.terminal.console import ResultConsole
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that must be installed, because the converters import them in their own processes."""
@@ -222,49 +219,6 @@ def add_data_arguments(data: argparse._ArgumentGroup) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class VariantRow:
-    """One variant in the exported bundle."""
-
-    name: str
-    engine: str
-    bytes: int
-    check: Check
-    latency: Latency | None
-    accepted: bool
-    """True if the accuracy drops by at most `max_drop` points."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportResult(CommandResult):
-    """Result of `orilla export`, which describes the bundle that was written."""
-
-    hidden = ("required",)
-
-    bundle: str
-    default: str
-    max_drop: float
-    report: Report
-    variants: list[VariantRow]
-    manifest: Manifest
-    required: bool
-    """True if the user stated `max_drop`."""
-
-    @property
-    def exit_code(self) -> int:
-        """Return 1 if the user stated a largest drop that no variant meets, else 0."""
-        drop = self.manifest.variant(self.default).check.drop
-        return 1 if self.required and drop > self.max_drop else 0
-
-    def render(self, console: ResultConsole) -> None:
-        """Print the comparison of each variant with the original model."""
-        from orilla.runtime.commands.variant_table import print_variants, print_warning
-
-        print_warning(console, self.manifest)
-        print_variants(console, self.manifest, self.max_drop)
-        console.print_line(f"next: orilla verify {self.bundle}")
-
-
 def execute(arguments: argparse.Namespace) -> ExportResult:
     """Export a model as a bundle."""
     from orilla.export.wrong_model import check_keras
@@ -292,26 +246,7 @@ def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
     max_drop = MAX_DROP if arguments.max_drop is None else arguments.max_drop
     with TerminalProgress() as progress:
         manifest = export(arguments.model, arguments.out, _options(arguments, hints), progress)
-    variants = [
-        VariantRow(
-            name=variant.name,
-            engine=default_engine(variant.format),
-            bytes=manifest.files[variant.file].size,
-            check=variant.check,
-            latency=variant.latency,
-            accepted=variant.check.drop <= max_drop,
-        )
-        for variant in manifest.variants
-    ]
-    return ExportResult(
-        bundle=str(arguments.out),
-        default=manifest.default,
-        max_drop=max_drop,
-        report=manifest.report,
-        variants=variants,
-        manifest=manifest,
-        required=arguments.max_drop is not None,
-    )
+    return result_of(manifest, arguments.out, max_drop, required=arguments.max_drop is not None)
 
 
 def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:

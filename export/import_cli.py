@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from orilla.export.cli import (
-    ExportResult,
     add_data_arguments,
     add_foreign_arguments,
     add_image_arguments,
@@ -17,6 +16,7 @@ from orilla.export.cli import (
 )
 from orilla.export.imports.registry import IMPORTERS, importer_for
 from orilla.export.recipe import IMPORT_DEFAULT, recipes
+from orilla.export.result import ExportResult
 from orilla.runtime.bundle.destination import add_overwrite
 from orilla.runtime.commands.lazy_help import lazy_help
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orilla.runtime.bundle.comparison import EQUALLY_FAST
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines.registry import ENGINES
 
@@ -13,9 +14,6 @@ GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
 
 PREFERRED_FORMAT = next(iter(ENGINES.values())).format
 """Format of the first engine, which the base installation contains."""
-
-EQUALLY_FAST = 1.05
-"""Largest ratio of two medians that count as equally fast. Of two such variants, the smaller one is preferred."""
 
 
 def recommended(

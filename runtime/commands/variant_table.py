@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orilla.runtime.bundle.choices import choice_lines
+from orilla.runtime.bundle.comparison import pareto, why_default
 from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from orilla.runtime.bundle.comparison import Pareto
     from orilla.runtime.bundle.manifest import Check, Manifest, Report, Variant
     from orilla.runtime.terminal.console import ResultConsole
 
@@ -41,9 +43,11 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
         manifest: The manifest of the bundle.
         max_drop: Largest accuracy drop that the default variant may have, in percentage points.
     """
-    console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
+    compared = pareto(manifest, max_drop)
+    console.print_table(_table(manifest, compared, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [
         *_legend(manifest, max_drop),
+        *_pareto(compared),
         *_worst(manifest.report),
         *_search(manifest.report),
         *_remarks(manifest),
@@ -56,7 +60,7 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
         console.print_line(f"times measured on {manifest.report.timed_on}, with the variants interleaved")
 
 
-def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
+def _table(manifest: Manifest, compared: Pareto, max_drop: float, *, is_wide: bool) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -70,9 +74,18 @@ def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_row("original", "", f"{report.metrics[metric]:.4f}       ")
     for variant in manifest.variants:
-        name = variant.name + (" *" if variant.name == manifest.default else "")
-        table.add_row(name, *_cells(manifest, variant, max_drop)[: len(columns)])
+        table.add_row(
+            f"{variant.name} {marks(manifest, compared, variant.name)}",
+            *_cells(manifest, variant, max_drop)[: len(columns)],
+        )
     return table
+
+
+def marks(manifest: Manifest, compared: Pareto, name: str) -> str:
+    """Return the marks of a variant: `*` for the default, `+` for the knee, and `-` for a dominated variant."""
+    of_default = "*" if name == manifest.default else ""
+    of_front = "-" if name in compared.dominated else "+" if name == compared.knee and not compared.is_alone else ""
+    return of_default + of_front
 
 
 def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, ...]:
@@ -91,14 +104,21 @@ def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, 
 
 
 def _legend(manifest: Manifest, max_drop: float) -> list[str]:
-    metric, default = task_of(manifest.task).metric, manifest.default
-    lines = [
-        f"drop: points of {metric}   *: default   !: drop above {max_drop:g}, so the variant cannot be the default"
+    metric = task_of(manifest.task).metric
+    return [
+        f"drop: points of {metric}   *: default   !: drop above {max_drop:g}, so the variant cannot be the default",
+        why_default(manifest, max_drop),
     ]
-    if manifest.variant(default).check.drop > max_drop:
-        lines.append(
-            f"the drop of every variant is above {max_drop:g}: {default} has the smallest drop and is the default"
-        )
+
+
+def _pareto(compared: Pareto) -> list[str]:
+    """Return lines that name the knee and the dominated variants."""
+    if compared.is_alone:
+        return []
+    lines = [f"+: knee, the best compromise of {compared.figures}: {compared.knee}"]
+    if compared.dominated:
+        pairs = ", ".join(f"{name} by {better}" for name, better in compared.dominated.items())
+        lines.append(f"-: dominated by a variant that is as good or better in {compared.figures}: {pairs}")
     return lines
 
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 from helpers.wide_channel import WIDE, pictures, wide_channel_onnx, wide_channel_tflite
 
-from orilla.export.cli import ExportResult
+from orilla.export.result import result_of
 from orilla.export.search import search
 from orilla.export.search.blocks import Node, blocks
 from orilla.runtime.bundle.bundle import Bundle
@@ -87,7 +88,8 @@ def test_a_bound_that_no_variant_meets_gives_exit_code_1(tiny_bundle):
     bad = manifest.variant("litert_wi8_ai8")
     bad = msgspec.structs.replace(bad, check=msgspec.structs.replace(bad.check, drop=3.0))
     manifest = msgspec.structs.replace(manifest, variants=(bad,), default=bad.name)
-    result = ExportResult("m.orilla", bad.name, 0.5, manifest.report, [], manifest, required=True)
+    result = result_of(manifest, Path("m.orilla"), 0.5, required=True)
+    assert result.to_json()["pareto"].front == (bad.name,)
     assert result.exit_code == 1
     assert dataclasses.replace(result, required=False).exit_code == 0
     assert dataclasses.replace(result, max_drop=3.0).exit_code == 0
