@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import factories
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "one_epoch.py"
+HELPERS = Path(__file__).parents[1] / "helpers"
 TOLERANCE = np.array([1e-3, 1e-2])
 """Relative tolerance of the loss in the first and second epoch. Backends add numbers in different orders, and the
 first steps of AdamW amplify such differences, because they divide by small numbers."""
@@ -21,20 +21,31 @@ QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=
 """Options that turn off XLA's optimisation, which would take longer than the two short epochs of the test."""
 
 
-def losses(backend, *arguments, folder, xla=""):
-    folder.mkdir(exist_ok=True)
+def run(script, backend, *arguments, xla=""):
     environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if backend == "jax":
         environment["XLA_FLAGS"] = f"{QUICK} {xla}"
     completed = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments), str(folder)],
+        [sys.executable, str(HELPERS / script), *map(str, arguments)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert completed.returncode == 0, completed.stderr[-2000:]
-    return np.array(json.loads(completed.stdout.splitlines()[-1]))
+    return completed.stdout
+
+
+def losses(backend, *arguments, folder, xla=""):
+    folder.mkdir(exist_ok=True)
+    return np.array(json.loads(run("one_epoch.py", backend, *arguments, folder, xla=xla).splitlines()[-1]))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_augmentation_runs_on_the_backend(backend):
+    if find_spec(backend) is None:
+        pytest.skip(f'{backend} is not installed: pip install "orilla[backends]"')
+    run("augment_once.py", backend)
 
 
 @pytest.fixture(scope="module")
