@@ -17,6 +17,10 @@ from orilla.devices.errors import ConfigError
 MIN_FRAMES = 10
 """Minimum number of frames on a rung before the loop may leave it. With fewer frames, one late frame would be 10 %."""
 
+FIRST_FRAMES = 10
+"""Number of frames at the start of a loop that are not counted. They are slower than later ones, because buffers and
+caches are still empty, and their answers wait until the sinks have started."""
+
 CALM_SHARE = 0.9
 """The loop steps up only while the p90 of the age is at most this share of the deadline."""
 
@@ -102,6 +106,7 @@ class Climber:
         self._settings = settings
         self._window_ns, self._deadline_ms = int(1e9 * settings.window_s), settings.deadline_ms
         self._samples: deque[_Sample] = deque()
+        self._left_out = 0
         self.rung = 0
         """Number of the current rung. 0 is the best one."""
         self.p90_ms = 0.0
@@ -119,6 +124,9 @@ class Climber:
             age_ms: Age of the frame.
             work_ms: Time of the frame's preparation, inference and decoding.
         """
+        if self._left_out < FIRST_FRAMES:
+            self._left_out += 1
+            return 0
         if now_ns - 1e6 * age_ms < self._since_ns:
             return 0  # The frame waited for an answer of another rung.
         samples = self._samples

@@ -20,7 +20,7 @@ from orilla.runtime.bundle.rungs import rungs_of
 from orilla.runtime.commands import ladder_options, live
 from orilla.runtime.frame import Frame
 from orilla.runtime.loop.guard import Guard
-from orilla.runtime.loop.ladder import FAILED_S, RETRY_S, Climber, Ladder
+from orilla.runtime.loop.ladder import FAILED_S, FIRST_FRAMES, RETRY_S, Climber, Ladder
 from orilla.runtime.loop.ladder_stages import LadderStages, OpenRung, Rung
 from orilla.runtime.loop.stages import RungInput, StageTimer
 from orilla.runtime.loop.stats import LoopStats
@@ -99,7 +99,15 @@ def test_an_attempt_after_a_small_improvement_fails_once():
 
 def test_percentiles_of_a_slow_camera_need_ten_frames():
     climber = Climber(Ladder(33.0))
-    assert [climber.observe((1 + number) * 10**9, 100.0, 100.0) for number in range(10)] == [0] * 9 + [1]
+    steps = [climber.observe((1 + number) * 10**9, 100.0, 100.0) for number in range(FIRST_FRAMES + 10)]
+    assert steps == [0] * (FIRST_FRAMES + 9) + [1]
+
+
+def test_slow_first_frames_of_a_loop_are_not_counted():
+    climber = Climber(Ladder(33.0))
+    slow = [climber.observe((1 + number) * 10**7, 100.0, 100.0) for number in range(FIRST_FRAMES)]
+    fast = [climber.observe((20 + number) * 10**7, 20.0, 20.0) for number in range(100)]
+    assert not any(slow + fast)
 
 
 @pytest.mark.parametrize("settings", [{"deadline_ms": 0}, {"window_s": 0.0}, {"hold_s": -1}, {"deadline_ms": True}])
