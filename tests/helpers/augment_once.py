@@ -1,5 +1,6 @@
 """Apply every augmentation layer once with the backend in `KERAS_BACKEND`, and check what it returns."""
 
+import keras
 import numpy as np
 
 from orilla.train.data import augment
@@ -15,7 +16,7 @@ def main() -> None:
         assert not np.allclose(changed, images), layer
     truths = images[:, ::2, ::2, :1]
     mirrored = augment.RandomMirror()((images, truths), seed=1)
-    both = [np.asarray(augment.keras.ops.convert_to_numpy(array)) for array in mirrored]
+    both = [np.asarray(keras.ops.convert_to_numpy(array)) for array in mirrored]
     flipped = [np.array_equal(one, image[:, ::-1]) for one, image in zip(both[0], images, strict=True)]
     assert 0 < sum(flipped) < len(images)
     for index, flip in enumerate(flipped):
