@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-arm lint format wheel clean help
+.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-signing test-arm lint format wheel clean help
 
 help:
 	@echo "make demo    train, export, verify and run a small road model; the results are in $(DEMO)/"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow, and import PyTorch networks; downloads both"
 	@echo "make test-engines   the contract tests of the engines with tflite_runtime and OpenVINO, in separate environments"
 	@echo "make test-keras2    all stored models of Keras 1 and 2, and their stored answers with tf_keras, in a separate environment"
+	@echo "make test-signing   signatures between Orilla and model-signing, which is installed in a separate environment"
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
 	@echo "make lint    check format, style, types, imports and banned words"
 	@echo "make wheel   build the wheel in dist/"
@@ -84,6 +85,12 @@ test-keras2: $(STAMP)
 	build/keras2/bin/pip install --quiet tf-keras
 	build/keras2/bin/python tests/export/keras2/check.py
 	ORILLA_ALL_KERAS=1 $(BIN)/python -m pytest -n 2 tests/export/test_keras2_files.py
+
+# model-signing installs some 30 packages that nothing else needs.
+test-signing: $(STAMP)
+	$(PYTHON) -m venv build/signing
+	build/signing/bin/pip install --quiet "model-signing>=1.0" pyopenssl
+	ORILLA_MODEL_SIGNING=build/signing/bin/model_signing $(BIN)/python -m pytest tests/runtime/bundle/test_signature.py
 
 test-arm: wheel
 	$(PYTHON) tests/arm/run.py

@@ -162,6 +162,12 @@ COMMANDS = {
             "orilla slim road.orilla --keep litert_wi8_ai8 --out robot.orilla",
         ),
     ),
+    "sign": Command(
+        "orilla.runtime.commands.sign",
+        "sign a bundle, so that robots run only bundles from you",
+        ("orilla sign --new-key robot.key", "orilla sign road.orilla --key robot.key"),
+        extra="sign",
+    ),
     "edgetpu": Command(
         "orilla.export.edgetpu.command",
         "predict which operators of a .tflite file Coral's Edge TPU would run",

@@ -23,10 +23,30 @@ def cache_folder() -> Path:
         return Path(chosen)
     if chosen := os.environ.get("XDG_CACHE_HOME"):
         return Path(chosen) / "orilla"
+    return _home("ORILLA_CACHE") / ".cache" / "orilla"
+
+
+def state_folder() -> Path:
+    """Return the folder for what must not be lost, such as the counters of trusted bundles.
+
+    It is `$ORILLA_STATE` if this variable is set, else `$XDG_STATE_HOME/orilla` if that is set, else
+    `~/.local/state/orilla`.
+
+    Raises:
+        ConfigError: The user has no home folder.
+    """
+    if chosen := os.environ.get("ORILLA_STATE"):
+        return Path(chosen)
+    if chosen := os.environ.get("XDG_STATE_HOME"):
+        return Path(chosen) / "orilla"
+    return _home("ORILLA_STATE") / ".local" / "state" / "orilla"
+
+
+def _home(variable: str) -> Path:
     try:
-        return Path.home() / ".cache" / "orilla"
+        return Path.home()
     except RuntimeError as error:
-        msg = "this user has no home folder: set ORILLA_CACHE to a folder"
+        msg = f"this user has no home folder: set {variable} to a folder"
         raise ConfigError(msg) from error
 
 
@@ -96,6 +116,38 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`. If this fails, raise `OutputError` and leave no partial file."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file that a power failure leaves either as it was or with all of `data`.
+
+    The new content is flushed to the disk before it takes the name of the file. Then the folder is flushed, so that the
+    change itself survives.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    temporary = _beside(path, path.suffix)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        flush_folder(path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names of the files in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Incomplete(Exception):  # noqa: N818 - it is not an error

@@ -17,6 +17,7 @@ from orilla.devices.errors import ConfigError, EngineError, InvalidOutputError, 
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.bundle.rungs import RungChoice, exact_variant, rungs_of
+from orilla.runtime.bundle.trust import Trust, TrustLike
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.registry import default_engine, installed, known
 from orilla.runtime.engines.session import Session
@@ -83,6 +84,7 @@ class Model(Runner):
         variant: str | None = None,
         engine: str | None = None,
         threads: int | None = None,
+        trust: TrustLike = None,
     ) -> Model:
         """Open a bundle.
 
@@ -93,13 +95,15 @@ class Model(Runner):
             variant: Name of a variant. If None, the bundle's default is used.
             engine: Name of an engine, as listed by `orilla devices`. If None, the engine of the variant is used.
             threads: Number of inference threads. If None, all cores except one are used, at most four.
+            trust: Paths of public keys. A bundle that none of them signed is refused, and so is one that is older than
+                before. If None, signatures are not checked.
 
         Raises:
-            BundleError: The bundle is damaged.
+            BundleError: The bundle is damaged or not trusted.
             ConfigError: A name is unknown, or the engine cannot run the variant.
             EngineError: The engine cannot load the variant.
         """
-        opened = Bundle.open(bundle, every_file=False)
+        opened = Bundle.open(bundle, every_file=False, trust=Trust.read(trust))
         if variant is not None or engine is not None or threads is not None:
             model = cls._loaded(opened, variant, engine, threads)
             model.worker_threads = threads or model.worker_threads

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from orilla.devices.errors import BundleError, unknown_name
-from orilla.devices.gate import check_zip, only_our_errors
+from orilla.devices.gate import check_zip, only_our_errors, read_file
 from orilla.runtime.bundle import manifest as manifests
 from orilla.runtime.bundle.manifest import FileEntry, Manifest
-from orilla.runtime.files import replacing, replacing_folder
+from orilla.runtime.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, WHOLE_FILE, Signed
+from orilla.runtime.bundle.trust import Trust
+from orilla.runtime.files import replacing, replacing_folder, write_bytes
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.text import decode_vocabulary
 
@@ -45,26 +48,60 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         self.path = path
         self.manifest = manifest
+        self.manifest_bytes = b""
+        """Content of `manifest.json`."""
+        self.signature: bytes | None = None
+        """Content of `model.sig`. None if the bundle is not signed."""
+        self.signed: Signed | None = None
+        """The checked signature. None if the bundle was opened without trusted keys."""
+        self.trust: Trust | None = None
+        """The trusted keys with which the bundle was opened."""
         self._files = files
 
     @classmethod
-    def open(cls, where: str | Path, *, every_file: bool = True) -> Bundle:
+    def open(cls, where: str | Path, *, every_file: bool = True, trust: Trust | None = None) -> Bundle:
         """Read and check a bundle.
 
         Args:
             where: A folder, a `.orilla` file, or the name of a shipped bundle.
             every_file: If True, read and check all files now. If False, check each file when it is read. A loop needs
                 only one variant, so it then starts sooner and needs less memory.
+            trust: The trusted keys. If None, signatures are not checked.
 
         Raises:
-            BundleError: The bundle is truncated, its schema is unknown, or a file in it has a wrong hash, a wrong size
-                or a path outside of the bundle.
+            BundleError: The bundle is truncated, its schema is unknown, a file in it has a wrong hash, a wrong size
+                or a path outside of the bundle, or the bundle is not trusted.
         """
         path = find(where)
         with _container(path) as container:
-            manifest = _read_manifest(container)
-            files = {name: _read_file(container, name, manifest) for name in manifest.files if every_file}
-        return cls(path, manifest, files)
+            read = _read_manifest(container)
+            files = {name: _read_file(container, name, read.manifest) for name in read.manifest.files if every_file}
+        bundle = cls(path, read.manifest, files)
+        bundle.manifest_bytes, bundle.signature = read.data, read.signature
+        if trust is not None:
+            bundle._check_trust(trust, Path(where).absolute())
+        return bundle
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 (hex) of every file except the signature, by path."""
+        listed = {name: entry.sha256 for name, entry in self.manifest.files.items()}
+        return {MANIFEST: hashlib.sha256(self.manifest_bytes).hexdigest(), **listed}
+
+    def _check_trust(self, trust: Trust, place: Path) -> None:
+        """Raise `BundleError` if no trusted key signed the bundle. The signature may be in a file beside the bundle."""
+        document, digests = self.signature, self.digests
+        beside = self.path.with_name(f"{self.path.name}.sig")
+        try:
+            if document is None and self.path.is_file() and beside.is_file():
+                document = read_file(beside, MAX_SIGNATURE_BYTES, BundleError)
+                with self.path.open("rb") as stream:
+                    digests = {WHOLE_FILE: hashlib.file_digest(stream, "sha256").hexdigest()}
+            self.signed = trust.check(document, digests, place=place, name=self.manifest.name)
+        except BundleError as error:
+            msg = f"{self.path.name}: {error}"
+            raise BundleError(msg) from error
+        self.trust = trust
 
     def read(self, name: str) -> bytes:
         """Return the content of a file that the manifest lists. Raise `BundleError` if the file is damaged."""
@@ -126,6 +163,22 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+
+
+def write_signed(path: Path, bundle: Bundle, signature: bytes) -> None:
+    """Write a bundle with a signature. All other files keep their bytes.
+
+    Args:
+        path: Path of the bundle. If it is the folder `bundle` itself, only the signature is written.
+        bundle: The bundle.
+        signature: Content of `model.sig`.
+    """
+    if path.is_dir():
+        write_bytes(path / SIGNATURE, signature)
+        return
+    content = {MANIFEST: bundle.manifest_bytes, **{name: bundle.read(name) for name in sorted(bundle.manifest.files)}}
+    with replacing(path) as temporary:
+        _write_zip(temporary, {**content, SIGNATURE: signature})
 
 
 def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
@@ -233,8 +286,16 @@ def _require_bundle(path: Path) -> None:
         raise BundleError(msg) from error
 
 
-def _read_manifest(container: _Zip | _Folder) -> Manifest:
-    """Read the manifest and compare it with the files."""
+class _ManifestFile(NamedTuple):
+    """A manifest and its content, and the signature of the bundle."""
+
+    manifest: Manifest
+    data: bytes
+    signature: bytes | None
+
+
+def _read_manifest(container: _Zip | _Folder) -> _ManifestFile:
+    """Read the manifest and compare it with the files. Also read the signature, if there is one."""
     files = container.sizes()
     _check_paths([name for name, _ in files])
     sizes = dict(files)
@@ -247,8 +308,14 @@ def _read_manifest(container: _Zip | _Folder) -> Manifest:
         raise BundleError(msg)
     manifest = manifests.decode(data)
     del sizes[MANIFEST]
+    signature = None
+    if sizes.pop(SIGNATURE, None) is not None:
+        signature = container.read(SIGNATURE, MAX_SIGNATURE_BYTES + 1)
+        if len(signature) > MAX_SIGNATURE_BYTES:
+            msg = f"{SIGNATURE} has more than {MAX_SIGNATURE_BYTES} bytes"
+            raise BundleError(msg)
     _check_sizes(manifest.files, sizes)
-    return manifest
+    return _ManifestFile(manifest, data, signature)
 
 
 def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> bytes:

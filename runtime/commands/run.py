@@ -8,6 +8,7 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.commands import ladder_options, shadow_options, track_options
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.commands.trust_options import add_trust
 from orilla.runtime.loop.checks import CHECKS
 from orilla.runtime.sinks.registry import SINKS
 from orilla.runtime.sources.registry import SOURCES
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: all for a live source, none for a file)",
     )
     track_options.add_arguments(parser)
+    add_trust(parser)
     parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
     parser.add_argument(
         "--engine",

@@ -77,7 +77,8 @@ def _opened(arguments: argparse.Namespace) -> Runner:
     with ExitStack() as opened:
 
         def load(bundle: str, variant: str | None = None) -> Model:
-            model = Model.open(bundle, variant=variant, engine=arguments.engine, threads=arguments.threads)
+            options = {"engine": arguments.engine, "threads": arguments.threads, "trust": arguments.trust}
+            model = Model.open(bundle, variant=variant, **options)
             return opened.enter_context(model)
 
         runner: Runner

@@ -11,11 +11,13 @@ from orilla.devices.budget import SHIPPED, read_budgets
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
+from orilla.runtime.commands.trust_options import add_trust
 
 if TYPE_CHECKING:
     from orilla.runtime.bench.budgets.limits import LimitResult
     from orilla.runtime.bench.budgets.measurement import BudgetTarget
     from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.bundle.signature import Signed
     from orilla.runtime.evaluation.datasets import Dataset
     from orilla.runtime.terminal.console import ResultConsole
     from orilla.runtime.verify import VariantVerdict
@@ -29,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         help="also measure the accuracy on this data set (its split val, else test); values as for orilla train --data",
+    )
+    add_trust(parser)
+    parser.add_argument(
+        "--other-bundle", action="store_true", help="with --trust: accept that another bundle was at this path before"
     )
     parser.add_argument("--variant", help="verify only this variant (default: all)")
     parser.add_argument("--engine", help="engine, as listed by orilla devices (default: each variant's own)")
@@ -56,6 +62,8 @@ class VerifyResult(CommandResult):
     verdict: Literal["pass", "fail"]
     files: int
     """Number of checked files."""
+    signed: Signed | None
+    """The checked signature. None without `--trust`."""
     variants: list[VariantVerdict]
     budgets: list[LimitResult]
     """Limits of the budgets. Empty without `--budget`."""
@@ -87,6 +95,8 @@ class VerifyResult(CommandResult):
             name = self.budgets[0].bundle
             tables.append((f"budgets of {name}", BUDGET_HEADER, [budget_row(limit) for limit in self.budgets]))
             lines += [f"FAIL {limit.reason}" for limit in self.budgets if limit.reason]
+        if self.signed is not None:
+            lines.append(f"signed by {self.signed.key[:16]}, counter {self.signed.counter}")
         lines.append(f"verdict: {self.verdict}")
         print_tables(console, tables, lines, as_markdown=self.as_markdown, text_columns=4)
 
@@ -94,10 +104,13 @@ class VerifyResult(CommandResult):
 def execute(arguments: argparse.Namespace) -> VerifyResult:
     """Verify the bundle, and compare it with its budgets."""
     from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.bundle.trust import Trust
     from orilla.runtime.evaluation.accuracy import open_labelled
     from orilla.runtime.verify import verify
 
-    bundle = Bundle.open(arguments.bundle)
+    accepts = arguments.other_bundle
+    trust = Trust.read(arguments.trust, accept_other=accepts, remember=accepts)
+    bundle = Bundle.open(arguments.bundle, trust=trust)
     manifest = bundle.manifest
     targets = _targets(arguments.budget, bundle) if arguments.budget is not None else []
     variants = manifest.variants if arguments.variant is None else (manifest.variant(arguments.variant),)
@@ -112,6 +125,7 @@ def execute(arguments: argparse.Namespace) -> VerifyResult:
         bundle=str(bundle.path),
         verdict="pass" if passed and all(limit.passed for limit in limits) else "fail",
         files=len(manifest.files),
+        signed=bundle.signed,
         variants=verdicts,
         budgets=limits,
         as_markdown=arguments.markdown,
