@@ -136,6 +136,7 @@ EventKind = Literal[
     "invalid",
     "rung",
     "drift",
+    "trigger",
 ]
 """Kind of an event:
 
@@ -155,7 +156,11 @@ EventKind = Literal[
   valid again.
 - `rung`: The loop stepped to another rung of its ladder, or cannot load one.
 - `drift`: The agreement with the reference of the shadow check is too low or no longer too low, or the check failed.
+- `trigger`: The program called `stream.trigger`, for example to keep a clip. The detail is the name that it gave.
 """
+
+Doubt = Literal["dark", "bright", "covered", "blurred", "unfamiliar", "frozen"]
+"""Reason why an answer cannot be trusted. `orilla.runtime.loop.checks.CHECKS` describes each."""
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -51,6 +51,11 @@ def test_guard(tmp_path):
     assert result["sets"][tmp_path.name]["images"] == 3
 
 
+def test_clips():
+    result = document("clips.py", "--size", "64x48", "--before", 1)
+    assert result["noise"]["megabytes"] > result["scenes"]["megabytes"] > 0
+
+
 def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["cpu_ratio"] > 0
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-CHECKS = {
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orilla.runtime.frame import Doubt
+
+CHECKS: dict[Doubt, str] = {
     "dark": "almost all pixels are black",
     "bright": "almost all pixels are white",
     "covered": "most of the frame has no structure",

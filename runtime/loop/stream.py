@@ -133,6 +133,14 @@ class Stream:
         """Add a time that you measured to the statistics, under a name that you choose."""
         self._stats.add(name, value_ms, time.monotonic_ns())
 
+    def trigger(self, name: str = "trigger") -> None:
+        """Report an event of the kind `trigger`. A sink `clip` that receives the events then keeps a clip.
+
+        Args:
+            name: One line that says what happened.
+        """
+        self._loop.report("trigger", name)
+
     def close(self) -> None:
         """End the loop and close its source. Wait for both, even if another thread called this method first."""
         self._end_last()

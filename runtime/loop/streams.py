@@ -65,6 +65,11 @@ class Streams:
             raise StopIteration
         return tick
 
+    def trigger(self, name: str = "trigger") -> None:
+        """Report an event of the kind `trigger` for each source. See `Stream.trigger`."""
+        for stream in self._streams.values():
+            stream.trigger(name)
+
     def stats(self, *, recent: bool = True) -> dict[str, Figures]:
         """Return the statistics of each source, either for the last minute or for the whole run so far."""
         return {name: stream.stats(recent=recent) for name, stream in self._streams.items()}

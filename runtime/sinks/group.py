@@ -10,6 +10,7 @@ from orilla.runtime.frame import Event, Tick
 from orilla.runtime.sinks.registry import SinkOpener
 from orilla.runtime.sinks.sink import Setup, Sink
 from orilla.runtime.sinks.sink_thread import Report, SinkCounts, SinkThread
+from orilla.runtime.sources.source import now_ns
 
 
 class Sinks:
@@ -29,6 +30,7 @@ class Sinks:
     def __init__(
         self, openers: Sequence[SinkOpener], setup: Setup | Callable[[str | None], Setup], report: Report
     ) -> None:
+        self._index = 0
         self._direct: list[Sink] = []
         """Sinks whose methods must be called in the main thread."""
         self._threads: list[SinkThread] = []
@@ -50,6 +52,7 @@ class Sinks:
         Raises:
             OutputError: Every sink has failed, so nothing receives the answers.
         """
+        self._index = tick.index
         if self._threads and not self._direct and all(sink.failed for sink in self._threads):
             reasons = [f"{sink.name}: {sink.counts.failed}" for sink in self._threads]
             msg = (
@@ -67,6 +70,16 @@ class Sinks:
         for sink in self._threads:
             if sink.source in (None, event.source):
                 sink.event(event)
+
+    def trigger(self, name: str = "trigger") -> None:
+        """Pass an event of the kind `trigger` to every sink. The sink `clip` then keeps a clip.
+
+        If `event` receives the events of a stream, call `stream.trigger` instead.
+
+        Args:
+            name: One line that says what happened.
+        """
+        self.event(Event("trigger", self._index, now_ns(), name))
 
     def close(self) -> dict[str, SinkCounts]:
         """Close all sinks.

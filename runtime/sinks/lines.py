@@ -33,7 +33,7 @@ class LineFiles:
         self._segments, self._setup, self._header = Segments(target, options), setup, header
         left = self._segments.left()
         if left is not None:
-            _repair(left, setup)
+            repair(left, setup)
         self._open_next()
 
     def write(self, line: bytes) -> None:
@@ -75,7 +75,7 @@ class LineFiles:
             self._size = size
 
 
-def _repair(path: Path, setup: Setup) -> None:
+def repair(path: Path, setup: Setup) -> None:
     """Remove the last line of a file if it is incomplete because a process was killed."""
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)

@@ -38,6 +38,7 @@ BUILT_IN = {
     "text": SinkKind("text", "text"),
     "csv": SinkKind("csv:FILE", "csv_file"),
     "video": SinkKind("video:OUT.mp4 (or .mkv, .avi, .webm)", "video"),
+    "clip": SinkKind("clip:OUT.mp4 (or .mkv, .avi, .webm)", "clip"),
     "frames": SinkKind("frames:FOLDER", "frames"),
     "exec": SinkKind("exec:COMMAND", "exec"),
     "mcap": SinkKind("mcap:FILE", "mcap"),

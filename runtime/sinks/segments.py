@@ -14,6 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from orilla.devices.errors import ConfigError, OutputError
+from orilla.runtime.files import make_folder
 from orilla.runtime.sinks.options import ByteCount, Duration
 
 DIGITS = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "j": 3, "y": 2, "f": 6, "s": 10, "U": 2, "W": 2}
@@ -58,13 +59,25 @@ class Segments:
         target: Name of the files.
         options: Options of the sink.
         wall_s: Function that returns the time in seconds since 1970.
+        companion: Suffix of a second file that the sink writes beside each file, such as `.jsonl`. Both files have the
+            same number and are deleted together. None if there is no second file.
+        numbered: True to add a number to the name of the first file too, instead of an error, if the file exists.
 
     Raises:
         ConfigError: The name contains an unknown directive.
     """
 
-    def __init__(self, target: str, options: FileOptions, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        target: str,
+        options: FileOptions,
+        wall_s: Callable[[], float] = time.time,
+        *,
+        companion: str | None = None,
+        numbered: bool = False,
+    ) -> None:
         self._target, self._options, self._wall_s = target, options, wall_s
+        self._companion, self._numbered = companion, numbered
         self._pattern = _pattern(target)
         self._dated = "%" in target.replace("%%", "")
         self._rotates = options.every is not None or options.size is not None
@@ -91,6 +104,18 @@ class Segments:
             msg = f"cannot write {path}: {error.strerror or error}"
             raise OutputError(msg) from error
         return opened
+
+    def check(self) -> None:
+        """Create the folders whose names contain no directive, and check that files can be created there.
+
+        Raises:
+            OutputError: The folder cannot be created or written.
+        """
+        folder = Path(*self._fixed_parents())
+        make_folder(folder)
+        if Path(self._target).is_dir():
+            msg = f"cannot write {self._target}: it is a folder"
+            raise OutputError(msg)
 
     def is_full(self, size: int) -> bool:
         """Return True if the next file must be started. `size` is the number of bytes in the current file."""
@@ -130,8 +155,8 @@ class Segments:
             return path, _open_special(path)
         if exists and not self._opened and (self._options.append or self._options.overwrite):
             return path, _open_locked(path, "r+b", empty=self._options.overwrite)
-        may_number = self._dated or (self._rotates and self._opened > 0)
-        first = _first_free(path) if may_number else 0
+        may_number = self._dated or self._numbered or (self._rotates and self._opened > 0)
+        first = self._first_free(path) if may_number else 0
         for number in range(first, first + (TRIES if may_number else 1)):
             numbered = path.with_name(f"{path.stem}-{number}{path.suffix}") if number else path
             try:
@@ -142,19 +167,36 @@ class Segments:
         msg = f"{path} already exists: add ?append or ?overwrite to the sink, or a date to the name, as in {dated}"
         raise OutputError(msg)
 
+    def companion(self, path: Path) -> Path | None:
+        """Return the path of the second file that belongs to a file, or None if the sink writes no second files."""
+        return None if self._companion is None else path.with_suffix(self._companion)
+
+    def _first_free(self, path: Path) -> int:
+        """Return the number of the next file: the largest number plus 1, or 0 if no file has this name yet."""
+        numbers = [_first_free(path)]
+        if (beside := self.companion(path)) is not None:
+            numbers.append(_first_free(beside))
+        return max(numbers)
+
     def _delete_old(self, current: Path) -> None:
         """Delete the oldest files, including those of earlier loops, until their total size is at most `max`."""
         limit = self._options.max
         if limit is None:
             return
-        sizes = {path: path.stat().st_size for path in self.existing()}
+        sizes = {path: path.stat().st_size + self._companion_size(path) for path in self.existing()}
         total = sum(sizes.values())
         for path, size in sizes.items():
             if total <= limit:
                 return
             if path != current:
                 path.unlink(missing_ok=True)
+                if (beside := self.companion(path)) is not None:
+                    beside.unlink(missing_ok=True)
                 total -= size
+
+    def _companion_size(self, path: Path) -> int:
+        beside = self.companion(path)
+        return beside.stat().st_size if beside is not None and beside.exists() else 0
 
     def _fixed_parents(self) -> list[str]:
         """Return the folders of the target up to the first one that contains a directive."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,9 @@ from orilla.runtime.sources.source import SLICE_S, now_ns
 
 DEPTH = 4
 """Maximum number of ticks that wait for a sink."""
+
+EVENTS = 64
+"""Maximum number of events that wait for a sink whose queue is full. If there are more, the oldest are discarded."""
 
 STALL_S = 10.0
 """Time in seconds for which the loop of a recorded source waits for a sink that accepts no ticks. After that, ticks are
@@ -75,6 +79,7 @@ class SinkThread:
             setup, report=lambda detail: self._tell(f"sink {self.name}: {detail}"), closing=self._closing
         )
         self._queue: queue.Queue[Tick | Event | None] = queue.Queue(DEPTH)
+        self._events: deque[Event] = deque(maxlen=EVENTS)
         self._written = self._dropped = self._reported = self._index = 0
         self._dropped_s = 0.0
         self._failed: str | None = None
@@ -110,9 +115,9 @@ class SinkThread:
         return not self._ends_loop
 
     def event(self, event: Event) -> None:
-        """Queue an event of the loop. It is discarded if the queue is full."""
-        if self._failed is None:
-            self._put(event, 0.0)
+        """Queue an event of the loop. If the queue is full, the sink receives the event before the queued ticks."""
+        if self._failed is None and not self._put(event, 0.0):
+            self._events.append(event)
 
     def close(self) -> SinkCounts:
         """Wait until the queued ticks are written and the output is closed, but at most `CLOSE_S` seconds."""
@@ -145,6 +150,9 @@ class SinkThread:
         while (item := self._queue.get()) is not None:
             if not self._pass(item):
                 return
+            while self._events:
+                if not self._pass(self._events.popleft()):
+                    return
         self._close()
 
     def _pass(self, item: Tick | Event) -> bool:

@@ -24,6 +24,7 @@ TARGETS = {
     "text": "",
     "csv": ":{}/out.csv",
     "video": ":{}/out.mp4",
+    "clip": ":{}/%H%M%S.mp4?on=change",
     "frames": ":{}",
     "exec": ":cat",
     "mavlink": ":udpout:127.0.0.1:9?max_age=365d",

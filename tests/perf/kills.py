@@ -35,6 +35,7 @@ SINKS = {
     "csv": "%Y%m%d-%H%M%S.csv?every=2s",
     "video": "%Y%m%d-%H%M%S.mp4?every=2s",
     "matroska": "%Y%m%d-%H%M%S.mkv?every=2s",
+    "clip": "%Y%m%d-%H%M%S.mp4?on=change&every=2s",
     "mcap": "%Y%m%d-%H%M%S.mcap?every=2s",
     "frames": "",
 }
@@ -76,6 +77,14 @@ def video_frames(path: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+def clip_frames(path: Path) -> int:
+    """Decode a whole clip, parse the lines beside it, and return its number of frames."""
+    if path.suffix == ".jsonl":
+        json_lines(path)
+        return 0
+    return video_frames(path)
+
+
 def mcap_frames(path: Path) -> int:
     """Return the number of frames in a recording."""
     with path.open("rb") as file:
@@ -105,6 +114,7 @@ READERS = {
     "csv": csv_rows,
     "video": video_frames,
     "matroska": video_frames,
+    "clip": clip_frames,
     "mcap": mcap_frames,
     "frames": image,
 }

@@ -240,6 +240,28 @@ def test_sinks_receive_events(events):
     assert sink.events == ["lost"]
 
 
+def test_a_slow_sink_receives_every_event(events):
+    release = threading.Event()
+    sink = Fake(lambda index: release.wait(20) and None)
+    thread = SinkThread(opener(sink), Setup(live=True), events.append)
+    for index in range(sink_thread.DEPTH + 2):
+        thread.write(tick(index))
+    for kind in ("lost", "back", "trigger"):
+        thread.event(Event(kind, 3, 0, "x"))
+    release.set()
+    thread.close()
+    assert sink.events == ["lost", "back", "trigger"]
+
+
+def test_a_trigger_of_the_program_is_an_event(events):
+    sink = Fake()
+    sinks = Sinks([opener(sink)], Setup(), events.append)
+    sinks.write(tick(7))
+    sinks.trigger("bump")
+    sinks.close()
+    assert sink.events == ["trigger"]
+
+
 def test_if_one_sink_cannot_be_opened_the_others_are_closed(events):
     first = Fake()
     with pytest.raises(OutputError, match="refused"):
