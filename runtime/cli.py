@@ -280,6 +280,11 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"orilla {version('orilla')}")
         return 0
+    if words[0] == "--schema":
+        from orilla.runtime.bundle.run_folder import encode_json
+
+        sys.stdout.write(encode_json(schema_of(words[1:])).decode())
+        return 0
     if words[0] not in COMMANDS:
         raise unknown_name(words[0], COMMANDS, kind="command")
     return _run(words[0], words[1:])
@@ -333,6 +338,22 @@ def _print(result: CommandResult, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+def schema_of(names: list[str]) -> dict[str, object]:
+    """Return the JSON Schema of the named documents, or of all documents if no name is given.
+
+    The names are those of the commands, `line` for a line of the sink `jsonl`, and `event`.
+    """
+    from orilla.runtime.commands import schema
+
+    others = schema.document_types()
+    documents = {}
+    for name in names or [*COMMANDS, *others]:
+        if name not in COMMANDS and name not in others:
+            raise unknown_name(name, [*COMMANDS, *others], kind="document")
+        documents[name] = [others[name]] if name in others else schema.result_types(_load(COMMANDS[name]).execute)
+    return schema.schema_of(documents)
+
+
 def _load(command: Command) -> CommandModule:
     try:
         return cast("CommandModule", import_module(command.module))
@@ -345,7 +366,11 @@ def _load(command: Command) -> CommandModule:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items())
-    return f"usage: orilla COMMAND [options]\n\n{rows}\n\n`orilla help COMMAND` shows its options and examples."
+    end = (
+        "`orilla help COMMAND` shows its options and examples.\n"
+        "`orilla --schema COMMAND` prints the JSON Schema of its --json."
+    )
+    return f"usage: orilla COMMAND [options]\n\n{rows}\n\n{end}"
 
 
 if __name__ == "__main__":

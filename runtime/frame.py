@@ -6,18 +6,56 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, cast, runtime_checkable
 
 import msgspec
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.preprocessing.tensor import Arrays
+from orilla.runtime.tasks.documents import AnswerDocument, AnswersDocument, CascadeDocument
 from orilla.runtime.tasks.drawing import draw_box, draw_caption
 from orilla.runtime.tasks.task import Answer
 
 QUEUE_DEPTH = 2
 """Maximum number of frames that wait between two threads if the policy is `every`."""
+
+
+class _TickKeys(TypedDict):
+    index: int
+    """Number of the frame. Missing numbers are dropped frames."""
+    captured_ns: int
+    """Capture time on the monotonic clock, in nanoseconds."""
+    captured_at: str
+    """Capture time as a date and time in UTC."""
+    age_ms: float
+    """Time from capture to delivery."""
+    stages_ms: dict[str, float]
+    """Time of each stage."""
+    dropped: int
+    """Frames dropped so far."""
+    drops: dict[str, int]
+    """Frames dropped so far, by reason."""
+    result: AnswerDocument
+
+
+class TickDocument(_TickKeys, total=False):
+    """One answer of the loop: a line of the sink `jsonl`."""
+
+    source: str
+    """Name of the source. Only with several sources."""
+    name: str
+    """Name of the file or frame, for a folder or a glob."""
+    text: str
+    """The text, for a text model."""
+    time_ns: int
+    """Time from the first frame of a video file to this one, in nanoseconds."""
+    doubts: list[str]
+    """Checks that the frame failed. Absent if there are none."""
+    rung: str
+    """Name of the rung that answered. Only with a ladder."""
+    agreement: float
+    """Mean agreement of the last checks, 0–1. Only with a shadow check."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +73,7 @@ class Answers(Mapping[str, Answer]):
     def __len__(self) -> int:
         return len(self.by_name)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> AnswersDocument:
         """Return the result as a JSON document."""
         return {"task": "several", "answers": {name: answer.to_dict() for name, answer in self.by_name.items()}}
 
@@ -62,9 +100,11 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
     first: Answer
     parts: tuple[Part, ...]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> CascadeDocument:
         """Return the result as a JSON document."""
-        parts = [{"box_xyxy": list(part.box_xyxy), **part.answer.to_dict()} for part in self.parts]
+        parts: list[Mapping[str, object]] = [
+            {"box_xyxy": list(part.box_xyxy), **part.answer.to_dict()} for part in self.parts
+        ]
         return {"task": "cascade", "first": self.first.to_dict(), "parts": parts}
 
     def state(self) -> object:
@@ -334,25 +374,25 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     def __repr__(self) -> str:
         return f"Tick({self.to_dict()})"
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> TickDocument:
         """Return the tick as a JSON document. See `docs/json.md`."""
-        named: dict[str, object] = {"name": self.frame.name} if self.frame.name else {}
-        if isinstance(self.frame, Line):
-            named["text"] = self.frame.text
+        text = self.frame.text if isinstance(self.frame, Line) else None
         time_ns = self.frame.time_ns if isinstance(self.frame, Frame) else None
-        return {
-            **({"source": self.source} if self.source is not None else {}),
+        document: dict[str, object] = {
+            "source": self.source,
             "index": self.index,
-            **named,
+            "name": self.frame.name or None,
+            "text": text,
             "captured_ns": self.captured_ns,
             "captured_at": wall_time(self.captured_ns),
-            **({"time_ns": time_ns} if time_ns is not None else {}),
+            "time_ns": time_ns,
             "age_ms": round(self.age_ms, 3),
             "stages_ms": {name: round(value, 3) for name, value in self.stages_ms.items()},
             "dropped": self.dropped,
             "drops": dict(self.drops),
-            **({"doubts": list(self.doubts)} if self.doubts else {}),
-            **({"rung": self.rung} if self.rung is not None else {}),
-            **({"agreement": round(self.agreement, 4)} if self.agreement is not None else {}),
+            "doubts": list(self.doubts) or None,
+            "rung": self.rung,
+            "agreement": None if self.agreement is None else round(self.agreement, 4),
             "result": self.result.to_dict(),
         }
+        return cast("TickDocument", {key: value for key, value in document.items() if value is not None})

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from orilla.runtime.loop.simulate import Outcome
     from orilla.runtime.terminal.console import ResultConsole
 
+RECORDED = "recorded"
+"""Name of the simulation with the recorded settings."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayCheck(CommandResult):
@@ -23,30 +26,31 @@ class ReplayCheck(CommandResult):
     policy: str
     models: dict[str, str]
     """Variant and engine of each model, by name."""
-    decision_count: int
+    decisions: int
+    """Number of decisions."""
+    identical: bool
     first_difference: int | None
     """Number of the first decision that differs, counted from 0. None if all decisions are the same."""
 
     @property
     def exit_code(self) -> int:
         """Return 0 if all decisions are the same, else 1."""
-        return 0 if self.first_difference is None else 1
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document, as docs/json.md describes it."""
-        return {
-            "policy": self.policy,
-            "models": self.models,
-            "decisions": self.decision_count,
-            "identical": self.first_difference is None,
-            "first_difference": self.first_difference,
-        }
+        return 0 if self.identical else 1
 
     def render(self, console: ResultConsole) -> None:
         """Print the verdict."""
         first = self.first_difference
         verdict = "the same" if first is None else f"they differ, starting at decision {first}"
-        console.print_line(f"{self.decision_count} decisions under {self.policy}: {verdict}")
+        console.print_line(f"{self.decisions} decisions under {self.policy}: {verdict}")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedAges:
+    """Ages of the answers in milliseconds."""
+
+    p50: float
+    p99: float
+    max: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,7 @@ class SimulatedLoop:
     """Number of answers."""
     drops: dict[str, int]
     """Number of dropped frames, by reason."""
-    age_p50_ms: float
-    age_p99_ms: float
-    age_max_ms: float
+    age_ms: SimulatedAges
 
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> SimulatedLoop:
@@ -71,16 +73,12 @@ class SimulatedLoop:
             ages.add(answer.age_ms)
         drops = Counter(str(reason) for _, _, reason in outcome.dropped)
         p50, p99 = ages.at(50, 99)
-        return cls(len(outcome.delivered), dict(drops), round(p50, 3), round(p99, 3), round(ages.max, 3))
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document."""
-        age = {"p50": self.age_p50_ms, "p99": self.age_p99_ms, "max": self.age_max_ms}
-        return {"frames": self.frames, "drops": self.drops, "age_ms": age}
+        age_ms = SimulatedAges(round(p50, 3), round(p99, 3), round(ages.max, 3))
+        return cls(len(outcome.delivered), dict(drops), age_ms)
 
     def row(self, label: str) -> str:
         """Return one line of the table, which begins with a label."""
-        ages = f"{self.age_p50_ms:>12.1f}{self.age_p99_ms:>9.1f}{self.age_max_ms:>9.1f}"
+        ages = f"{self.age_ms.p50:>12.1f}{self.age_ms.p99:>9.1f}{self.age_ms.max:>9.1f}"
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.drops.items())
         return f"{label:<20}{self.frames:>9}{ages}  {reasons or 'none'}"
 
@@ -93,20 +91,14 @@ class ReplaySimulation(CommandResult):
     """The recorded policy."""
     models: dict[str, str]
     """Variant and engine of each model, by name."""
-    recorded: SimulatedLoop
-    requested_policy: str
-    requested: SimulatedLoop
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document, as docs/json.md describes it."""
-        simulated = {"recorded": self.recorded.to_json(), self.requested_policy: self.requested.to_json()}
-        return {"policy": self.policy, "models": self.models, "simulated": simulated}
+    simulated: dict[str, SimulatedLoop]
+    """The loops by policy. The loop with the recorded settings has the name `recorded`."""
 
     def render(self, console: ResultConsole) -> None:
         """Print a table."""
         console.print_line(f"{'in simulated time':<20}{'answers':>9}{'age p50 ms':>12}{'p99':>9}{'max':>9}  dropped")
-        console.print_line(self.recorded.row(f"{self.policy} (recorded)"))
-        console.print_line(self.requested.row(self.requested_policy))
+        for name, loop in self.simulated.items():
+            console.print_line(loop.row(f"{self.policy} (recorded)" if name == RECORDED else name))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,11 +124,7 @@ def execute(arguments: argparse.Namespace) -> ReplayCheck | ReplaySimulation:
         recorded, repeated = replay.recorded_decisions().splitlines(), replay.repeated_decisions().splitlines()
         pairs = enumerate(zip_longest(recorded, repeated))
         differing = next((index for index, (before, now) in pairs if before != now), None)
-        return ReplayCheck(header.policy, header.models, len(recorded), differing)
-    return ReplaySimulation(
-        header.policy,
-        header.models,
-        SimulatedLoop.from_outcome(replay.simulate()),
-        str(policy or "same policy"),
-        SimulatedLoop.from_outcome(replay.simulate(policy, infer_ms=infer_ms)),
-    )
+        return ReplayCheck(header.policy, header.models, len(recorded), differing is None, differing)
+    simulated = {RECORDED: replay.simulate(), str(policy or "same policy"): replay.simulate(policy, infer_ms=infer_ms)}
+    loops = {name: SimulatedLoop.from_outcome(outcome) for name, outcome in simulated.items()}
+    return ReplaySimulation(header.policy, header.models, loops)

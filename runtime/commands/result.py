@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +12,11 @@ if TYPE_CHECKING:
 
 
 class CommandResult(ABC):
-    """The result of a command. A subclass is a dataclass whose fields are the keys of the JSON document."""
+    """The result of a command. A subclass is a dataclass whose fields are the keys of the JSON document.
+
+    `orilla --schema` describes the document by the types of the fields. If a subclass replaces `to_json`, the schema is
+    that of the type that its `to_json` returns.
+    """
 
     __slots__ = ()
 
@@ -24,19 +29,27 @@ class CommandResult(ABC):
     hidden: ClassVar[tuple[str, ...]] = ()
     """Fields that only `render` uses, and that the JSON document omits."""
 
+    inlined: ClassVar[str | None] = None
+    """Field whose own fields are keys of the JSON document. None if there is none."""
+
+    constants: ClassVar[Mapping[str, str]] = {}
+    """Keys with a constant value, which tell the results of a command apart. They are first in the JSON document."""
+
     @property
     def exit_code(self) -> int:
         """Return 0 for success, 1 for a negative verdict, and 130 for an interrupted command."""
         return 0
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> Mapping[str, object]:
         """Return the JSON document, as docs/json.md describes it."""
-        document = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {
-            name: value
-            for name, value in document.items()
-            if name not in self.hidden and not (value is None and name in self.optional)
-        }
+        document: dict[str, object] = dict(self.constants)
+        for field in fields(self):  # type: ignore[arg-type]
+            name, value = field.name, getattr(self, field.name)
+            if name == self.inlined:
+                document |= {key: getattr(value, key) for key in value.__struct_fields__}
+            elif name not in self.hidden and not (value is None and name in self.optional):
+                document[name] = value
+        return document
 
     @abstractmethod
     def render(self, console: ResultConsole) -> None:

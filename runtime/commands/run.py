@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands import ladder_options, shadow_options, track_options
 from orilla.runtime.commands.lazy_help import lazy_help
-from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.trust_options import add_trust
 from orilla.runtime.loop.checks import CHECKS
 from orilla.runtime.sinks.registry import SINKS
 from orilla.runtime.sources.registry import SOURCES
+
+if TYPE_CHECKING:
+    from orilla.runtime.commands.run_plan import Plan, PrintedConfig
+    from orilla.runtime.commands.run_result import RunResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +97,7 @@ def expand(words: list[str]) -> list[str]:
     return run_config.expand(words, add_arguments)
 
 
-def execute(arguments: argparse.Namespace) -> CommandResult:
+def execute(arguments: argparse.Namespace) -> PrintedConfig | Plan | RunResult:
     """Run the loop until its source ends, a limit is reached, or the user stops it."""
     if arguments.print_config:
         from orilla.runtime.commands import run_config

@@ -17,7 +17,6 @@ import numpy as np  # noqa: F401
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands import ladder_options, shadow_options, track_options
 from orilla.runtime.commands.notify import ServiceNotifier
-from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.run_plan import Plan
 from orilla.runtime.commands.run_result import RunResult
 from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from orilla.runtime.tracking.track import Track
 
 
-def run(arguments: argparse.Namespace) -> CommandResult:
+def run(arguments: argparse.Namespace) -> Plan | RunResult:
     """Run the loop until its source ends, a limit is reached, or the user stops it."""
     sources = parse_sources(arguments.source)
     policies = parse_policies(arguments.policy or [], list(sources))

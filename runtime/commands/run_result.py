@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from orilla.runtime.commands import track_options
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.loop.stats import Figures
+from orilla.runtime.loop.stats import Figures, FiguresDocument
 from orilla.runtime.sinks.sink_thread import SinkCounts
 
 if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
+
+
+class SourceDocument(FiguresDocument, total=False):
+    """Statistics of a source."""
+
+    counts: dict[str, Any]
+    """Counts of lines and zones by name; with several models by the name of the model. Absent if there are none."""
+
+
+class _RunKeys(TypedDict):
+    variant: str
+    engine: str
+    models: dict[str, str]
+    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
+    events: dict[str, int]
+    """Number of events by kind."""
+    accelerator: dict[str, int]
+    """Number of losses, recoveries and fallbacks to the CPU."""
+    seconds: float
+    sinks: dict[str, SinkCounts]
+    """Sinks by specification."""
+
+
+class RunDocument(_RunKeys, SourceDocument):
+    """The summary of a run with one source."""
+
+
+class SeveralSourcesDocument(_RunKeys):
+    """The summary of a run with several sources."""
+
+    sources: dict[str, SourceDocument]
+    """Statistics by the name of the source."""
+    fps: float
+    """Answers per second of all sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +90,26 @@ class RunResult(CommandResult):
         """Return the engines of all models."""
         return ", ".join(dict.fromkeys(text.split(" on ", 1)[1] for text in self.models.values()))
 
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document with the statistics at the top level."""
-        by_source = {name: {**figures.to_dict(), **self._counts_of(name)} for name, figures in self.figures.items()}
-        return {
+    def to_json(self) -> RunDocument | SeveralSourcesDocument:
+        """Return the JSON document. The statistics of a single source are at the top level."""
+        run: _RunKeys = {
             "variant": self.variant,
             "engine": self.engine,
             "models": self.models,
             "events": self.events,
             "accelerator": self.accelerator,
             "seconds": self.seconds,
-            **by_source.get("", {"sources": by_source}),
-            "fps": self.fps,
-            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
+            "sinks": self.sinks,
         }
+        if "" in self.figures:
+            return {**run, **self._statistics(""), "fps": self.fps}
+        return {**run, "sources": {name: self._statistics(name) for name in self.figures}, "fps": self.fps}
 
-    def _counts_of(self, source: str) -> dict[str, object]:
-        return {"counts": self.counts[source]} if self.counts.get(source) else {}
+    def _statistics(self, source: str) -> SourceDocument:
+        document = cast("SourceDocument", self.figures[source].to_dict())
+        if self.counts.get(source):
+            document["counts"] = self.counts[source]
+        return document
 
     def render(self, console: ResultConsole) -> None:
         """Print the summary, and a table with one row per stage for each source."""

@@ -148,7 +148,7 @@ class Recording:
 
     def answered(self, frame: Frame | Line | Record, stages_ms: dict[str, float], result: Result) -> None:
         """Record the result of a frame."""
-        self._write(ResultEntry(frame.index, dict(stages_ms), result.to_dict()))
+        self._write(ResultEntry(frame.index, dict(stages_ms), dict(result.to_dict())))
 
     def close(self) -> None:
         """Finish the file. Raise `OutputError` if it could not be written."""

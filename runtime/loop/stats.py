@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
+from typing import TypedDict
 
 import msgspec
 
@@ -25,6 +26,33 @@ class StageFigures(msgspec.Struct, frozen=True):
     p90_ms: float
     p99_ms: float
     max_ms: float
+
+
+class _FiguresKeys(TypedDict):
+    frames: int
+    """Number of answers."""
+    fps: float
+    """Answers per second."""
+    dropped: int
+    drops: dict[str, int]
+    """Number of dropped frames by reason."""
+    drop_ratio: float
+    workers: int
+    """Number of inference workers."""
+    p50_ms: dict[str, float]
+    """Percentile of each stage, and of `age`, `sink` and `total`. The other percentiles have the same keys."""
+    p90_ms: dict[str, float]
+    p99_ms: dict[str, float]
+    max_ms: dict[str, float]
+
+
+class FiguresDocument(_FiguresKeys, total=False):
+    """Statistics of a loop in a JSON document."""
+
+    rungs: dict[str, int]
+    """Number of answers of each rung. Only with a ladder."""
+    agreement: float
+    """Mean agreement of the last checks, 0–1. Only with a shadow check."""
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -58,22 +86,25 @@ class Figures(msgspec.Struct, frozen=True):
     agreement: float | None = None
     """Mean agreement of the last shadow checks, 0–1. None if there was none."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> FiguresDocument:
         """Return the statistics as a JSON document."""
-        return {
+        document: FiguresDocument = {
             "frames": self.frames,
             "fps": round(self.fps, 1),
             "dropped": sum(self.drops.values()),
             "drops": dict(self.drops),
             "drop_ratio": round(self.drop_ratio, 4),
             "workers": self.workers,
-            **({"rungs": dict(self.rungs)} if self.rungs else {}),
-            **({"agreement": round(self.agreement, 4)} if self.agreement is not None else {}),
-            **{
-                key: {name: round(msgspec.structs.asdict(stage)[key], 3) for name, stage in self.stages.items()}
-                for key in StageFigures.__struct_fields__
-            },
+            "p50_ms": {name: round(stage.p50_ms, 3) for name, stage in self.stages.items()},
+            "p90_ms": {name: round(stage.p90_ms, 3) for name, stage in self.stages.items()},
+            "p99_ms": {name: round(stage.p99_ms, 3) for name, stage in self.stages.items()},
+            "max_ms": {name: round(stage.max_ms, 3) for name, stage in self.stages.items()},
         }
+        if self.rungs:
+            document["rungs"] = dict(self.rungs)
+        if self.agreement is not None:
+            document["agreement"] = round(self.agreement, 4)
+        return document
 
 
 class LoopStats:

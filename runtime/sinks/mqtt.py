@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from orilla.devices.errors import ConfigError, MissingExtraError
-from orilla.runtime.frame import Event, Tick
+from orilla.runtime.frame import Event, Tick, TickDocument
 from orilla.runtime.sinks.address import Address, parse_address
 from orilla.runtime.sinks.home_assistant import Device, discovery
 from orilla.runtime.sinks.mqtt_message import Message
@@ -141,7 +141,7 @@ class Mqtt(Sink):
         self._seen[topic] = now
         return True
 
-    def _description(self, topic: str, document: dict[str, object]) -> list[Message]:
+    def _description(self, topic: str, document: TickDocument) -> list[Message]:
         """Return the messages that announce the values of a topic to Home Assistant."""
         options = self._options
         assert options.discovery is not None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.runtime.tasks.documents import ClassificationDocument, ScoreDocument
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, ImportedOutput, Measure, Target, Task
 
@@ -83,10 +84,10 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
             return [self.top]
         return [score for score in self.top_k(len(self.labels)) if score.score >= self.threshold]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ClassificationDocument:
         """Return the result as a JSON document. `chosen` is included only for a multi-label model."""
-        classes = [{"label": top.label, "score": round(top.score, 4)} for top in self.top_k(JSON_CLASSES)]
-        document: dict[str, object] = {"task": "classify", "top": classes[0], "top_k": classes}
+        classes = [ScoreDocument(label=top.label, score=round(top.score, 4)) for top in self.top_k(JSON_CLASSES)]
+        document: ClassificationDocument = {"task": "classify", "top": classes[0], "top_k": classes}
         if self.threshold is not None:
             document["chosen"] = [score.label for score in self.chosen]
         return document

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.tasks.documents import BoxDocument, DetectionDocument
 from orilla.runtime.tasks.drawing import color_of, draw_labelled_box, draw_points
 from orilla.runtime.tasks.heads.head import Detections, HeadSpec, Shapes
 from orilla.runtime.tasks.heads.registry import check, detect, head_of
@@ -43,16 +44,18 @@ class Box(msgspec.Struct, frozen=True):
     track: int | None = None
     """Number that the tracker gives to the object, which is the same in all frames. None if objects are not tracked."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> BoxDocument:
         """Return the object as a JSON document. Positions are rounded to a hundredth of a pixel."""
-        document: dict[str, object] = {
+        document: BoxDocument = {
             "label": self.label,
             "score": round(self.score, 4),
             "xyxy": [round(edge, 2) for edge in self.xyxy],
         }
         if self.keypoints:
             document["keypoints"] = [[round(x, 2), round(y, 2)] for x, y in self.keypoints]
-        return document if self.track is None else document | {"track": self.track}
+        if self.track is not None:
+            document["track"] = self.track
+        return document
 
 
 class Detection(msgspec.Struct, frozen=True):
@@ -70,7 +73,7 @@ class Detection(msgspec.Struct, frozen=True):
             for left, top, right, bottom in (box.xyxy for box in self.boxes)
         ]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> DetectionDocument:
         """Return the result as a JSON document."""
         return {"task": "detect", "boxes": [box.to_dict() for box in self.boxes]}
 

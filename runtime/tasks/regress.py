@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
 from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.decoding import Decoding
+from orilla.runtime.tasks.documents import RegressionDocument
 from orilla.runtime.tasks.drawing import draw_bar, draw_direction
 from orilla.runtime.tasks.heads.head import Shapes
 from orilla.runtime.tasks.metrics.regression import RegressionMetrics
@@ -60,14 +61,16 @@ class Regression(Mapping[str, float]):
         """Return the minimum and maximum of each value by name. The result is empty if they are unknown."""
         return dict(zip(self.names, self.decoding.ranges, strict=False))
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> RegressionDocument:
         """Return the result as a JSON document.
 
         Numbers are rounded to six digits. `units` is absent if no value has a unit.
         """
-        document: dict[str, object] = {"task": "regress"}
-        document["values"] = {name: float(f"{number:.6g}") for name, number in self.items()}
-        return document | ({"units": self.units} if self.units else {})
+        values = {name: float(f"{number:.6g}") for name, number in self.items()}
+        document: RegressionDocument = {"task": "regress", "values": values}
+        if self.units:
+            document["units"] = self.units
+        return document
 
     def caption(self) -> list[str]:
         """Return the numbers with their names and units."""

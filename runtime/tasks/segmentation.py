@@ -15,6 +15,7 @@ from orilla.devices.errors import unknown_name
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.placement import Placement, grid_to_frame
 from orilla.runtime.tasks.corridor import ROWS, TRAPEZOID, Corridor, area_ahead, corridor
+from orilla.runtime.tasks.documents import AreaDocument, ClassesDocument, MaskDocument
 from orilla.runtime.tasks.drawing import TINT, draw_mask, palette, tint
 from orilla.runtime.tasks.task import Image, Measure
 
@@ -168,10 +169,10 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
         """Return the topmost row of the class as a share of the frame's height, or None if there is no pixel."""
         return self._place[1]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> MaskDocument:
         """Return the result as a JSON document."""
-        extent = _extent(visible_cells(self._inside, self.placement))
-        return {"task": "segment", "label": self.label, "fraction": round(self.fraction, 4), **extent}
+        area = _area(self.label, self.fraction, visible_cells(self._inside, self.placement))
+        return {"task": "segment", **area}
 
     def caption(self) -> list[str]:
         """Return the share of the frame that belongs to the class, in per cent."""
@@ -256,7 +257,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
         counts = np.bincount(cells.ravel(), minlength=len(self.labels))
         return {label: float(count) / cells.size for label, count in zip(self.labels, counts, strict=False)}
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ClassesDocument:
         """Return the result as a JSON document.
 
         Classes are listed by their area in the frame, beginning with the largest area.
@@ -264,12 +265,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
         cells = visible_cells(self._cells, self.placement)
         present = sorted((label for label, share in self.fractions.items() if share), key=self.fractions.__getitem__)
         classes = [
-            {
-                "label": label,
-                "fraction": round(self.fractions[label], 4),
-                **_extent(cells == self.labels.index(label)),
-            }
-            for label in reversed(present)
+            _area(label, self.fractions[label], cells == self.labels.index(label)) for label in reversed(present)
         ]
         return {"task": "segment", "classes": classes}
 
@@ -361,15 +357,15 @@ def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint
     return numbers
 
 
-def _extent(inside: Mask) -> dict[str, object]:
-    """Return the centre and the topmost row of a class for a JSON document.
-
-    Both are None if the class is not in the frame.
-    """
+def _area(label: str, fraction: float, inside: Mask) -> AreaDocument:
+    """Return the size and the place of a class for a JSON document."""
     centre, top = _place_of(inside)
-    if centre is None or top is None:
-        return {"centre_xy": None, "top_y": None}
-    return {"centre_xy": [round(centre[0], 4), round(centre[1], 4)], "top_y": round(top, 4)}
+    return {
+        "label": label,
+        "fraction": round(fraction, 4),
+        "centre_xy": None if centre is None else [round(centre[0], 4), round(centre[1], 4)],
+        "top_y": None if top is None else round(top, 4),
+    }
 
 
 def _place_of(inside: Mask) -> tuple[tuple[float, float] | None, float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -53,8 +53,11 @@ class Answer(Protocol):
         Small changes of scores and areas do not change it.
         """
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the answer as a JSON document."""
+    def to_dict(self) -> Mapping[str, object]:
+        """Return the answer as a JSON document.
+
+        `orilla --schema` describes the document by the return type. A `TypedDict` describes its keys.
+        """
 
     def draw(self, image: Image) -> list[str]:
         """Draw the answer into an image of the frame's size. Return the lines to write below it."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.tasks.documents import ArraysDocument
 from orilla.runtime.tasks.metrics.arrays import ArrayMetrics
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Measure, Target, Task
 
@@ -23,7 +24,7 @@ class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
     arrays: dict[str, NDArray[np.float32]]
     """Outputs by name. They are copies, not views of the engine's memory."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ArraysDocument:
         """Return the result as a JSON document."""
         return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
 

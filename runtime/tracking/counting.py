@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict, cast
 
 import cv2
 import msgspec
@@ -26,6 +26,15 @@ the margin are ignored."""
 Floats = NDArray[np.float64]
 
 
+_Totals = TypedDict("_Totals", {"in": int, "out": int, "inside": int, "entered": int}, total=False)
+
+
+class CountDocument(_Totals):
+    """The counts of a line (`in` and `out`) or a zone (`inside` and `entered`), over all classes and by class."""
+
+    classes: dict[str, dict[str, int]]
+
+
 class Count(msgspec.Struct, frozen=True):
     """The counts of one line or zone since the start of the stream."""
 
@@ -38,9 +47,10 @@ class Count(msgspec.Struct, frozen=True):
         """Return a count over all classes, as in `count["in"]`."""
         return self.total[name]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> CountDocument:
         """Return the counts as a JSON document."""
-        return {**self.total, "classes": {label: dict(counts) for label, counts in self.classes.items()}}
+        classes = {label: dict(counts) for label, counts in self.classes.items()}
+        return cast("CountDocument", {**self.total, "classes": classes})
 
 
 @dataclass(frozen=True, slots=True)

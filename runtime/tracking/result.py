@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orilla.runtime.tasks.detect import Detection
+from orilla.runtime.tasks.documents import DetectionDocument
 from orilla.runtime.tasks.drawing import Image, color_of, draw_arrow, draw_label, draw_path, palette
 from orilla.runtime.tasks.task import Measure
-from orilla.runtime.tracking.counting import Count
+from orilla.runtime.tracking.counting import Count, CountDocument
 from orilla.runtime.tracking.track import Point, Track
 
 ZONE_COLOR = palette(2)[1]
 """BGR colour of lines and zones."""
+
+
+class TrackedDocument(DetectionDocument):
+    """The answer of a detector whose objects are tracked, with the counts by the name of the line or zone."""
+
+    counts: dict[str, CountDocument]
 
 
 class TrackedDetection(Detection, frozen=True):
@@ -29,10 +36,9 @@ class TrackedDetection(Detection, frozen=True):
         """Return the recent positions of an object, the oldest first, as fractions of the frame."""
         return [points[number] for points in self.history if number in points]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> TrackedDocument:
         """Return the result as a JSON document."""
-        document = super().to_dict()
-        return document | {"counts": {name: count.to_dict() for name, count in self.counts.items()}}
+        return {**super().to_dict(), "counts": {name: count.to_dict() for name, count in self.counts.items()}}
 
     def caption(self) -> list[str]:
         """Return the number of objects per class, and the counts of each line and zone."""

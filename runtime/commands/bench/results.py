@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
-
-import msgspec
 
 from orilla.runtime.bench.estimate import Prediction
 from orilla.runtime.bench.numbers import milliseconds
@@ -35,14 +34,9 @@ WORDS = {"same": "as fast as A", "faster": "faster than A", "slower": "slower th
 class BenchResult(CommandResult):
     """Base class of the results. A result is printed as tables and lines, in plain text or in Markdown."""
 
-    mode: ClassVar[str]
     hidden: ClassVar[tuple[str, ...]] = ("as_markdown",)
 
     as_markdown: bool
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document. Its first key is `mode`."""
-        return {"mode": self.mode, **CommandResult.to_json(self)}
 
     def render(self, console: ResultConsole) -> None:
         """Print tables and lines."""
@@ -58,7 +52,7 @@ class BenchResult(CommandResult):
 class RunResult(BenchResult):
     """A measurement on this machine."""
 
-    mode = "run"
+    constants: ClassVar[Mapping[str, str]] = {"mode": "run"}
     optional = ("history", "trends", "report")
 
     result: Result
@@ -84,7 +78,7 @@ class RunResult(BenchResult):
 class HostsResult(BenchResult):
     """Measurements on other machines."""
 
-    mode = "hosts"
+    constants: ClassVar[Mapping[str, str]] = {"mode": "hosts"}
     hidden = ("as_markdown", "interrupted")
 
     title: str
@@ -122,7 +116,8 @@ class HostsResult(BenchResult):
 class CompareResult(BenchResult):
     """A comparison of two results."""
 
-    mode = "compare"
+    constants: ClassVar[Mapping[str, str]] = {"mode": "compare"}
+    inlined = "comparison"
 
     comparison: Verdict
 
@@ -130,10 +125,6 @@ class CompareResult(BenchResult):
     def exit_code(self) -> int:
         """Return 1 if B is slower, else 0."""
         return 1 if self.comparison.verdict == "slower" else 0
-
-    def to_json(self) -> dict[str, object]:
-        """Return the JSON document with the fields of the comparison at the top level."""
-        return {"mode": self.mode, **msgspec.structs.asdict(self.comparison)}
 
     def parts(self) -> tuple[list[Table], list[str]]:
         """Return a table with a row for each percentile, and the verdict."""
@@ -162,7 +153,7 @@ class CompareResult(BenchResult):
 class HistoryResult(BenchResult):
     """The trends in a folder of results."""
 
-    mode = "history"
+    constants: ClassVar[Mapping[str, str]] = {"mode": "history"}
 
     folder: str
     trends: list[Trend]
@@ -189,7 +180,7 @@ def _history_table(trends: list[Trend]) -> Table:
 class EstimateResult(BenchResult):
     """Estimated times of a bundle on another device."""
 
-    mode = "estimate"
+    constants: ClassVar[Mapping[str, str]] = {"mode": "estimate"}
 
     predictions: list[Prediction]
 
