@@ -182,6 +182,14 @@ def test_train(capsys, animals, tmp_path):
     assert errors("train", printed(capsys, *words)) == []
 
 
+def test_sign(capsys, tmp_path):
+    pytest.importorskip("cryptography")
+    key = tmp_path / "robot.key"
+    assert errors("sign", printed(capsys, "sign", "--new-key", key)) == []
+    words = ("sign", "road", "--key", key, "--counter", 1, "--out", tmp_path / "a.orilla")
+    assert errors("sign", printed(capsys, *words)) == []
+
+
 def test_demo():
     from orilla.runtime.commands.demo import DemoResult
 
