@@ -668,7 +668,34 @@ LAYOUTS = {
             ("with commas", REVIEWS.format(","), "a.csv", "utf-8"),
             ("with semicolons", REVIEWS.format(";"), "a.csv", "utf-8-sig"),
             ("with tabs", REVIEWS.format("\t"), "a.tsv", "utf-16"),
+            ("with tabs and commas", REVIEWS.format("\t"), "a.txt", "utf-8"),
             ("of Excel", "sep=;\r\n" + REVIEWS.format(";").replace("\n", "\r\n"), "a.csv", "utf-8-sig"),
+        )
+    },
+    **{
+        f"no names of columns: {name}": Layout(
+            lambda path, _, text=text, file=file: table(path, text, file),  # type: ignore[misc]
+            "",
+            {},
+            refusal=f"the first line of {file} is data, .*Name all columns with `columns`, such as {names}, or add",
+        )
+        for name, text, file, names in (
+            (
+                "SMS",
+                "".join(f"{'spam' if n % 4 else 'ham'}\ttext, number {n}\n" for n in range(9)),
+                "SMS",
+                "label,text",
+            ),
+            ("stars", "".join(f"great, number {n}\t{n % 2}\n" for n in range(9)), "a.tsv", "text,label"),
+            ("news", "".join(f'"{n % 4}","Title","A text {n}"\n' for n in range(9)), "a.csv", "label,value2,text"),
+            ("images", "".join(f"{n}.png,{'cat' if n % 2 else 'dog'}\n" for n in range(9)), "a.csv", "image,label"),
+            ("steering", "".join(f"{n}.png,{n / 9:.2f},3\n" for n in range(9)), "a.csv", "image,value2,value3"),
+            (
+                "boxes",
+                "".join(f"{n}.png,{n},1,9,9,cat\n" for n in range(9)),
+                "a.csv",
+                "filename,xmin,ymin,xmax,ymax,class",
+            ),
         )
     },
     "texts in a table per split": Layout(tables_of_texts, "texts", {"train": 4, "test": 2}, ("neg", "pos")),

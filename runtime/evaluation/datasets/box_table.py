@@ -16,11 +16,12 @@ from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, unique_names
+from orilla.runtime.evaluation.datasets.delimited import Table
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES, Table, read_table, start_of, table_files
+from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
 
-OPTIONS = ("encoding", "image_column", "label_column")
+OPTIONS = ("encoding", "columns", "image_column", "label_column")
 """Options that this reader understands."""
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -142,7 +143,7 @@ def _fits(file: tree.Folder, options: ReadOptions) -> bool:
 
 def _parts(path: Path, options: ReadOptions) -> list[_Part]:
     """Return the tables with boxes at a path."""
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if is_table(path):
         return [_Part("", path.parent, path)] if _fits(path, options) else []
     for top in tree.candidates(path):
         parts = [

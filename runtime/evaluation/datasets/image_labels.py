@@ -18,13 +18,14 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import File
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedImage, ListedDataset
+from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.image_table import only_table
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES, Table, only_numbers, read_table, start_of, table_files
+from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
-OPTIONS = ("encoding", "image_column", "label_column")
+OPTIONS = ("encoding", "columns", "image_column", "label_column")
 """Options that this reader understands."""
 
 LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "species", "breed", "label_name")
@@ -211,7 +212,7 @@ def _fits(file: tree.Folder, options: ReadOptions) -> bool:
 
 def _tables(path: Path, options: ReadOptions) -> list[Part]:
     """Return the tables with images and classes at a path."""
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if is_table(path):
         return [("", path.parent, path)] if _fits(path, options) else []
     for top in tree.candidates(path):
         found: list[Part] = []

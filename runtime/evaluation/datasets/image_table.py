@@ -22,11 +22,11 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, image_at, left_out_note
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import SUFFIXES, read_table, start_of, table_files
+from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.tasks.decoding import Decoding
 
-OPTIONS = ("encoding", "image_column")
+OPTIONS = ("encoding", "columns", "image_column")
 """Options that this reader understands."""
 
 HEADING = re.compile(r"\s*(.*?)\s*(?:\[\s*([^\]]*?)\s*\])?\s*")
@@ -195,7 +195,7 @@ def tables_in(path: Path, fits: Callable[[tree.Folder], bool]) -> list[tuple[tre
         path: Path of a table, or of a folder or zip.
         fits: Function that returns True for a table that the reader can read.
     """
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if is_table(path):
         return [(path.parent, path)] if fits(path) else []
     for top in tree.candidates(path):
         tables = [(top, file) for file in table_files(top) if fits(file)]

@@ -28,6 +28,14 @@ class ReadOptions:
     image_column: str | None = None
     """Name of the column with the image files."""
 
+    columns: str | None = None
+    """Names of all columns of a table whose first line does not name them, separated by commas."""
+
+    @property
+    def names_columns(self) -> bool:
+        """Return True if an option names a column, so the first line of the table contains names."""
+        return any(name is not None for name in (self.text_column, self.label_column, self.image_column))
+
     @property
     def stated(self) -> dict[str, str]:
         """Return the options that are stated, by name."""
@@ -78,6 +86,11 @@ def add_arguments(group: argparse.ArgumentParser | argparse._ArgumentGroup, *, e
     group.add_argument("--label-column", metavar="NAME", help="column of the classes in a table (default: label)")
     group.add_argument(
         "--image-column", metavar="NAME", help="column of the image files in a table (default: the first one)"
+    )
+    group.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="names of all columns of a table without a line of names, separated by commas, as in label,text",
     )
     if encoding:
         group.add_argument(

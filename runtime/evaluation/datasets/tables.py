@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import io
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.names import readable
 from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.delimited import DELIMITERS, Table, parse_table
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
+from orilla.runtime.evaluation.datasets.table_header import check_header, with_header
 
 SUFFIXES = (".csv", ".tsv")
 
-DELIMITERS = (",", ";", "\t", "|")
-"""Characters that may separate fields. The one that occurs most often in the first line, outside quotes, is used."""
-
-MAX_CHARACTERS = 1 << 24
-"""Maximum length of a field in characters."""
+OTHER_SUFFIXES = (".txt", ".tab", ".data", "")
+"""Suffixes of other files, which are tables if their fields are separated by tabs."""
 
 TEMPLATE = "submission"
 """Part of the name of a table, such as `sampleSubmission.csv`, that a competition offers for the answers. The classes
@@ -32,43 +28,14 @@ START_BYTES = 1 << 16
 ADVICE = "store it as UTF-8, or state its encoding with `encoding`, such as cp1252"
 
 
-class TableRow(NamedTuple):
-    """A row of a table."""
-
-    line: int
-    """Number of its last line in the file, counted from 1."""
-    fields: list[str]
-
-
-class Table(NamedTuple):
-    """The content of a table."""
-
-    name: str
-    """Name of the file, for messages."""
-    header: list[str]
-    """Names of the columns."""
-    rows: list[TableRow]
-
-    def column(self, name: str) -> int | None:
-        """Return the index of a column, or None.
-
-        Case is ignored, unless the names of two columns differ only in case.
-        """
-        found = [index for index, own in enumerate(self.header) if own.strip() == name]
-        found = found or [index for index, own in enumerate(self.header) if own.strip().lower() == name.lower()]
-        return found[0] if found else None
-
-    def stated(self, option: str, name: str) -> int:
-        """Return the index of a column that the user states. Raise `ConfigError` if there is none."""
-        index = self.column(name)
-        if index is None:
-            msg = f"{option}={name}: {self.name} has no such column: its columns are {self.columns()}"
-            raise ConfigError(msg)
-        return index
-
-    def columns(self) -> str:
-        """Return the names of the columns, for messages."""
-        return ", ".join(repr(readable(name.strip())[:60]) for name in self.header) or "nothing"
+def is_table(path: Path) -> bool:
+    """Return True if a path is a file that is a table: by its suffix, or because tabs separate its fields."""
+    if not path.is_file() or path.suffix.lower() not in (*SUFFIXES, *OTHER_SUFFIXES):
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    table = start_of(path, delimiters="\t")
+    return table is not None and len(table.header) > 1 and bool(table.rows)
 
 
 def table_files(folder: tree.Folder) -> list[tree.Folder]:
@@ -80,55 +47,29 @@ def read_table(file: tree.Folder, options: ReadOptions = NO_OPTIONS) -> Table:
     """Read a table. Empty lines are omitted.
 
     Raises:
-        DataError: The file is not text, or is not a table.
+        ConfigError: The number of column names in `options` is wrong.
+        DataError: The file is not text, is not a table, or its first line does not name the columns.
     """
     name = readable(file.name)
-    return _parsed(tree.decode_text(tree.read(file), name, options.encoding, ADVICE), name)
+    table = parse_table(tree.decode_text(tree.read(file), name, options.encoding, ADVICE), name)
+    if options.columns is not None:
+        return with_header(table, options.columns)
+    if not options.names_columns:
+        check_header(table)
+    return table
 
 
-def start_of(file: tree.Folder, options: ReadOptions = NO_OPTIONS) -> Table | None:
-    """Return the first rows of a table, or None if the file is not a table."""
+def start_of(
+    file: tree.Folder, options: ReadOptions = NO_OPTIONS, delimiters: Sequence[str] = DELIMITERS
+) -> Table | None:
+    """Return the first rows of a table, or None if the file is not a table with one of these delimiters."""
     name = readable(file.name)
     try:
         with file.open("rb") as stream:
             data = stream.read(START_BYTES)
         if len(data) == START_BYTES and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             data = data[: data.rfind(b"\n") + 1] or data
-        return _parsed(tree.decode_text(data, name, options.encoding or "latin-1"), name)
-    except (DataError, OSError, *tree.UNREADABLE):
+        table = parse_table(tree.decode_text(data, name, options.encoding or "latin-1"), name, delimiters)
+        return table if options.columns is None else with_header(table, options.columns)
+    except (ConfigError, DataError, OSError, *tree.UNREADABLE):
         return None
-
-
-def _parsed(text: str, name: str) -> Table:
-    first, _, rest = text.partition("\n")
-    delimiter = _delimiter(first)
-    # Excel may begin a file with a line that states the delimiter.
-    if (stated := re.fullmatch(r'"?sep=(.)"?\s*', first)) is not None:
-        delimiter, text = stated[1], rest
-    csv.field_size_limit(MAX_CHARACTERS)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = [TableRow(reader.line_num, fields) for fields in reader if any(field.strip() for field in fields)]
-    except csv.Error as error:
-        msg = f"cannot read {name}, line {reader.line_num}: {error}"
-        raise DataError(msg) from error
-    if not rows:
-        msg = f"{name} is empty"
-        raise DataError(msg)
-    return Table(name, rows[0].fields, rows[1:])
-
-
-def _delimiter(line: str) -> str:
-    """Return the character between the fields of the first line."""
-    bare = re.sub(r'"[^"]*"', "", line)
-    return max(DELIMITERS, key=bare.count) if any(mark in bare for mark in DELIMITERS) else ","
-
-
-def only_numbers(values: Sequence[str]) -> bool:
-    """Return True if all values are numbers."""
-    try:
-        for value in values:
-            float(value)
-    except ValueError:
-        return False
-    return True

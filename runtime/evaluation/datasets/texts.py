@@ -10,10 +10,12 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of, why_classes
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, ListedDataset
+from orilla.runtime.evaluation.datasets.delimited import Table
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, Table, read_table, start_of
+from orilla.runtime.evaluation.datasets.table_header import why_data
+from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, is_table, read_table, start_of
 
-OPTIONS = ("encoding", "text_column", "label_column")
+OPTIONS = ("encoding", "columns", "text_column", "label_column")
 """Options that this reader understands."""
 
 COLUMNS = ("text", "label")
@@ -99,7 +101,7 @@ class TextTable(ListedDataset[ClassifiedText]):
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
     """Return why a path is recognised as texts: a table, or two or more folders of texts, with or without splits."""
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if is_table(path):
         return "a table without a column of image files"
     if tables := _split_tables(path, options):
         return f"{', '.join(file.name for file in tables.values())} are tables of texts and classes"
@@ -111,7 +113,7 @@ def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
 
 def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> TextFolders | TextTable:
     """Open a table, or the class folders in a folder or zip. They may lie inside another folder."""
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if is_table(path):
         return TextTable(path, {"": path}, options)
     if tables := _split_tables(path, options):
         return TextTable(path, tables, options)
@@ -135,8 +137,12 @@ def _split_tables(path: Path, options: ReadOptions) -> dict[str, tree.Folder]:
 
 
 def _has_columns(file: tree.Folder, columns: Sequence[str], options: ReadOptions) -> bool:
+    """Return True if a table has these columns, or contains texts and classes but no line that names the columns."""
     table = start_of(file, options)
-    return table is not None and all(table.column(name) is not None for name in columns)
+    if table is None:
+        return False
+    is_headless = options.columns is None and not options.names_columns and why_data(table) is not None
+    return None not in (_likely(table) if is_headless else map(table.column, columns))
 
 
 def _rows(file: tree.Folder, path: Path, options: ReadOptions) -> list[tuple[str, str, str]]:

@@ -8,7 +8,9 @@ from helpers.layouts import LAYOUTS
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets.delimited import Table, TableRow
 from orilla.runtime.evaluation.datasets.registry import absolute, reading_of
+from orilla.runtime.evaluation.datasets.table_header import check_header
 
 
 def counts(dataset):
@@ -93,6 +95,44 @@ def test_the_columns_of_a_table_can_be_stated(tmp_path):
         open_dataset(f"{path}?text-column=review&label-column=stars")
     with pytest.raises(ConfigError, match="unknown option of a data set 'colum'"):
         open_dataset(f"{path}?colum=review")
+
+
+def test_the_columns_of_a_table_without_names_can_be_named(tmp_path, capsys):
+    rows = "".join(f"{'good' if n % 3 else 'bad'},review {n}\n" for n in range(30))
+    path = layouts.table(tmp_path, rows)
+    assert main(["data", "show", str(path)]) == 2
+    assert "'good' is a number" not in (shown := capsys.readouterr().err)
+    assert "Name all columns with --columns, such as label,text, or add such a line to the file" in shown
+    dataset = open_dataset(f"{path}?columns=label,text")
+    assert sum(counts(dataset).values()) == 30, "the first line is a sample, too"
+    assert "review 0" in {
+        dataset.load(split, n).text for split in dataset.splits for n in range(counts(dataset)[split])
+    }
+    assert main(["data", "show", str(path), "--columns", "label,text"]) == 0
+    with pytest.raises(ConfigError, match=r"columns=label: reviews.csv has 2 columns: give a different name for each"):
+        open_dataset(f"{path}?columns=label")
+    path.rename(tmp_path / "train.csv")
+    with pytest.raises(DataError, match=r"the first line of train\.csv is data"):
+        open_dataset(tmp_path)
+    assert open_dataset(f"{tmp_path}?columns=label,text").classes == ("bad", "good")
+
+
+@pytest.mark.parametrize(
+    "header", ["id,0,1", "label,0,1,2", "0,1,2,3", "ham,note", "image,steering [deg],speed", "x.1,x.2", "class 1,17b"]
+)
+def test_names_of_columns_are_not_taken_for_data(header):
+    count = header.count(",")
+    rows = [TableRow(n + 2, [str(n % 2)] * (count + 1)) for n in range(20)]
+    check_header(Table("a.csv", header.split(","), rows))
+
+
+def test_quotes_in_a_table_with_tabs_are_part_of_the_text(tmp_path):
+    rows = "".join(f"{'' if n % 3 else chr(34)}text {n}\t{'good' if n % 2 else 'bad'}\n" for n in range(30))
+    dataset = open_dataset(layouts.table(tmp_path, f"text\tlabel\n{rows}", "a.tsv"))
+    assert sum(counts(dataset).values()) == 30
+    quoted = "".join(f'"line {n}\nmore"\t{"good" if n % 2 else "bad"}\n' for n in range(30))
+    dataset = open_dataset(layouts.table(tmp_path, f"text\tlabel\n{quoted}", "b.tsv"))
+    assert dataset.load("train", 0).text.endswith("\nmore")
 
 
 def test_the_encoding_of_a_table_can_be_stated(tmp_path, capsys):
