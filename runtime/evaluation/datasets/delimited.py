@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.devices.names import readable
+from orilla.devices.names import readable, whole_number
 
 DELIMITERS = ("\t", ";", "|", ",")
 """Characters that may separate fields. One that occurs equally often in the first lines, outside quotes, is used, or
@@ -81,6 +81,8 @@ def parse_table(text: str, name: str, delimiters: Sequence[str] = DELIMITERS) ->
         DataError: The text is not a table, or is empty.
     """
     first, _, rest = text.partition("\n")
+    if whole_number(first.strip()) and (counted := _counted(rest)):
+        return Table(name, counted[0].fields, counted[1:])
     delimiter = _delimiter(text, delimiters)
     # Excel may begin a file with a line that states the delimiter.
     if (stated := re.fullmatch(r'"?sep=(.)"?\s*', first)) is not None:
@@ -95,6 +97,18 @@ def parse_table(text: str, name: str, delimiters: Sequence[str] = DELIMITERS) ->
         msg = f"{name} is empty"
         raise DataError(msg)
     return Table(name, rows[0].fields, rows[1:])
+
+
+def _counted(text: str) -> list[TableRow]:
+    """Return the rows of a table of CelebA, with the header first, or an empty list if it is not such a table.
+
+    Spaces separate the fields. The first line, which is not part of `text`, states the number of images. The header
+    does not name the column of images.
+    """
+    lines = [(number, line.split()) for number, line in enumerate(text.split("\n"), start=2) if line.strip()]
+    if len(lines) < 2 or len(lines[1][1]) != len(lines[0][1]) + 1:
+        return []
+    return [TableRow(2, ["image", *lines[0][1]]), *(TableRow(number, fields) for number, fields in lines[1:])]
 
 
 def _rows(text: str, name: str, delimiter: str, quoting: Literal[0, 3]) -> list[TableRow]:

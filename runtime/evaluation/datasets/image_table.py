@@ -20,8 +20,9 @@ from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
-from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, image_at, left_out_note
+from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, left_out_note
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
+from orilla.runtime.evaluation.datasets.table_images import image_places, required_image
 from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.tasks.decoding import Decoding
@@ -34,6 +35,9 @@ HEADING = re.compile(r"\s*(.*?)\s*(?:\[\s*([^\]]*?)\s*\])?\s*")
 
 SPLIT, TIME = "split", "time"
 """Names of columns that are not values."""
+
+SIZES = frozenset({"width", "height", "roi.x1", "roi.y1", "roi.x2", "roi.y2"})
+"""Names of columns, in lower case, that describe the image file, as in GTSRB."""
 
 
 class ImageTable(Measured):
@@ -79,6 +83,7 @@ class ImageTable(Measured):
         if not self.classes:
             msg = f"{self._file} has no column of numbers: add one, as in steering [deg]"
             raise DataError(msg)
+        self._refuse_columns()
         numbers = [self._numbers(line, fields) for line, fields in self._rows]
         units = tuple(headings[index][1] for index in self._columns)
         self.decoding = Decoding(units=units if any(units) else (), ranges=self._ranges(numbers))
@@ -115,13 +120,16 @@ class ImageTable(Measured):
         lines: dict[str, int] = {}
         files = []
         assert self._image is not None
+        places = image_places(self._top, self._file)
         for (line, fields), values in zip(self._rows, self._values, strict=True):
             name = fields[self._image].strip()
             if name in lines:
                 msg = f"{self._file}, line {line}: the image {readable(name)[:100]!r} is also in line {lines[name]}"
                 raise DataError(msg)
             lines[name] = line
-            files.append(MeasuredFile(readable(name), image_at(self._top, name, f"{self._file}, line {line}"), values))
+            files.append(
+                MeasuredFile(readable(name), required_image(places, name, f"{self._file}, line {line}"), values)
+            )
         return files
 
     def _numbers(self, line: int, fields: list[str]) -> tuple[float, ...]:
@@ -139,6 +147,20 @@ class ImageTable(Measured):
             msg = f"{self._file}, line {line}: {self._names[column]} is {fields[column][:60]!r}, which is not a number"
             raise DataError(msg)
         return number
+
+    def _refuse_columns(self) -> None:
+        """Raise `DataError` if the columns are not numbers to learn: only sizes of the images, or attributes."""
+        if {name.lower() for name in self.classes} <= SIZES:
+            msg = f"{self._file} has only sizes and regions of images: add a column of classes or of numbers to learn"
+            raise DataError(msg)
+        values = {fields[at].strip() for _, fields in self._rows for at in self._columns if at < len(fields)}
+        if len(self.classes) > 1 and values <= {"-1", "1"}:
+            named = ", ".join(self.classes[:6]) + (", ..." if len(self.classes) > 6 else "")
+            msg = (
+                f"{self._file} has {len(self.classes)} attributes, of which several may apply to an image: set "
+                f"`label_column` to one of them ({named})"
+            )
+            raise DataError(msg)
 
     def _ranges(self, numbers: Sequence[tuple[float, ...]]) -> tuple[tuple[float, float], ...]:
         """Return the range of each value. A range that contains 0 is symmetric about 0."""

@@ -18,6 +18,9 @@ SUFFIXES = (".csv", ".tsv")
 OTHER_SUFFIXES = (".txt", ".tab", ".data", "")
 """Suffixes of other files, which are tables if their fields are separated by tabs."""
 
+OTHER_NAMES = ("list_attr_celeba.txt",)
+"""Names of other files in a folder that are tables."""
+
 TEMPLATE = "submission"
 """Part of the name of a table, such as `sampleSubmission.csv`, that a competition offers for the answers. The classes
 and numbers in it are placeholders."""
@@ -34,13 +37,16 @@ def is_table(path: Path) -> bool:
         return False
     if path.suffix.lower() in SUFFIXES:
         return True
+    if path.name in OTHER_NAMES:
+        return True
     table = start_of(path, delimiters="\t")
     return table is not None and len(table.header) > 1 and bool(table.rows)
 
 
 def table_files(folder: tree.Folder) -> list[tree.Folder]:
     """Return the tables in a folder, without templates for answers."""
-    return [file for file in tree.files(folder, SUFFIXES) if TEMPLATE not in file.name.lower()]
+    found = [file for file in tree.files(folder, SUFFIXES) if TEMPLATE not in file.name.lower()]
+    return [*found, *(file for name in OTHER_NAMES if (file := folder / name).is_file())]
 
 
 def read_table(file: tree.Folder, options: ReadOptions = NO_OPTIONS) -> Table:
