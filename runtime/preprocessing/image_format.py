@@ -9,7 +9,7 @@ from functools import cache
 import cv2
 
 from orilla.runtime.preprocessing import jpeg
-from orilla.runtime.preprocessing.image_orientation import boxes
+from orilla.runtime.preprocessing.image_orientation import boxes, orientation_of
 from orilla.runtime.preprocessing.tiff_tags import (
     BITS,
     DNG_VERSION,
@@ -87,6 +87,9 @@ MAX_PIXELS, MAX_LENGTH = 1 << 30, 1 << 20
 """Maximum number of pixels, and maximum height and width, of an image. Source: `CV_IO_MAX_IMAGE_PIXELS` and
 `CV_IO_MAX_IMAGE_WIDTH` in OpenCV's `imgcodecs/src/loadsave.cpp`."""
 
+FIRST_SWAPPED = 5
+"""Lowest orientation of an image whose stored rows are its columns. Source: Exif 2.32, tag 0x0112."""
+
 STARTS = [(start, name) for name, starts in DECODED.items() for start in starts] + [
     (start, name) for name, (starts, _) in OTHERS.items() for start in starts
 ]
@@ -135,6 +138,18 @@ def why_undecoded(data: bytes) -> str:
     if not _has_decoder(name):
         return f"this OpenCV ({cv2.__version__}) is built without {name}; convert it to JPEG"
     return f"the {name} is damaged"
+
+
+def displayed_size(data: bytes) -> tuple[int, int] | None:
+    """Return the width and height of an image after its rotation, or None if the start of its file does not tell."""
+    name = format_of(data)
+    try:
+        width, height = (0, 0) if name is None else _size(data, name)
+    except struct.error:
+        return None
+    if not width or not height:
+        return None
+    return (height, width) if orientation_of(data) >= FIRST_SWAPPED else (width, height)
 
 
 def is_truncated(data: bytes, name: str) -> bool:
@@ -207,7 +222,9 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
     if name == "BMP" and len(data) >= 26:
         width, height = struct.unpack_from("<ii", data, 18)
         return abs(width), abs(height)
-    return 0, 0
+    if name == "GIF" and len(data) >= 10:
+        return struct.unpack_from("<HH", data, 6)
+    return jpeg.size_of(data) if name == "JPEG" else (0, 0)
 
 
 @cache

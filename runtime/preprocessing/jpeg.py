@@ -14,6 +14,9 @@ SCAN = 0xDA
 PROGRESSIVE = 0xC2
 """Code of the marker of a progressive image, which is stored in several passes from coarse to fine."""
 
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Codes of the markers that begin with the size of the image. Source: ITU-T T.81, table B.1."""
+
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
 of the data. Source: ITU-T T.81, B.1.1.5."""
@@ -48,3 +51,13 @@ def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
 def end_of(data: bytes | bytearray) -> int | None:
     """Return the position after the JPEG at the start of `data`, or None if its end is missing or it is not a JPEG."""
     return next((end for code, _, end in segments(data) if code == EOI[1]), None)
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return the width and height of a JPEG, or zeros if the data ends before they are stated."""
+    for code, start, _ in segments(data):
+        if code in FRAMES and len(data) >= start + 5:
+            return int.from_bytes(data[start + 3 : start + 5], "big"), int.from_bytes(
+                data[start + 1 : start + 3], "big"
+            )
+    return 0, 0

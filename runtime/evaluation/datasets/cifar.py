@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import only_our_errors
 from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import pickles, tree
@@ -103,7 +104,7 @@ def _found(path: Path) -> tuple[tree.Folder, Version] | None:
 
 def _names(file: tree.Folder, version: Version) -> tuple[str, ...]:
     """Return the names of the classes."""
-    with tree.errors_of(file):
+    with only_our_errors(file):
         if version.is_binary:
             names = [line for line in lines_of(tree.decode_text(tree.read(file), file.name)) if line]
         else:
@@ -117,7 +118,7 @@ def _names(file: tree.Folder, version: Version) -> tuple[str, ...]:
 
 def _read(file: tree.Folder, version: Version) -> Split:
     """Return the images `[N,32,32,3]` RGB and the labels `[N]` of a file."""
-    with tree.errors_of(file):
+    with only_our_errors(file):
         if version.is_binary:
             rows = np.frombuffer(tree.read(file), np.uint8).reshape(-1, version.label_bytes + PIXELS)
             pixels: NDArray[Any] = rows[:, version.label_bytes :]

@@ -74,6 +74,11 @@ class ClassList:
         return np.where(found < 0, ignore, found).astype(np.uint8)
 
 
+def list_file(folders: Sequence[tree.Folder]) -> tree.Folder | None:
+    """Return the first file with a list of classes in some folders, or None."""
+    return next((file for folder in folders for name in FILES if (file := folder / name).is_file()), None)
+
+
 def read_class_list(file: tree.Folder) -> ClassList:
     """Read a list of classes. Raise `DataError` if it is not text, or its form is unknown."""
     return parse_class_list(tree.decode_text(tree.read(file), file.name), file.name)
@@ -98,7 +103,8 @@ def parse_class_list(text: str, file: str) -> ClassList:
     if lines and len(numbered) == len(lines):
         return _of_values([(int(match[1]), match[2].strip()) for match in numbered], file)
     if not lines or not all(lines):
-        msg = f"{file} has an empty line or no lines: give one class name per line; the first line names class 0"
+        problem = f"an empty line {lines.index('') + 1}" if lines else "no lines"
+        msg = f"{file} has {problem}: give one class name per line; the first line names class 0"
         raise DataError(msg)
     return _of_values(list(enumerate(lines)), file)
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import only_our_errors
 from orilla.devices.names import readable
 from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Source
@@ -93,7 +94,7 @@ class Coco(Boxed):
         splits: list[str | None] = []
         for split, file, folder, content in self._files:
             for image, rows in self._rows(content, file.name):
-                with tree.errors_of(file):
+                with only_our_errors(file):
                     found = _image_file(folder, image.file_name, split)
                 if found is None:
                     msg = f"{file.name} lists the image {readable(image.file_name)}, which does not exist"

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import only_our_errors
 from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
@@ -42,7 +43,7 @@ def open_dataset(path: Path) -> Emnist:
         msg = f"{path} must contain one set of EMNIST, but it contains {sets}: give the path of one of its files"
         raise DataError(msg)
     ((name, (folder, prefix)),) = found.items()
-    with tree.errors_of(path):
+    with only_our_errors(path):
         arrays = {split: _split(folder, prefix, split) for split in ("train", "test")}
     numbers, classes = _classes(folder / f"{prefix}mapping.txt", arrays)
     positions = np.full(1 + max(numbers), -1, np.int64)

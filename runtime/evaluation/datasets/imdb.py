@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import only_our_errors
 from orilla.devices.text_files import json_bytes
-from orilla.runtime.evaluation.datasets import npz, pickles, tree
+from orilla.runtime.evaluation.datasets import npz, pickles
 from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, NumberedDataset, require_split
 from orilla.runtime.evaluation.datasets.texts import IMDB
 
@@ -63,9 +64,9 @@ def open_dataset(path: Path) -> Imdb:
     if not index.is_file():
         msg = f"{index} is missing: {file.name} contains only word ranks, and {INDEX} contains the words"
         raise DataError(msg)
-    with tree.errors_of(index):
+    with only_our_errors(index):
         words = _words(json.loads(json_bytes(index.read_bytes(), index.name)))
-    with tree.errors_of(file):
+    with only_our_errors(file):
         arrays = {name: _read(file, name) for name in ("x_train", "x_test", "y_train", "y_test")}
         for split in ("train", "test"):
             _check(arrays[f"x_{split}"], arrays[f"y_{split}"], len(words))

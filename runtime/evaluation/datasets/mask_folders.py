@@ -10,17 +10,14 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.devices.text_files import lines_of
 from orilla.runtime.evaluation.datasets import masks, tree
-from orilla.runtime.evaluation.datasets.class_list import FILES, ClassList, read_class_list
+from orilla.runtime.evaluation.datasets.class_list import list_file, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.mask_pairs import MaskLayout, find_masks
-from orilla.runtime.evaluation.datasets.masks import THREE_VALUES, WANTED, MaskImages
+from orilla.runtime.evaluation.datasets.masks import MaskImages
 from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
 
 VALID = "valid.txt"
@@ -33,9 +30,9 @@ class MaskFolders(MaskImages):
     def __init__(self, layout: MaskLayout, path: Path) -> None:
         self._layout = layout
         name = tree.name_of(layout.top, path)
-        file = _list_file(layout)
+        file = list_file(_places(layout))
         super().__init__(name, f"images and masks in {name}/", None if file is None else read_class_list(file))
-        _check_first(layout, self._listed)
+        self.check_masks()
 
     @cached_property
     def pairs(self) -> PairsBySplit:
@@ -64,26 +61,13 @@ class MaskFolders(MaskImages):
         return readable(Path(path).with_suffix("").as_posix() if self._layout.has_equal_stems else Path(path).stem)
 
     def notes(self) -> list[str]:
-        """Return notes about images without masks, and about folders that are not used."""
-        return [*self._layout.notes]
+        """Return notes about images without masks, folders that are not used, and masks of another size."""
+        return [*self._layout.notes, *super().notes()]
 
 
-def _list_file(layout: MaskLayout) -> tree.Folder | None:
-    """Return the file with the list of classes: in the top folder, or in a folder inside it."""
-    places = [layout.top, *tree.folders(layout.top)]
-    return next((file for place in places for name in FILES if (file := place / name).is_file()), None)
-
-
-def _check_first(layout: MaskLayout, listed: ClassList | None) -> None:
-    """Raise `DataError` if the masks require a list of classes, or a list with colours, and it is missing."""
-    _, file = next(iter(layout.pairs.values()))[0]
-    mask = tree.decoded(file, cv2.IMREAD_UNCHANGED)
-    is_colour = mask.ndim == 3 and not all(np.array_equal(mask[..., 0], mask[..., channel]) for channel in (1, 2))
-    values = set(np.unique(mask).tolist())
-    if listed is None and (is_colour or not values <= THREE_VALUES):
-        kind = "colours" if is_colour else f"the value {max(values)}"
-        msg = f"the mask {file.name} has {kind}, but there is no list of classes: {WANTED}"
-        raise DataError(msg)
+def _places(layout: MaskLayout) -> list[tree.Folder]:
+    """Return the folders that may contain the list of classes: the top folder, and the folders inside it."""
+    return [layout.top, *tree.folders(layout.top)]
 
 
 def recognise(path: Path) -> str | None:
@@ -91,7 +75,7 @@ def recognise(path: Path) -> str | None:
     layout = None if masks.recognise(path) else find_masks(path)
     if layout is None:
         return None
-    file = _list_file(layout)
+    file = list_file(_places(layout))
     listed = "without a list of classes, masks show the road" if file is None else f"{file.name} lists the classes"
     return f"{layout.reason}; {listed}"
 

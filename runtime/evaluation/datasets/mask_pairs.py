@@ -168,7 +168,7 @@ def _between_folders(top: tree.Folder) -> MaskLayout | None:
             used.append((images, partner))
             common = sorted(images.files.keys() & partner.files.keys())
             pairs.setdefault(images.split, []).extend((images.files[stem], partner.files[stem]) for stem in common)
-    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found]):
+    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found], are_named=True):
         return None
     reason = ", ".join(f"{images.name}/ with {partner.name}/" for images, partner in used)
     return MaskLayout(top, {**pairs}, f"images have masks: {reason}", tuple(_unmatched(folders, used)))
@@ -226,7 +226,7 @@ def _beside(top: tree.Folder) -> MaskLayout | None:
             f"the images of {len(folders)} folders are joined, so a split may contain images of each folder: to keep "
             "folders apart, move them into the folders train, val and test",
         )
-    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found]):
+    if not pairs or not _are_masks([pair for found in pairs.values() for pair in found], are_named=True):
         return None
     first = next(iter(pairs.values()))[0]
     return MaskLayout(top, {**pairs}, f"images have masks beside them: {first[0].name} and {first[1].name}", notes)
@@ -245,14 +245,19 @@ def _pairs_beside(places: list[tuple[str, tree.Folder]]) -> dict[str, list[tuple
     return pairs
 
 
-def _are_masks(pairs: list[tuple[tree.Folder, tree.Folder]], most_colours: int = MAX_COLOURS) -> bool:
-    """Return True if some masks have the size of their images, and few colours."""
+def _are_masks(
+    pairs: list[tuple[tree.Folder, tree.Folder]], most_colours: int = MAX_COLOURS, *, are_named: bool = False
+) -> bool:
+    """Return True if some masks have few colours, and the size of their images.
+
+    If `are_named` is True, names show that the files are masks. Another size is then an error, which is reported later.
+    """
     for image_file, mask_file in pairs[:: max(1, len(pairs) // COMPARED)][:COMPARED]:
         try:
             image, mask = tree.decoded(image_file), tree.decoded(mask_file, cv2.IMREAD_UNCHANGED)
         except DataError:
             return False
-        if image.shape[:2] != mask.shape[:2]:
+        if image.shape[:2] != mask.shape[:2] and not are_named:
             return False
         colours = len(np.unique(mask.reshape(-1, mask.shape[2] if mask.ndim == 3 else 1), axis=0))
         if colours > most_colours:

@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
+from orilla.devices.gate import only_our_errors
+from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.class_list import FILES, LOSSY, ClassList, read_class_list
+from orilla.runtime.evaluation.datasets.class_list import LOSSY, ClassList, list_file, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 from orilla.runtime.evaluation.datasets.places import splits_by_place
@@ -39,7 +41,7 @@ THREE_VALUES = {0, 1, 255}
 BINARY = ("background", "road")
 
 COMPARED = 3
-"""Number of masks that are opened to find out that a list of classes is missing."""
+"""Number of masks that are opened to find out that a list of classes is missing, or that masks have other sizes."""
 
 WANTED = (
     "add class_dict.csv with the columns name,r,g,b for masks of colours, or classes.txt with one class name per line "
@@ -60,6 +62,30 @@ class MaskImages(Pairs):
         self.source = Source(name, title, "not stated")
         self._listed = listed
         self.classes = BINARY if listed is None else listed.classes
+
+    def check_masks(self) -> None:
+        """Raise `DataError` if some masks, spread evenly, all have another size than their images, or need a list.
+
+        A single mask may be damaged, which is reported later.
+        """
+        pairs = [pair for found in self.pairs.values() for pair in found]
+        probed = pairs[:: max(1, len(pairs) // COMPARED)][:COMPARED]
+        self.check_sizes(probed)
+        kinds = {self._unusual(mask) for _, mask in probed} if self._listed is None else set()
+        if kinds and None not in kinds:
+            msg = f"the mask {readable(probed[0][1].name)} has {kinds.pop()}, but there is no list of classes: {WANTED}"
+            raise DataError(msg)
+
+    def _unusual(self, file: tree.Folder) -> str | None:
+        """Return what a mask of one class cannot contain, or None."""
+        try:
+            labels = self.read_labels(file)
+        except DataError:
+            return None
+        if labels.ndim == 3:
+            return "colours"
+        values = set(np.unique(labels).tolist())
+        return None if values <= THREE_VALUES else f"the value {max(values)}"
 
     @cached_property
     def marks_unlabelled(self) -> bool:
@@ -120,7 +146,7 @@ class Masks(MaskImages):
 
     def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
-        name, file = tree.name_of(top, path), _list_file(top)
+        name, file = tree.name_of(top, path), list_file([top])
         super().__init__(name, f"images and masks in {name}/", None if file is None else read_class_list(file))
 
     @cached_property
@@ -156,13 +182,8 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
     except ImportError as error:
         msg = "pillow"
         raise MissingExtraError(msg, "train") from error
-    with tree.errors_of(path), Image.open(io.BytesIO(data)) as image:
+    with only_our_errors(path), Image.open(io.BytesIO(data)) as image:
         return np.asarray(turned(np.asarray(image, np.uint8), orientation_of(data)))
-
-
-def _list_file(top: tree.Folder) -> tree.Folder | None:
-    """Return the file with the list of classes, or None."""
-    return next((file for name in FILES if (file := top / name).is_file()), None)
 
 
 def recognise(path: Path) -> str | None:
@@ -170,7 +191,7 @@ def recognise(path: Path) -> str | None:
     top = _top(path)
     if top is None:
         return None
-    file = _list_file(top)
+    file = list_file([top])
     listed = "without classes.txt" if file is None else f"{file.name} names the classes"
     return f"there are folders images/ and masks/, {listed}"
 
@@ -179,30 +200,8 @@ def open_dataset(path: Path) -> Masks:
     """Open the images and masks in a folder or zip. They may lie inside another folder."""
     top = tree.required(_top(path), path, "has no images/ and masks/ folders")
     dataset = Masks(top, path)
-    if dataset.classes is BINARY:
-        _check_values(dataset)
+    dataset.check_masks()
     return dataset
-
-
-def _check_values(dataset: Masks) -> None:
-    """Raise `DataError` if the masks need a list of classes. A single mask may be damaged, which is reported later."""
-    masks = [mask for pairs in dataset.pairs.values() for _, mask in pairs]
-    kinds = {_unusual(dataset, mask) for mask in masks[:: max(1, len(masks) // COMPARED)][:COMPARED]}
-    if kinds and None not in kinds:
-        msg = f"the mask {masks[0].name} has {kinds.pop()}, but there is no list of classes: {WANTED}"
-        raise DataError(msg)
-
-
-def _unusual(dataset: Masks, file: tree.Folder) -> str | None:
-    """Return what a mask of one class cannot contain, or None."""
-    try:
-        labels = dataset.read_labels(file)
-    except DataError:
-        return None
-    if labels.ndim == 3:
-        return "colours"
-    values = set(np.unique(labels).tolist())
-    return None if values <= THREE_VALUES else f"the value {max(values)}"
 
 
 def _top(path: Path) -> tree.Folder | None:

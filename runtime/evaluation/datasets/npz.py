@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.evaluation.datasets import tree
+from orilla.devices.gate import only_our_errors
 from orilla.runtime.preprocessing import npy
 
 SUFFIX = ".npy"
@@ -19,7 +19,7 @@ SUFFIX = ".npy"
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     """Return all arrays of a file by name. Raises `DataError` if one is damaged or contains Python objects."""
-    with tree.errors_of(path), zipfile.ZipFile(path) as archive:
+    with only_our_errors(path), zipfile.ZipFile(path) as archive:
         members = [member for member in archive.namelist() if member.endswith(SUFFIX)]
         return {member.removesuffix(SUFFIX): _decode(archive.read(member), member) for member in members}
 
@@ -27,7 +27,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 def names_of(path: Path) -> list[str]:
     """Return the names of the arrays in a file, or an empty list if the file is not a valid `.npz`."""
     try:
-        with tree.errors_of(path), zipfile.ZipFile(path) as archive:
+        with only_our_errors(path), zipfile.ZipFile(path) as archive:
             return [name.removesuffix(SUFFIX) for name in archive.namelist() if name.endswith(SUFFIX)]
     except DataError:
         return []
@@ -35,7 +35,7 @@ def names_of(path: Path) -> list[str]:
 
 def read_member(path: Path, name: str) -> bytes:
     """Return the bytes of one array's `.npy` file. Raises `DataError` if they are missing or damaged."""
-    with tree.errors_of(path), zipfile.ZipFile(path) as archive:
+    with only_our_errors(path), zipfile.ZipFile(path) as archive:
         if f"{name}{SUFFIX}" not in archive.namelist():
             msg = f"cannot read {path}: it has no array {name}"
             raise DataError(msg)
@@ -45,7 +45,7 @@ def read_member(path: Path, name: str) -> bytes:
 def header_of(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     """Return the shape and type of one array, or None if the file is not a valid `.npz` or lacks the array."""
     try:
-        with tree.errors_of(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}{SUFFIX}") as stream:
+        with only_our_errors(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}{SUFFIX}") as stream:
             return read_header(stream)
     except DataError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,11 @@ from orilla.devices.names import readable
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, require_split
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+
+SAME_SIZE = "store each label image in the size of its image, without interpolation between classes"
+
+MAX_READERS = 8
+"""Number of threads that read the headers of images."""
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 """Image and label image of each sample, by split."""
@@ -58,6 +64,23 @@ class Pairs(Dataset):
             raise DataError(msg)
         return LabelledImage(self.name_of(image_path), image, self.classes_of(labels, label_path.name))
 
+    def check_sizes(self, pairs: Sequence[tuple[tree.Folder, tree.Folder]]) -> None:
+        """Raise `DataError` if all of these label images have another size than their images."""
+        unequal = [found for pair in pairs if (found := _unequal(*pair)) is not None]
+        if unequal and len(unequal) == len(pairs):
+            msg = f"the label image {unequal[0]}: {SAME_SIZE}"
+            raise DataError(msg)
+
+    def notes(self) -> list[str]:
+        """Return a note about label images that have another size than their image, if there are any."""
+        pairs = [pair for found in self.pairs.values() for pair in found]
+        with ThreadPoolExecutor(MAX_READERS) as pool:
+            unequal = [text for text in pool.map(lambda pair: _unequal(*pair), pairs) if text is not None]
+        if not unequal:
+            return []
+        count = f"{len(unequal)} of {len(pairs)} label images"
+        return [f"{count} have another size than their image: {unequal[0]}: {SAME_SIZE}"]
+
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
         """Return the values `[H,W]` of a label image. Raises `DataError` if it cannot be decoded."""
         return tree.decoded(path, cv2.IMREAD_UNCHANGED)
@@ -93,6 +116,18 @@ def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder
         msg = f"no images in {images.name}/"
         raise DataError(msg)
     return tuple((image_files[stem], label_files[stem]) for stem in sorted(image_files))
+
+
+def _unequal(image: tree.Folder, labels: tree.Folder) -> str | None:
+    """Return the sizes of a label image and its image if their headers state different ones, or None."""
+    sizes = [tree.size_of_image(file) for file in (labels, image)]
+    if sizes[0] is None or sizes[1] is None or sizes[0] == sizes[1]:
+        return None
+    (width, height), (image_width, image_height) = sizes[0], sizes[1]
+    return (
+        f"{readable(labels.name)} has {width}x{height} pixels, but its image {readable(image.name)} has "
+        f"{image_width}x{image_height}"
+    )
 
 
 def _rotation(labels: tuple[int, ...], image: tuple[int, ...]) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,22 +18,18 @@ from orilla.devices.errors import DataError
 from orilla.devices.gate import check_zip
 from orilla.devices.names import readable
 from orilla.runtime.preprocessing.image_file import decode_image
-from orilla.runtime.preprocessing.image_format import why_undecoded
+from orilla.runtime.preprocessing.image_format import displayed_size, why_undecoded
 
 Folder = Path | zipfile.Path
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 """Errors of `zipfile` for archives that are damaged, encrypted or compressed with an unsupported method."""
 
-DAMAGED = (
-    *UNREADABLE,
-    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError),
-    *(SyntaxError, struct.error, pickle.UnpicklingError),
-)
-"""Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
-
 MAX_LIST_BYTES = 64 << 20
 """Maximum size of the list of files in a zip, in bytes. This is enough for about 500,000 files."""
+
+HEADER_BYTES = 1 << 16
+"""Number of bytes at the start of an image file that usually contain its size and orientation."""
 
 ADVICE = "store it as UTF-8"
 """Advice of the messages about text files that are not UTF-8."""
@@ -202,22 +195,6 @@ def read(path: Folder) -> bytes:
         raise DataError(msg) from error
 
 
-@contextmanager
-def errors_of(path: Folder) -> Iterator[None]:
-    """Convert the errors that a reader raises for a damaged file into a `DataError` with the path."""
-    try:
-        yield
-    except DataError:
-        raise
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise DataError(msg) from error
-    except DAMAGED as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        msg = f"cannot read {path}: {reason}"
-        raise DataError(msg) from error
-
-
 def decode_text(data: bytes, name: str, encoding: str | None = None, advice: str = ADVICE) -> str:
     """Decode the content of the text file `name`. See `orilla.devices.text_files.decode`.
 
@@ -234,6 +211,22 @@ def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
         msg = f"cannot decode {path}: {why_undecoded(data)}"
         raise DataError(msg)
     return image
+
+
+def size_of_image(path: Folder) -> tuple[int, int] | None:
+    """Return the width and height that the header of an image file states, as the image is displayed, or None.
+
+    Only the first bytes are read, unless the header is longer.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(HEADER_BYTES)
+            found = displayed_size(data)
+            if found is None and len(data) == HEADER_BYTES:
+                found = displayed_size(data + stream.read())
+    except (OSError, *UNREADABLE):
+        return None
+    return found
 
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.class_list import FILES, parse_class_list, read_class_list
+from orilla.runtime.evaluation.datasets.class_list import list_file, parse_class_list, read_class_list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.masks import MaskImages
 from orilla.runtime.evaluation.datasets.pairs import PairsBySplit
@@ -34,7 +34,7 @@ class VocMasks(MaskImages):
     def __init__(self, top: tree.Folder, masks: tree.Folder, path: Path) -> None:
         self._top, self._masks = top, masks
         name = tree.name_of(top, path)
-        file = next((file for listed in FILES if (file := top / listed).is_file()), None)
+        file = list_file([top])
         listed = parse_class_list("\n".join(_CLASSES.split()), "Pascal VOC") if file is None else read_class_list(file)
         super().__init__(name, f"images and masks in {name}/", listed)
 
@@ -75,7 +75,9 @@ def open_dataset(path: Path) -> VocMasks:
     if found is None:
         msg = f"not a data set: {path} has no JPEGImages/ and SegmentationClass/ with masks"
         raise DataError(msg)
-    return VocMasks(*found, path)
+    dataset = VocMasks(*found, path)
+    dataset.check_masks()
+    return dataset
 
 
 def _found(path: Path) -> tuple[tree.Folder, tree.Folder] | None:
