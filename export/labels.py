@@ -21,6 +21,7 @@ from orilla.devices.errors import DataError
 from orilla.devices.names import whole_number
 from orilla.devices.text_files import lines_of, read_text
 from orilla.runtime.evaluation.datasets.yolo import names_in_yaml
+from orilla.runtime.tasks.label_names import unnamed
 
 ENCODING_ADVICE = "store it as UTF-8, or state its encoding with `encoding`, such as cp1252"
 """Advice of the messages about files for whose encoding the export has an option."""
@@ -74,7 +75,7 @@ def read_lines(path: Path, encoding: str | None = None) -> tuple[str, ...]:
         DataError: The file cannot be read, has no labels, or a label contains invisible characters.
     """
     text = read_text(path, encoding=encoding, limit_bytes=MAX_BYTES, advice=ENCODING_ADVICE)
-    labels = _parsed(text, path)
+    labels = _parsed(_without_doubled_ends(text), path)
     if not labels:
         msg = f"labels={path} is empty"
         raise DataError(msg)
@@ -127,10 +128,26 @@ def _parsed(text: str, path: Path) -> tuple[str, ...]:
         return tuple(names_in_yaml(text, str(path)))
     if re.match(r"\s*item\s*\{", text):
         return _of_label_map(text, path)
-    lines = [line for line in lines_of(text) if line]
+    lines = lines_of(text)
+    leading = next((number for number, line in enumerate(lines) if line), 0)
+    lines = lines[leading:]
+    if "" in lines and not _are_numbered([line for line in lines if line]):
+        number = lines.index("") + 1 + leading
+        msg = (
+            f"labels={path} has an empty line {number} between two names, and each line is a class: remove the line, "
+            f"or write a name such as {unnamed(lines.index(''))!r} for this class of the model"
+        )
+        raise DataError(msg)
+    lines = [line for line in lines if line]
     if len(lines) == 1:
         lines = _on_one_line(lines[0])
     return _numbered(_unquoted(lines), path)
+
+
+def _without_doubled_ends(text: str) -> str:
+    """Return a text without the empty line that follows each line, as after a conversion of line ends that failed."""
+    lines = lines_of(text)
+    return "\n".join(lines[::2]) if len(lines) > 2 and all(lines[::2]) and not any(lines[1::2]) else text
 
 
 def _is_json(text: str) -> bool:
@@ -180,6 +197,11 @@ def _numbered(lines: list[str], path: Path) -> tuple[str, ...]:
     return tuple(body if len(body) < len(lines) and re.search(r"[,;\t]", lines[0]) else lines)
 
 
+def _are_numbered(lines: list[str]) -> bool:
+    """Return True if each line states a number, so that empty lines do not count."""
+    return any(all(pattern.fullmatch(line) for line in lines) for pattern in (NUMBER_FIRST, NUMBER_LAST))
+
+
 def _are_numbers(numbers: list[int]) -> bool:
     """Return True if the numbers of lines count classes: from 0 or 1, without many gaps."""
     return min(numbers) <= 1 and len(set(numbers)) >= MIN_NUMBERED * (max(numbers) + 1 - min(numbers))
@@ -194,7 +216,7 @@ def _in_order(names: Sequence[tuple[int, str]], path: Path) -> tuple[str, ...]:
             raise DataError(msg)
         by_number[number] = name
     numbers = range(min(by_number), max(by_number) + 1)
-    return unique_labels([by_number.get(number, f"class {number}") for number in numbers])
+    return unique_labels([by_number.get(number, unnamed(number)) for number in numbers])
 
 
 def _of_json(text: str, path: Path) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_n
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.documents import ClassificationDocument, ScoreDocument
+from orilla.runtime.tasks.label_names import count_of
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, ImportedOutput, Measure, Target, Task
 
@@ -137,7 +138,7 @@ class ClassifyTask(Task):
             )
             raise ConfigError(msg)
         if labels and len(labels) != classes:
-            msg = f"`labels` has {len(labels)} lines, but the model has {classes} classes"
+            msg = f"`labels` has {count_of(labels)}, but the model has {classes} classes"
             raise ConfigError(msg)
         return labels or tuple(map(str, range(classes)))
 

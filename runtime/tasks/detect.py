@@ -17,6 +17,7 @@ from orilla.runtime.tasks.documents import BoxDocument, DetectionDocument
 from orilla.runtime.tasks.drawing import color_of, draw_labelled_box, draw_points
 from orilla.runtime.tasks.heads.head import Detections, HeadSpec, Shapes
 from orilla.runtime.tasks.heads.registry import check, detect, head_of
+from orilla.runtime.tasks.label_names import count_of
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.metrics.detection import BoxTruth, DetectionMetrics, NoObjectMetrics, iou_matrix
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Measure, Target, Task
@@ -312,7 +313,7 @@ def head_labels(spec: HeadSpec, shapes: Shapes, labels: tuple[str, ...]) -> tupl
         msg = f"`labels` is missing: give the names of the{classes} classes in the order of the outputs"
         raise ConfigError(msg)
     if count is not None and len(labels) != count:
-        msg = f"`labels` has {len(labels)} lines, but the outputs have {count} classes"
+        msg = f"`labels` has {count_of(labels)}, but the outputs have {count} classes"
         raise ConfigError(msg)
     return labels
 

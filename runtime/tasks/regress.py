@@ -15,6 +15,7 @@ from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.documents import RegressionDocument
 from orilla.runtime.tasks.drawing import draw_bar, draw_direction
 from orilla.runtime.tasks.heads.head import Shapes
+from orilla.runtime.tasks.label_names import count_of
 from orilla.runtime.tasks.metrics.regression import RegressionMetrics
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Measure, Target, Task
 
@@ -115,7 +116,7 @@ class RegressTask(Task):
             msg = f"the outputs of a regression have shape [values], but this model outputs {shapes}: use task=tensor"
             raise ConfigError(msg)
         if labels and len(labels) != count:
-            msg = f"`labels` has {len(labels)} lines, but the model outputs {count} values"
+            msg = f"`labels` has {count_of(labels)}, but the model outputs {count} values"
             raise ConfigError(msg)
         return labels or (("value",) if count == 1 else tuple(f"value{index}" for index in range(count)))
 

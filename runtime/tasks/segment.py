@@ -11,6 +11,7 @@ from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.preprocessing.placement import stretched
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.decoding import Decoding
+from orilla.runtime.tasks.label_names import count_of
 from orilla.runtime.tasks.metrics.class_segmentation import ClassSegmentationMetrics, confusion
 from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
 from orilla.runtime.tasks.segmentation import MAX_CLASSES, ClassSegmentation, Segmentation
@@ -67,10 +68,10 @@ class SegmentTask(Task):
             return tuple(map(str, range(min(counts))))
         if labels and 1 not in counts and len(labels) not in counts:
             classes = " or ".join(map(str, sorted(counts)))
-            msg = f"`labels` has {len(labels)} lines, but the model outputs {list(shape)}, so it has {classes} classes"
+            msg = f"`labels` has {count_of(labels)}, but the model outputs {list(shape)}, so it has {classes} classes"
             raise ConfigError(msg)
         if len(labels) > MAX_CLASSES:
-            msg = f"`labels` has {len(labels)} lines: a segmentation model can have at most {MAX_CLASSES} classes"
+            msg = f"`labels` has {count_of(labels)}: a segmentation model can have at most {MAX_CLASSES} classes"
             raise ConfigError(msg)
         return labels or ("mask",)
 

@@ -90,10 +90,14 @@ def _metadata(root: _Table, data: bytes) -> ModelMetadata:
 
 
 def _labels(data: bytes, name: str) -> tuple[str, ...]:
-    """Return the lines of a file that is attached to the model as a zip archive."""
+    """Return the lines of a file that is attached to the model as a zip archive.
+
+    The number of a line is the number of its class, so an empty line before the last name is a class without a name.
+    Source: `BuildLabelMapFromFiles` in `tflite-support`, `task/core/label_map_item.cc`.
+    """
     with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(name) as stream:
         text = stream.read(MAX_LABEL_BYTES).decode("utf-8-sig", errors="replace")
-    return tuple(line for line in lines_of(text) if line)
+    return tuple(line or f"class {number}" for number, line in enumerate(lines_of(text)))
 
 
 class _Table:

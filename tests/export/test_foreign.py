@@ -111,7 +111,7 @@ def test_grey_logits_and_labels(tmp_path, arrays):
         result = opened(PICTURES[0]).result
     assert abs(result.scores.sum() - 1) < 1e-5
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    with pytest.raises(ConfigError, match="has 2 lines, but the model has 3 classes"):
+    with pytest.raises(ConfigError, match="has 2 names, but the model has 3 classes"):
         make(tmp_path / "grey.keras", tmp_path / "n.orilla", hints, calibration=str(arrays / "x.npz"))
 
 

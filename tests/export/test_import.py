@@ -255,7 +255,7 @@ def test_networks_that_no_classifier_is_are_refused(change, error, message, tmp_
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d")])
 def test_labels_must_match_the_outputs(names, tmp_path):
     hints = {**STATED, "labels": labels_file(tmp_path, *names)}
-    with pytest.raises(ConfigError, match=f"`labels` has {len(names)} lines, but the model has 3 classes"):
+    with pytest.raises(ConfigError, match=f"`labels` has {len(names)} names, but the model has 3 classes"):
         imported(networks.small_onnx(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints=hints)
 
 

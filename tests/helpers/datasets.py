@@ -411,6 +411,7 @@ EXAMPLES = {
     "yolo with splits outside": Example("yolo", yolo_splits),
     "voc": Example("voc", voc),
     "scene_steering": Example("scene_steering", scene_steering),
+    "image_labels with a table per class": Example("image_labels", layouts.gtsrb),
     "image_table": Example("image_table", image_table),
     "donkeycar": Example("donkeycar", tub_v2),
     "donkeycar of version 1": Example("donkeycar", tub_v1),

@@ -449,6 +449,82 @@ def image_labels(path: Path, change: Change = None) -> Path:
     return path
 
 
+SIGNS = (0, 1, 14)
+"""Classes of traffic signs in the examples of GTSRB."""
+
+
+def gtsrb(path: Path, change: Change = None) -> Path:
+    """Write GTSRB as published: one folder and one table per class, with five frames of each of four signs."""
+    heading = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
+    for sign in SIGNS:
+        lines, folder = [heading], path / "GTSRB" / "Final_Training" / "Images" / f"{sign:05}"
+        for index in range(20):
+            own = change if (sign, index) == (0, 0) else None
+            name = f"{index // 5:05}_{index % 5:05}.ppm"
+            scene(folder, name, 999 if own == "input" else 100 * sign + index)
+            lines.append(f"{name};{SIZE_HW[1]};{SIZE_HW[0]};5;5;20;20;{14 if own == 'label' else sign}")
+        (folder / f"GT-{sign:05}.csv").write_text("\r\n".join(lines) + "\r\n")
+    return path
+
+
+def gtsrb_with_test(path: Path, change: Change = None) -> Path:
+    """Write GTSRB as published, with the test images and their table."""
+    gtsrb(path, change)
+    folder = path / "GTSRB" / "Final_Test" / "Images"
+    for index in range(3):
+        scene(folder, f"{index:05}.ppm", 5000 + index)
+    rows = "".join(f"{index:05}.ppm;{sign}\n" for index, sign in enumerate(SIGNS))
+    (folder / "GT-final_test.csv").write_text(f"Filename;ClassId\n{rows}")
+    return path
+
+
+def gtsrb_of_kaggle(path: Path, change: Change = None) -> Path:
+    """Write GTSRB in the layout of Kaggle: tables for training and test, and a table with one image per class."""
+    heading = "Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path\n"
+    for start, (split, count) in enumerate((("Train", 4), ("Test", 2))):
+        rows = []
+        for sign in SIGNS:
+            for index in range(count):
+                own = change if (split, sign, index) == ("Train", 0, 0) else None
+                name = f"{split}/{sign}/{sign:05}_00000_{index:05}.png" if start == 0 else f"Test/{sign}{index:04}.png"
+                scene(path, name, 999 if own == "input" else 1000 * start + 10 * sign + index)
+                rows.append(f"32,24,5,5,20,20,{14 if own == 'label' else sign},{name}\n")
+        (path / f"{split}.csv").write_text(heading + "".join(rows))
+    for sign in SIGNS:
+        scene(path, f"Meta/{sign}.png", 5000 + sign)
+    (path / "Meta.csv").write_text("Path,ClassId,ShapeId\n" + "".join(f"Meta/{s}.png,{s},0\n" for s in SIGNS))
+    return path
+
+
+def gtsrb_without_classes(path: Path, change: Change = None) -> Path:
+    """Write the test images of GTSRB, whose first published table has no classes."""
+    del change
+    for index in range(4):
+        scene(path, f"{index:05}.ppm", index)
+    rows = "".join(f"{index:05}.ppm;{30 + index};{40 + index};5;5;20;20\n" for index in range(4))
+    (path / "GT-final_test.test.csv").write_text(f"Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2\n{rows}")
+    return path
+
+
+def celeba(path: Path, form: str = "txt") -> Path:
+    """Write CelebA, whose table of attributes lies beside the folder of images: as published, or as on Kaggle."""
+    names = ("5_o_Clock_Shadow", "Male", "Smiling")
+    values = [[1 if index >> bit & 1 else -1 for bit in range(3)] for index in range(8)]
+    folder = path / "img_align_celeba" / ("img_align_celeba" if form == "csv" else "")
+    for index in range(8):
+        scene(folder, f"{index + 1:06}.jpg", index)
+    if form == "txt":
+        rows = "".join(f"{n + 1:06}.jpg " + " ".join(f"{v:2}" for v in row) + "\n" for n, row in enumerate(values))
+        (path / "list_attr_celeba.txt").write_text(f"8\n{' '.join(names)} \n{rows}")
+        return path
+    rows = "".join(f"{n + 1:06}.jpg," + ",".join(map(str, row)) + "\n" for n, row in enumerate(values))
+    (path / "list_attr_celeba.csv").write_text(f"image_id,{','.join(names)}\n{rows}")
+    (path / "list_bbox_celeba.csv").write_text(
+        "image_id,x_1,y_1\n" + "".join(f"{n + 1:06}.jpg,1,2\n" for n in range(8))
+    )
+    return path
+
+
 def one_hot_labels(path: Path, change: Change = None) -> Path:
     """Write a table with a column for each class, as Roboflow does."""
     for start, split in enumerate(("train", "valid")):
@@ -651,6 +727,13 @@ LAYOUTS = {
     "cifar_binary": Layout(cifar_binary, "cifar", {"train": 4, "test": 4}, ("airplane", "automobile", "bird", "cat")),
     "cifar_100": Layout(cifar_100, "cifar", {"train": 4, "test": 4}, ("apple", "bear", "cup")),
     "image_labels": Layout(image_labels, "image_labels", {"train": 6, "val": 6}, ("collie", "pug")),
+    "gtsrb": Layout(gtsrb, "image_labels", {"": 60}, ("0", "1", "14")),
+    "gtsrb with test": Layout(gtsrb_with_test, "image_labels", {"train": 60, "test": 3}, ("0", "1", "14")),
+    "gtsrb of kaggle": Layout(gtsrb_of_kaggle, "image_labels", {"train": 12, "test": 6}, ("0", "1", "14")),
+    "gtsrb without classes": Layout(gtsrb_without_classes, "", {}, refusal="only sizes and regions of images: add a"),
+    "celeba": Layout(
+        lambda path, _: celeba(path), "", {}, refusal=r"3 attributes, .*set `label_column` to one of them \(5_o_Clock"
+    ),
     "one_hot_labels": Layout(one_hot_labels, "image_labels", {"train": 4, "val": 4}, ("cat", "dog")),
     "box_table": Layout(box_table, "box_table", {"train": 3, "val": 3}, ("cat", "dog")),
     "darknet": Layout(darknet, "yolo", {"train": 3, "val": 3}, ("cat", "dog")),

@@ -193,7 +193,8 @@ def class_names(data: bytes, name: str) -> tuple[str, ...]:
 def unique_names(names: Sequence[str], file: str) -> tuple[str, ...]:
     """Return class names. Raise `DataError` if there are none, or if one is empty or occurs twice."""
     if not names or not all(names):
-        msg = f"{file} has {'an empty class name' if names else 'no class names'}: name each class"
+        problem = f"no name for class {list(names).index('')}" if names else "no class names"
+        msg = f"{file} has {problem}: each line is a class, counted from 0: name it, or remove the empty line"
         raise DataError(msg)
     double = [name for name, count in Counter(names).items() if count > 1]
     if double:

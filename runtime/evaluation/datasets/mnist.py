@@ -1,19 +1,25 @@
-"""Data sets MNIST and Fashion-MNIST: Keras' `.npz`, or a folder with the four idx files, gzipped or not.
+"""Data sets MNIST, Fashion-MNIST and KMNIST, and others in their format: Keras' `.npz`, or the four idx files.
+
+The idx files may be compressed with gzip. The name of the data set is that of its file or folder.
 
 Sources: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"; Xiao, Rasul, Vollgraf, "Fashion-MNIST: a
-Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
+Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017); Clanuwat et al., "Deep Learning for Classical
+Japanese Literature" (2018), `kmnist_classmap.csv`.
 """
 
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.devices.gate import only_our_errors
+from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import npz, tree
 from orilla.runtime.evaluation.datasets.image_arrays import MemoryImages, Split
@@ -32,6 +38,9 @@ GARMENTS = (
     "bag",
     "ankle boot",
 )
+KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+"""Hiragana, in the order of KMNIST's labels."""
+
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 RAW = "raw"
 IDX = {"train": "train", "test": "t10k"}
@@ -46,23 +55,53 @@ Arrays = dict[str, Split]
 """Images `[N,28,28]` uint8 and labels `[N]` of each split."""
 
 
+class Known(NamedTuple):
+    """A published data set in this format."""
+
+    name: str
+    title: str
+    licence: str
+    classes: tuple[str, ...]
+
+
+KNOWN = {
+    "fashion": Known("fashion_mnist", "Fashion-MNIST", "MIT", GARMENTS),
+    "kmnist": Known("kmnist", "KMNIST", "CC BY-SA 4.0", KUZUSHIJI),
+    "kuzushiji": Known("kmnist", "KMNIST", "CC BY-SA 4.0", KUZUSHIJI),
+}
+"""Published data sets by a part of the name of their file or folder, in lower case."""
+
+MNIST = Known("mnist", "MNIST", "CC BY-SA 3.0", DIGITS)
+
+MNIST_NAME = re.compile(r"(?:.*[^a-z0-9])?mnist(?:[^a-z0-9].*)?", re.IGNORECASE)
+"""Pattern of the name of a file or folder with MNIST itself. Other data sets are named after it, such as `qmnist`."""
+
+
 class Mnist(MemoryImages):
-    """Images of MNIST or Fashion-MNIST.
+    """Images of MNIST, or of another data set in its format.
 
     They stay in memory (55 MB). Grey images are converted to BGR with three equal channels.
     """
 
-    def __init__(self, arrays: Arrays, *, fashion: bool) -> None:
-        name, title = ("fashion_mnist", "Fashion-MNIST") if fashion else ("mnist", "MNIST")
-        source = Source(name, f"{title}, 28x28 grey", "MIT" if fashion else "CC BY-SA 3.0")
-        super().__init__(source, GARMENTS if fashion else DIGITS, arrays)
+    def __init__(self, arrays: Arrays, known: Known) -> None:
+        source = Source(known.name, f"{known.title}, 28x28 grey", known.licence)
+        super().__init__(source, known.classes, arrays)
+
+
+def _known(name: str) -> Known:
+    """Return the data set with this name of a file or folder. Classes of an unknown data set are numbers."""
+    known = next((known for part, known in KNOWN.items() if part in name.lower()), None)
+    if known is not None or MNIST_NAME.fullmatch(name):
+        return known or MNIST
+    title = readable(name) or "images"
+    return Known(title, f"{title}, in the format of MNIST", "not stated", DIGITS)
 
 
 def recognise(path: Path) -> str | None:
     """Return why a path is a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files."""
     if path.is_dir():
         found = _idx_file(_idx_folder(path), "train-images-idx3-ubyte") is not None
-        return "there are idx files of MNIST" if found else None
+        return "there are idx files in the format of MNIST" if found else None
     header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
     return "the array x_train has 28x28 images" if header is not None and header[0][1:] in SHAPES else None
 
@@ -70,13 +109,13 @@ def recognise(path: Path) -> str | None:
 def open_dataset(path: Path) -> Mnist:
     """Open the data set.
 
-    Both data sets have the same layout. A file or folder with `fashion` in its name is Fashion-MNIST. torchvision
-    puts the files into an inner folder `raw`.
+    All data sets of this kind have the same layout, so the name of the file or folder states which one it is.
+    torchvision puts the files into an inner folder `raw`.
     """
-    with tree.errors_of(path):
+    with only_our_errors(path):
         arrays = _read_idx(_idx_folder(path)) if path.is_dir() else _read_npz(path)
     converted = {split: _checked(f"{path}: {split}", *pair) for split, pair in arrays.items()}
-    return Mnist(converted, fashion="fashion" in _name(path).lower())
+    return Mnist(converted, _known(_name(path)))
 
 
 def _checked(name: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
@@ -94,9 +133,9 @@ def _idx_folder(folder: Path) -> Path:
 
 
 def _name(path: Path) -> str:
-    """Return the name of the file or folder. For a folder named `raw`, return the name of its parent."""
+    """Return the name of the file without suffix, or of the folder. For `raw`, return the name of its parent."""
     path = path.resolve()
-    return path.parent.name if path.name == RAW else path.name
+    return path.parent.name if path.name == RAW else path.stem if path.suffix == ".npz" else path.name
 
 
 def _read_npz(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:

@@ -47,7 +47,7 @@ DESCRIPTIONS = {
     "donkeycar": "donkeycar tubs: catalog_*.catalog and images/, or record_*.json beside the images",
     "image_labels": "a .csv with a column of image files and a column of classes, such as label, and the images",
     "image_table": "a .csv with a column of image files and columns of numbers, as in steering [deg], and the images",
-    "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
+    "mnist": "MNIST, Fashion-MNIST or KMNIST: Keras' .npz, or a folder of the idx files",
     "emnist": "EMNIST: emnist-NAME-train-images-idx3-ubyte and its other idx files",
     "cifar": "CIFAR-10 or CIFAR-100, the Python version or the binary version",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",

@@ -32,6 +32,18 @@ LISTS = {"train.txt": "train", "valid.txt": "val", "val.txt": "val", "test.txt":
 BOX = re.compile(rb"\d+(?:\s+[-+.\deE]+){4,}")
 """Pattern of a line of a label file."""
 
+FIELDS, CORNERS = 5, 9
+"""Number of values in a line with a box, and in a line with the corners of a rotated box."""
+
+VISIBLE = frozenset(("0", "1", "2", "0.0", "1.0", "2.0", "0.000000", "1.000000", "2.000000"))
+"""Values that state whether a keypoint is visible."""
+
+SHARE = re.compile(r"0?\.\d+|[01]\.0*")
+"""Pattern of a confidence."""
+
+MAX_FRACTION = 2.0
+"""Values above this are pixels. Boxes that exceed their image by less are clipped."""
+
 LOOKED_AT = 5
 """Number of label files that are read to recognise the layout."""
 
@@ -117,9 +129,9 @@ class Yolo(Boxed):
         return rows
 
     def _row(self, values: list[str], origin: str, name: str) -> Row:
-        if len(values) != 5:
-            kind = "a polygon or keypoints" if len(values) > 5 else "too few values"
-            msg = f"{name}, {origin} has {len(values)} values, {kind}: expected class, x, y, width and height"
+        if len(values) != FIELDS:
+            kind, advice = _kind_of(values)
+            msg = f"{name}, {origin} has {len(values)} values, {kind}: expected class, x, y, width and height{advice}"
             raise DataError(msg)
         if not whole_number(values[0]) or int(values[0]) >= len(self.classes):
             msg = f"{name}, {origin}: class {values[0]!r} is unknown: the classes are 0 to {len(self.classes) - 1}"
@@ -129,7 +141,28 @@ class Yolo(Boxed):
         except ValueError as error:
             msg = f"{name}, {origin}: {' '.join(values[1:])[:80]!r} are not four numbers"
             raise DataError(msg) from error
+        if max(x, y, width, height) > MAX_FRACTION:
+            msg = (
+                f"{name}, {origin}: {' '.join(values[1:])[:80]!r} are pixels, but YOLO states fractions of the image "
+                "size: divide x and width by the width, and y and height by the height"
+            )
+            raise DataError(msg)
         return Row(origin, int(values[0]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _kind_of(values: list[str]) -> tuple[str, str]:
+    """Return what a line with another number of values probably contains, and what to do."""
+    count = len(values)
+    if count < FIELDS:
+        return "too few", ""
+    if count == FIELDS + 1:
+        kind = "a confidence" if SHARE.fullmatch(values[-1]) else "a track number"
+        return f"and the last one is {kind}, as in the predictions of a model", "; remove the last value of each line"
+    if count in (CORNERS, CORNERS + 1):
+        return "the corners of a rotated box or a polygon", "; export boxes"
+    if (count - FIELDS) % 3 == 0 and set(values[FIELDS + 2 :: 3]) <= VISIBLE:
+        return "a box and keypoints", "; keep the first five values of each line"
+    return ("a polygon", "; export boxes") if count % 2 else ("a form that is unknown", "")
 
 
 def _listed(top: tree.Folder) -> dict[str, str]:

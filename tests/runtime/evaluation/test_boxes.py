@@ -184,3 +184,24 @@ def test_penn_fudan_has_the_same_boxes_in_both_formats(data_root):
         assert one.boxes_xyxy == pytest.approx(other.boxes_xyxy, abs=0.51)
         boxes += len(one.classes)
     assert boxes > 60
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("0 0.5 0.5 0.2 0.3 0.87", "has 6 values, and the last one is a confidence, as in the predictions of a model"),
+        ("0 0.5 0.5 0.2 0.3 17", "has 6 values, and the last one is a track number, .*; remove the last value of each"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.5", "has 7 values, a polygon: .*; export boxes"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "has 9 values, the corners of a rotated box or a polygon"),
+        ("0 0.5 0.5 0.2 0.3 0.4 0.4 2 0.6 0.6 0", "has 11 values, a box and keypoints: .*; keep the first five values"),
+        ("0 0.5 0.5", "has 3 values, too few: expected class, x, y, width and height"),
+        ("0 16 12 8 6", "'16 12 8 6' are pixels, but YOLO states fractions of the image size: divide x and width by"),
+        ("1 2 3 20 22", "'2 3 20 22' are pixels, but YOLO"),
+    ],
+)
+def test_yolo_lines_that_are_not_boxes_of_fractions_are_named(line, match, tmp_path):
+    EXAMPLES["yolo"].build(tmp_path / "a", None)
+    (tmp_path / "a" / "labels" / "train" / "train0.txt").write_text(f"0 0.5 0.5 0.2 0.2\n{line}\n")
+    with pytest.raises(DataError, match=f"train0.txt, line 2.*{match}") as caught:
+        open_dataset(tmp_path / "a").names("train")
+    assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers import factories, layouts
 from helpers.layouts import LAYOUTS
+from PIL import Image
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
@@ -65,6 +66,23 @@ def test_images_in_arrays_are_the_same_in_every_form(tmp_path):
     for form in ("one-hot", "float", "signed", "flat", "channel"):
         dataset = open_dataset(layouts.mnist_arrays(tmp_path, form))
         assert dataset.digest("train") == plain.digest("train"), form
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "first"),
+    [
+        ("mnist_784.npz", "MNIST, 28x28 grey", "0"),
+        ("fashion-mnist.npz", "Fashion-MNIST, 28x28 grey", "t-shirt"),
+        ("KMNIST.npz", "KMNIST, 28x28 grey", "o"),
+        ("qmnist.npz", "qmnist, in the format of MNIST, 28x28 grey", "0"),
+        ("house_numbers.npz", "house_numbers, in the format of MNIST, 28x28 grey", "0"),
+    ],
+)
+def test_a_data_set_in_the_format_of_mnist_has_the_name_of_its_file(name, title, first, tmp_path):
+    path = layouts.mnist_arrays(tmp_path, "plain").rename(tmp_path / name)
+    dataset = open_dataset(path)
+    assert dataset.source.title == title
+    assert dataset.classes[0] == first
 
 
 def test_images_of_emnist_and_cifar_are_upright(tmp_path):
@@ -171,6 +189,39 @@ def test_classes_of_images_in_any_column(tmp_path):
         open_dataset(f"image_labels:{path}")
 
 
+def test_frames_of_one_traffic_sign_stay_in_one_split(tmp_path):
+    dataset = open_dataset(layouts.gtsrb(tmp_path))
+    splits = {}
+    for split in dataset.splits:
+        for name, label in zip(dataset.names(split), dataset.labels(split), strict=True):
+            assert dataset.classes[label] == str(int(name.split("/")[-2]))
+            splits.setdefault(name.rpartition("_")[0], set()).add(split)
+    assert len(splits) == 12
+    assert all(len(own) == 1 for own in splits.values())
+
+
+@pytest.mark.parametrize("form", ["txt", "csv"])
+def test_an_attribute_of_celeba_is_a_class(form, tmp_path):
+    path = layouts.celeba(tmp_path, form)
+    dataset = open_dataset(f"{path}?label-column=Male")
+    assert dataset.classes == ("-1", "1")
+    found = {
+        name: dataset.classes[label]
+        for split in dataset.splits
+        for name, label in zip(dataset.names(split), dataset.labels(split), strict=True)
+    }
+    assert found == {f"{index + 1:06}.jpg": "1" if index & 2 else "-1" for index in range(8)}
+
+
+def test_absolute_paths_of_another_machine_name_the_images(tmp_path):
+    for index in range(20):
+        layouts.scene(tmp_path / "IMG", f"center_{index}.jpg", index)
+    rows = "".join(f"C:\\Users\\me\\IMG\\center_{n}.jpg,{n / 20}\n" for n in range(20))
+    dataset = open_dataset(layouts.table(tmp_path, f"center,steering\n{rows}", "driving_log.csv"))
+    assert sum(counts(dataset).values()) == 20
+    dataset.load("train", 0)
+
+
 def test_what_a_folder_was_taken_for_is_shown(tmp_path, capsys):
     path = layouts.voc_masks(tmp_path / "voc")
     (path / "Annotations").mkdir()
@@ -183,6 +234,41 @@ def test_what_a_folder_was_taken_for_is_shown(tmp_path, capsys):
     assert "read as voc: there are .xml files in Annotations/ for the images in JPEGImages/" in shown
     assert "could also be read as voc_masks: --data voc_masks:PATH" in shown
     assert open_dataset(f"voc_masks:{path}").task == "segment"
+
+
+@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("img", "gt"), ("JPEGImages", "SegmentationClass")])
+def test_masks_of_another_size_are_found_before_a_training(images, masks, tmp_path, capsys):
+    layouts.binary(tmp_path, {"a": (images, masks)})
+    files = sorted((tmp_path / masks).iterdir())
+    halve(files[1])
+    assert main(["data", "show", str(tmp_path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    named = f"{files[1].name} has 16x12 pixels, but its image {files[1].name} has 32x24: store each label image in"
+    assert f"1 of 4 label images have another size than their image: {named} the size of its image" in shown
+    for file in (files[0], *files[2:]):
+        halve(file)
+    with pytest.raises(DataError, match=r"the label image .*\.png has 16x12 pixels, but its image .* has 32x24: store"):
+        open_dataset(tmp_path)
+
+
+def halve(file):
+    with Image.open(file) as mask:
+        small = mask.resize((16, 12), Image.Resampling.NEAREST)
+    small.save(file)
+
+
+def test_a_rotated_image_has_the_size_of_its_mask(tmp_path):
+    for index in range(4):
+        image = Image.fromarray(layouts.photo(index))
+        exif = image.getexif()
+        exif[0x0112] = 6
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        image.save(tmp_path / "images" / f"{index}.jpg", exif=exif)
+        Image.fromarray(np.full((32, 24), 255 * (index % 2), np.uint8)).save(tmp_path / "masks" / f"{index}.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.notes() == []
+    assert dataset.load(dataset.splits[0], 0).labels.shape == (32, 24)
 
 
 def test_an_unknown_folder_is_refused_with_what_it_contains(tmp_path):

@@ -162,7 +162,7 @@ def test_labels_are_checked_against_the_outputs():
     shapes = {"out": (6, 24)}
     spec = HeadSpec("yolo_plain", {"predictions": "out"})
     assert head_labels(spec, shapes, LABELS) == LABELS
-    with pytest.raises(ConfigError, match="`labels` has 3 lines, but the outputs have 2 classes"):
+    with pytest.raises(ConfigError, match="`labels` has 3 names, but the outputs have 2 classes"):
         head_labels(spec, shapes, (*LABELS, "cow"))
     with pytest.raises(ConfigError, match="give the names of the 2 classes"):
         head_labels(spec, shapes, ())
@@ -177,7 +177,7 @@ def test_manifests_with_another_head_are_refused(tmp_path):
     wrong = {
         "needs a head": {"head": None},
         "unknown layout of a detector 'yolo'": {"head": msgspec.structs.replace(HEAD, layout="yolo")},
-        "3 lines, but the outputs have 2": {"labels": ("a", "b", "c")},
+        "3 names, but the outputs have 2": {"labels": ("a", "b", "c")},
         "a head is only for detectors": {"task": "segment", "labels": ("a",)},
     }
     files = {name: bundle.read(name) for name in bundle.manifest.files}

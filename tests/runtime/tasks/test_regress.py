@@ -135,7 +135,7 @@ def test_names_must_match_the_outputs():
     assert TASK.labels_for([(2,)], ()) == ("value0", "value1")
     assert TASK.labels_for([(1,)], ()) == ("value",)
     assert TASK.labels_for([(1,), (1,)], NAMES) == NAMES
-    with pytest.raises(ConfigError, match="has 2 lines, but the model outputs 3 values"):
+    with pytest.raises(ConfigError, match="has 2 names, but the model outputs 3 values"):
         TASK.labels_for([(3,)], NAMES)
     with pytest.raises(ConfigError, match="use task=tensor"):
         TASK.labels_for([(4, 4)], ())
