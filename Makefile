@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-signing test-arm lint format wheel clean help
+.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-signing test-arm test-install lint lint-oldest format wheel clean help
 
 help:
 	@echo "make demo    train, export, verify and run a small road model; the results are in $(DEMO)/"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-keras2    all stored models of Keras 1 and 2, and their stored answers with tf_keras, in a separate environment"
 	@echo "make test-signing   signatures between Orilla and model-signing, which is installed in a separate environment"
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
+	@echo "make test-install   install the wheel in fresh environments: Python versions, OpenCV wheels, numpy 1 and 2, lowest and newest dependencies"
 	@echo "make lint    check format, style, types, imports and banned words"
 	@echo "make wheel   build the wheel in dist/"
 
@@ -95,6 +96,10 @@ test-signing: $(STAMP)
 test-arm: wheel
 	$(PYTHON) tests/arm/run.py
 
+# About 40 environments, one after the other. `tests/install/matrix.py --help` shows how to select some of them.
+test-install: wheel
+	$(PYTHON) tests/install/matrix.py
+
 lint: $(STAMP) build/typing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -102,6 +107,10 @@ lint: $(STAMP) build/typing
 	MYPYPATH=build/typing:tests $(BIN)/mypy tests/helpers
 	$(BIN)/python docs/words.py
 	PYTHONPATH=build/typing $(BIN)/lint-imports
+
+# The annotations of numpy need Python 3.11, so some results are `Any` here.
+lint-oldest: $(STAMP) build/typing
+	$(BIN)/mypy --python-version 3.10 --disable-error-code no-any-return -p orilla.devices -p orilla.runtime -p orilla.export -p orilla.train
 
 format: $(STAMP)
 	$(BIN)/ruff format .

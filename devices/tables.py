@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orilla.devices import toml
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.devices.gate import only_our_errors
 from orilla.devices.text_files import lines_of, read_text
@@ -34,8 +34,8 @@ class Tables:
         text = read_text(path, error=ConfigError).replace("\r\n", "\n").replace("\r", "\n")
         with only_our_errors(path, ConfigError):
             try:
-                return cls(path, text, tomllib.loads(text))
-            except tomllib.TOMLDecodeError as error:
+                return cls(path, text, toml.loads(text))
+            except toml.TOMLDecodeError as error:
                 msg = f"{path}: {error}"
                 raise ConfigError(msg) from error
 

@@ -102,9 +102,9 @@ _UNMET: dict[Need, Callable[[ModelInfo], str | None]] = {
 @cache
 def recipes() -> dict[str, Recipe]:
     """Return all recipes by name, in the order of `recipes.toml`."""
-    import tomllib
+    from orilla.devices import toml
 
-    rows = tomllib.loads(files("orilla.export").joinpath("recipes.toml").read_text())
+    rows = toml.loads(files("orilla.export").joinpath("recipes.toml").read_text())
     return {name: msgspec.convert(row, Recipe) for name, row in rows.items()}
 
 

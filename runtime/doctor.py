@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
 from orilla.devices.finding import Finding
+from orilla.devices.interpreter import module_command, program_command
 from orilla.devices.packages import installed as distributions
 from orilla.runtime.engines.registry import ENGINES, installed, is_package
 
@@ -72,8 +73,7 @@ class Probe:
 
 def probe(name: str) -> Probe:
     """Try one engine on the shipped bundle `probe`, or try OpenCV."""
-    # Without -P, Python would import a file in the current folder that has the name of the package.
-    command = [sys.executable, "-P", "-m", "orilla.runtime.doctor", name]
+    command = module_command("orilla.runtime.doctor", name)
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
@@ -102,8 +102,7 @@ def providers() -> tuple[str, ...]:
     code = "import json, onnxruntime; answer = {'providers': onnxruntime.get_available_providers()}; "
     code += f"print({MARK!r} + json.dumps(answer))"
     try:
-        command = [sys.executable, "-P", "-c", code]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        ended = subprocess.run(program_command(code), capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     except subprocess.SubprocessError:
         return ()
     answer = _answer(ended.stdout)

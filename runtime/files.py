@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -152,6 +153,15 @@ def flush_folder(folder: Path) -> None:
 
 class Incomplete(Exception):  # noqa: N818 - it is not an error
     """Raised in a block of `replacing` to discard the incomplete file."""
+
+
+def checksum(path: Path, kind: str = "sha256") -> str:
+    """Return a checksum of a file as hexadecimal digits. `hashlib.file_digest` needs Python 3.11."""
+    digest = hashlib.new(kind)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def close_files(files: ExitStack, *, complete: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, Literal, Protocol, TypedDict, cast, runtime_checkable
 
 import msgspec
@@ -292,7 +292,7 @@ def wall_time(monotonic_ns: int) -> str:
     See `wall_ns`.
     """
     seconds = wall_ns(monotonic_ns) / 1e9
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def media_time_ns(frame: Frame | Line | Record, rate_hz: float | None) -> int | None:

@@ -9,7 +9,7 @@ from functools import partial
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakMethod
 
 import numpy as np
@@ -35,6 +35,8 @@ from orilla.runtime.sources.registry import INPUT_SOURCES
 from orilla.runtime.sources.source import Source
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from orilla.runtime.tracking.track import Track
 
 SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]

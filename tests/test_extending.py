@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from helpers import factories
 from helpers.command import orilla
 from helpers.plugins import count_bundle, write_package
 
-from orilla.devices import plugins
+from orilla.devices import plugins, toml
 from orilla.devices.errors import ConfigError
 from orilla.runtime.cli import main
 from orilla.runtime.commands.doctor import PLUGINS
@@ -48,7 +47,7 @@ def site(tmp_path, monkeypatch):
 
 def install_example(site, **changes):
     """Install the example package. `changes` maps the names of modules to their new content."""
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    project = toml.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     files = {f"orilla_count/{path.name}": path.read_text() for path in (EXAMPLE / "orilla_count").glob("*.py")}
     files |= {f"orilla_count/{name}.py": text for name, text in changes.items()}
     return site("orilla-count", project["entry-points"], files)

@@ -3,16 +3,17 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+
+from orilla.devices import toml
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("devices", "runtime", "export", "train")
 HEAVY = ("tensorflow", "keras", "onnx", "onnxruntime", "matplotlib", "litert_quantizer", "tf2onnx", "torch", "jax")
 
-pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+pyproject = toml.loads((ROOT / "pyproject.toml").read_text())
 
 
 def python(*arguments, **options):

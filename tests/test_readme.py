@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 import textwrap
-import tomllib
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +16,7 @@ from helpers import factories
 from helpers.detectors import detector_bundle
 
 import orilla.runtime
+from orilla.devices import toml
 from orilla.devices.budget import LIMITS, budget_of, read_budgets
 from orilla.export.recipe import Recipe
 from orilla.runtime.cli import COMMANDS, main
@@ -209,5 +209,5 @@ def test_the_sink_of_the_contributors_page_works(tmp_path):
 def test_the_recipe_of_the_contributors_page_is_one():
     text = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
     (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    (row,) = tomllib.loads(table).values()
+    (row,) = toml.loads(table).values()
     assert msgspec.convert(row, Recipe).format == "tflite"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from orilla.devices.errors import EngineError
+from orilla.devices.interpreter import module_command
 from orilla.runtime.bench.result import ColdStart
 
 MARK = "orilla-cold: "
@@ -20,7 +21,7 @@ def measure_cold_start(bundle: str, variant: str, engine: str, threads: int) -> 
     Raises:
         EngineError: The process failed or reached its time limit.
     """
-    command = [sys.executable, "-P", "-m", "orilla.runtime.bench.cold_start", bundle, variant, engine, str(threads)]
+    command = module_command("orilla.runtime.bench.cold_start", bundle, variant, engine, str(threads))
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import statistics
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import msgspec
 
+from orilla.devices import toml
 from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.spec import CATALOG, Catalog, catalog
 from orilla.runtime.bench.work import Work, work_of
@@ -124,14 +124,14 @@ def _predict(bundle: Bundle, variant: Variant, device: str, devices: Catalog) ->
 @cache
 def costs() -> dict[str, Work]:
     """Return, for each precision, the cost of each kind of work in milliseconds per unit on the reference machine."""
-    tables = tomllib.loads(COSTS.read_text())["costs"]
+    tables = toml.loads(COSTS.read_text())["costs"]
     return {name: Work(**table) for name, table in tables.items()}
 
 
 @cache
 def models() -> dict[str, Work]:
     """Return the work of each model that has published figures, by the model's name."""
-    return {name: Work(**table) for name, table in tomllib.loads(COSTS.read_text())["models"].items()}
+    return {name: Work(**table) for name, table in toml.loads(COSTS.read_text())["models"].items()}
 
 
 def speed_of(device: str, precision: str, devices: Catalog) -> Speed:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from orilla.devices.clocks import Usage, mhz, usage
 from orilla.devices.detect import temperature, throttled
 from orilla.devices.power import PowerMeter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PERIOD_S = 1.0
 

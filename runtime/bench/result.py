@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -192,7 +192,7 @@ def this_host() -> Host:
 
 def now() -> str:
     """Return the current time in UTC, in ISO 8601 format."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def write(path: Path, result: Result) -> None:

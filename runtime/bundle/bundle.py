@@ -21,7 +21,7 @@ from orilla.runtime.bundle import manifest as manifests
 from orilla.runtime.bundle.manifest import FileEntry, Manifest
 from orilla.runtime.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, WHOLE_FILE, Signed
 from orilla.runtime.bundle.trust import Trust
-from orilla.runtime.files import replacing, replacing_folder, write_bytes
+from orilla.runtime.files import checksum, replacing, replacing_folder, write_bytes
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.text import decode_vocabulary
 
@@ -95,8 +95,7 @@ class Bundle:
         try:
             if document is None and self.path.is_file() and beside.is_file():
                 document = read_file(beside, MAX_SIGNATURE_BYTES, BundleError)
-                with self.path.open("rb") as stream:
-                    digests = {WHOLE_FILE: hashlib.file_digest(stream, "sha256").hexdigest()}
+                digests = {WHOLE_FILE: checksum(self.path)}
             self.signed = trust.check(document, digests, place=place, name=self.manifest.name)
         except BundleError as error:
             msg = f"{self.path.name}: {error}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from orilla.devices import toml
 
 
 class FileKind(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class FileKind(msgspec.Struct, frozen=True):
 
 @cache
 def _document() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("file_kinds.toml").read_text("utf-8"))
+    return toml.loads(Path(__file__).with_name("file_kinds.toml").read_text("utf-8"))
 
 
 @cache

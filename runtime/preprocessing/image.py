@@ -60,8 +60,8 @@ class Preprocess(
     and by the tensor's layout and quantisation.
     """
 
-    input_kind: ClassVar = "image"
-    needs_vocabulary: ClassVar = False
+    input_kind: ClassVar[str] = "image"
+    needs_vocabulary: ClassVar[bool] = False
 
     size_hw: tuple[int, int]
     """Height and width of the network's input in pixels."""

@@ -22,9 +22,9 @@ Arrays = Mapping[str, NDArray[np.generic]]
 class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"):
     """Preprocessing of arrays. The type is converted, and the values stay the same."""
 
-    input_kind: ClassVar = "tensor"
-    needs_vocabulary: ClassVar = False
-    pixel_values: ClassVar = None
+    input_kind: ClassVar[str] = "tensor"
+    needs_vocabulary: ClassVar[bool] = False
+    pixel_values: ClassVar[None] = None
 
     inputs: tuple[TensorSpec, ...]
 

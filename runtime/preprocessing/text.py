@@ -40,9 +40,9 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     The text is converted to lower case and split into words, and each word is replaced with its number.
     """
 
-    input_kind: ClassVar = "text"
-    needs_vocabulary: ClassVar = True
-    pixel_values: ClassVar = None
+    input_kind: ClassVar[str] = "text"
+    needs_vocabulary: ClassVar[bool] = True
+    pixel_values: ClassVar[None] = None
 
     length: int
     """Number of tokens in the network's input."""

@@ -57,11 +57,13 @@ class Newest(Generic[T]):
         Returns:
             The number of the newest value, and the value.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                while self._number <= number:
-                    await self._changed.wait()
+        with suppress(asyncio.TimeoutError):  # the built-in `TimeoutError` since Python 3.11
+            await asyncio.wait_for(self._reach(number), limit_s)
         return self._number, self._value
+
+    async def _reach(self, number: int) -> None:
+        while self._number <= number:
+            await self._changed.wait()
 
 
 class Pictures:

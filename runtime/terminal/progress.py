@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.status import Status
+    from typing_extensions import Self
 
 REFRESH_HZ = 1.0
 """Number of times per second that the status is redrawn. It is low because redrawing disturbs a running measurement."""

@@ -84,7 +84,8 @@ def _from_dense(kernel: NDArray[Any], options: dict[str, Any]) -> NDArray[Any]:
         for inside in np.ndindex(*options["kernel_size"]):
             place = tuple(offset + step for offset, step in zip(offsets, inside, strict=True))
             if all(0 <= step < length for step, length in zip(place, places, strict=True)):
-                values[inside] = kernel[(*place, slice(None), *result)]
+                weight = (*place, slice(None), *result)
+                values[inside] = kernel[weight]
         rows.append(values.reshape(-1, kernel.shape[-1]))
     return np.stack(rows)
 

@@ -65,4 +65,5 @@ def _cropped(y: Any, inputs: Any, strides: Any) -> Any:
         None if length is None else -(-length // stride)
         for length, stride in zip(inputs.shape[1:-1], strides, strict=True)
     ]
-    return y[(slice(None), *(slice(count) for count in counts), slice(None))]
+    place = (slice(None), *(slice(count) for count in counts), slice(None))
+    return y[place]

@@ -16,23 +16,27 @@ NEEDED_KIB = 800 << 10
 
 MARK = "orilla-missing:"
 MISSING_CODE = """
-import re
+import re, sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+def needed(requirement):
+    below = re.search("python_version < '3[.]([0-9]+)'", requirement)
+    return below is None or sys.version_info < (3, int(below[1]))
 def outdated(requirement):
-    name, _, minimum = requirement.partition(">=")
+    name, _, minimum = requirement.partition(";")[0].partition(">=")
     try:
         return [int(n) for n in re.findall("[0-9]+", version(name))[:2]] < [int(n) for n in minimum.split(".")]
     except PackageNotFoundError:
         return False
 requirements = {requirements!r}
-print({mark!r}, *[name for name, need in requirements.items() if find_spec(name) is None or outdated(need)])
+print({mark!r}, *[name for name, need in requirements.items()
+    if needed(need) and (find_spec(name) is None or outdated(need))])
 """
 """Program that prints the import names of missing and outdated packages. A package is present if its module can be
 found, whichever distribution provides it."""
 
-PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
-MIN_PYTHON = (3, 11)
+PYTHONS = ("python3", "python3.13", "python3.12", "python3.11", "python3.10")
+MIN_PYTHON = (3, 10)
 INSTALL_S = 1800.0
 
 

@@ -30,6 +30,7 @@ REQUIREMENTS = {
     "numpy": "numpy>=1.26",
     "cv2": "opencv-python-headless>=4.10.0.84",
     "rich": "rich>=13",
+    "tomli": "tomli>=2; python_version < '3.11'",
 }
 """Requirements of Orilla without extras, by import name. A test compares them with `pyproject.toml`."""
 

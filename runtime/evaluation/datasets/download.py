@@ -6,7 +6,6 @@ name only when all of its files are complete.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import shutil
 import tarfile
@@ -23,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from orilla.devices.errors import DataError, OutputError, unknown_name
-from orilla.runtime.files import cache_folder, make_folder
+from orilla.runtime.files import cache_folder, checksum, make_folder
 
 ATTEMPTS = 5
 """Number of consecutive connections without data after which the download fails."""
@@ -71,9 +70,9 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def published() -> dict[str, Published]:
     """Return all data sets of `published.toml`, by name."""
-    import tomllib
+    from orilla.devices import toml
 
-    rows = tomllib.loads(files("orilla.runtime.evaluation.datasets").joinpath("published.toml").read_text())
+    rows = toml.loads(files("orilla.runtime.evaluation.datasets").joinpath("published.toml").read_text())
     return {name: msgspec.convert(row, Published) for name, row in rows.items()}
 
 
@@ -216,8 +215,7 @@ def _check(file: File, part: Path) -> None:
     for kind, expected in (("sha256", file.sha256), ("md5", file.md5)):
         if not expected:
             continue
-        with part.open("rb") as stream:
-            digest = hashlib.file_digest(stream, kind).hexdigest()
+        digest = checksum(part, kind)
         if digest != expected:
             part.unlink()
             msg = f"{file.url} has {kind} {digest}, but {expected} is published: the file was discarded"

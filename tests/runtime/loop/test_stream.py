@@ -113,9 +113,8 @@ def test_an_async_for_that_waits_can_be_left(model):
 
     async def collect():
         async with model.stream(never()) as stream:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await anext(stream)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(stream), 0.05)
             over.set()
 
     asyncio.run(collect())

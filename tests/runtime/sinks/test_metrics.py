@@ -40,7 +40,7 @@ def scraped(sink):
         for sample in family.samples:
             if sample.name.startswith("orilla_") and not sample.name.endswith("_created"):
                 labels = [value for _, value in sorted(sample.labels.items()) if value]
-                values[sample.name.removeprefix("orilla_"), *labels] = sample.value
+                values[(sample.name.removeprefix("orilla_"), *labels)] = sample.value
     return values
 
 

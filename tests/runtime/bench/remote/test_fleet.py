@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import time
-import tomllib
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from helpers.sshd import SSHD, Server
 
+from orilla.devices import toml
 from orilla.devices.errors import ConfigError
 from orilla.devices.progress import NoProgress
 from orilla.runtime.bench import result
@@ -177,6 +177,8 @@ def test_packages_that_are_missing_or_too_old_are_seen(board):
     assert environment.missing_packages(remote, "python3", {"json": "json>=1.0", "numpy": "numpy>=1.0"}) == []
     needed = {"no_such_thing": "no-such-thing>=1.0", "numpy": "numpy>=99.0"}
     assert environment.missing_packages(remote, "python3", needed) == ["no_such_thing", "numpy"]
+    needed = {f"absent_{below}": f"absent>=1; python_version < '3.{below}'" for below in (10, 99)}
+    assert environment.missing_packages(remote, "python3", needed) == ["absent_99"]
     assert environment.missing_packages(remote, "python3.0", {"numpy": "numpy>=1.0"}) == ["numpy"]
 
 
@@ -192,8 +194,8 @@ def test_a_refused_login(board, capsys):
 @pytest.mark.parametrize(
     ("program", "text", "message"),
     [
-        ("python3", "echo 3.9", "needs Python 3.11 or newer, but the machine has 3.9"),
-        ("python3", "exit 127", "needs Python 3.11 or newer, but the machine has no Python"),
+        ("python3", "echo 3.9", "needs Python 3.10 or newer, but the machine has 3.9"),
+        ("python3", "exit 127", "needs Python 3.10 or newer, but the machine has no Python"),
     ],
 )
 def test_no_python_that_is_new_enough(board, capsys, program, text, message, monkeypatch):
@@ -323,7 +325,7 @@ def test_the_wheel_is_what_a_robot_needs():
 
 
 def test_what_it_needs_is_what_the_project_says():
-    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
+    project = toml.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
     assert sorted(REQUIREMENTS.values()) == sorted(project["dependencies"])
     assert list(ONNX.values()) == project["optional-dependencies"]["onnx"]
 
