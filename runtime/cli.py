@@ -168,6 +168,15 @@ COMMANDS = {
         ("orilla sign --new-key robot.key", "orilla sign road.orilla --key robot.key"),
         extra="sign",
     ),
+    "deploy": Command(
+        "orilla.runtime.commands.deploy.command",
+        "put a new release of a bundle on a device, or return to the previous one",
+        (
+            "orilla deploy road.orilla --to /var/lib/robot/road --trust robot.key.pub --service orilla-rover",
+            "orilla deploy road.orilla --to ssh://pi@robot/~/road",
+            "orilla deploy --to ssh://pi@robot/~/road --rollback",
+        ),
+    ),
     "edgetpu": Command(
         "orilla.export.edgetpu.command",
         "predict which operators of a .tflite file Coral's Edge TPU would run",

@@ -58,13 +58,13 @@ class Trust:
         keys = [read_public(Path(path)) for path in named]
         return cls(keys, accept_other=accept_other, remember=remember)
 
-    def check(self, document: bytes | None, digests: Mapping[str, str], *, place: Path, name: str) -> Signed:
+    def check(self, document: bytes | None, digests: Mapping[str, str], *, place: Path | None, name: str) -> Signed:
         """Check the signature of a bundle, and that the bundle is not older than before.
 
         Args:
             document: Content of the signature. None if the bundle has none.
             digests: SHA-256 (hex) of every file, by path.
-            place: Path of the bundle.
+            place: Path of the bundle. If None, only the signature is checked.
             name: Name of the bundle, as in its manifest.
 
         Raises:
@@ -76,6 +76,8 @@ class Trust:
             msg = f"it is not signed, but only bundles signed by {names} are trusted: `orilla sign` signs a bundle"
             raise BundleError(msg)
         signed = signature.check(document, digests, self.keys)
+        if place is None:
+            return signed
         with _memory() as memory:
             key, at = f"{signed.key} {name}", str(place)
             known = memory.counters.get(key, 0)
@@ -94,12 +96,6 @@ class Trust:
             if self._remember:
                 memory.counters[key], memory.places[at] = signed.counter, name
         return signed
-
-
-def lower(signed: Signed, name: str) -> None:
-    """Accept a bundle again that is older than the last one. A rollback to a kept release calls this."""
-    with _memory() as memory:
-        memory.counters[f"{signed.key} {name}"] = signed.counter
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from orilla.runtime.commands.notify import ServiceNotifier
 from orilla.runtime.commands.run_plan import Plan
 from orilla.runtime.commands.run_result import RunResult
 from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
+from orilla.runtime.commands.run_trials import Trials
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Result, Tick
 from orilla.runtime.loop.ladder import Ladder
@@ -45,16 +46,20 @@ def run(arguments: argparse.Namespace) -> Plan | RunResult:
     track = track_options.track_of(arguments)
     extras = _Extras(ladder_options.ladder_of(arguments), shadow_options.shadow_of(arguments))
     openers = parse_sinks(_sink_specs(arguments), list(sources))
-    inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), *sources.values()]
-    _check_files(inputs, openers, arguments.record)
-    with _opened(arguments) as runner:
-        if arguments.dry_run:
+    _check_files([*_bundles(arguments), *sources.values()], openers, arguments.record)
+    if arguments.dry_run:
+        with _opened(arguments) as runner:
             plan = Plan.of(runner, sources, policies, [opener.spec for opener in openers])
             plan = replace(plan, rungs=ladder_options.rungs_of(runner, extras.ladder))
             return plan if arguments.workers is None else replace(plan, workers=arguments.workers)
+    with Trials(_bundles(arguments)) as trials, _opened(arguments) as runner:
         for note in runner.notes():
             print_message(f"orilla: {note}")
-        return _Run(arguments, runner, track, extras).run(sources, policies, openers)
+        return _Run(arguments, runner, track, extras, trials.answered).run(sources, policies, openers)
+
+
+def _bundles(arguments: argparse.Namespace) -> list[str]:
+    return [*arguments.bundle, *([arguments.cascade] if arguments.cascade else [])]
 
 
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
@@ -105,7 +110,15 @@ class _Extras(NamedTuple):
 class _Run:
     """One run of the loop, which counts the events of its source."""
 
-    def __init__(self, arguments: argparse.Namespace, runner: Runner, track: Track | None, extras: _Extras) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        runner: Runner,
+        track: Track | None,
+        extras: _Extras,
+        answered: Callable[[], None],
+    ) -> None:
+        self._answered = answered
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
         self._track, self._extras = track, extras
         self._events: dict[str, int] = {}
@@ -215,6 +228,7 @@ class _Run:
             for tick in ticks:
                 count += 1
                 self._notifier.ticked()
+                self._answered()
                 if self._track is not None:
                     self._tracked[tick.source or ""] = tick.result
                 if self._arguments.clock:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import BundleError, DataError, SourceError
-from orilla.runtime.bundle import bundle as bundle_module
+from orilla.runtime.bundle import container
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.registry import open_dataset
@@ -46,7 +46,7 @@ def test_the_written_zip_is_valid(tmp_path: Path):
 
 
 def test_a_folder_with_very_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bundle_module, "MAX_PATHS", 20)
+    monkeypatch.setattr(container, "MAX_PATHS", 20)
     (tmp_path / "manifest.json").write_text("{}")
     for index in range(30):
         (tmp_path / str(index)).write_bytes(b"")

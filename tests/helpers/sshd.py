@@ -7,8 +7,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+import pytest
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 """Path of sshd. None if it is not installed (`apt install openssh-server`)."""
@@ -74,6 +77,20 @@ class Server:
             f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"
             "  GlobalKnownHostsFile /dev/null\n"
         )
+
+
+def a_board(folder: Path) -> Server:
+    """Return a server. Its logins use a separate home folder and the tests' Python, which has all packages."""
+    if SSHD is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("sshd is not installed: apt install openssh-server")
+    for name in ("home", "bin"):
+        (folder / name).mkdir()
+    python = folder / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    search = f"{folder}/bin:/usr/bin:/bin"
+    entry = f'export HOME={folder}/home PATH={search} ORILLA_NO_TUNED=1\nexec sh -c "$SSH_ORIGINAL_COMMAND"'
+    return Server(folder, entry)
 
 
 def free_port() -> int:

@@ -101,14 +101,15 @@ def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> 
         RemoteError: The machine cannot be reached, or a step fails on it.
     """
     python = find_python(remote)
-    code = _send_code(remote, job, report, python)
+    code, was_sent = send_code(remote, job.code, python)
+    report.sent += ["orilla"] if was_sent else []
     python, installed = environment(remote, python, job.requirements, job.wheels)
     report.sent += ["environment"] if installed else []
     digest = hashlib.sha256(job.bundle).hexdigest()[:16]
     path = f"{FOLDER}/{digest}/{job.name}.orilla"
     if remote.send(job.bundle, path):
         report.sent.append("bundle")
-    orilla = f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
+    orilla = command_of(python, code)
     bundle = f'"$HOME"/{shlex.quote(path)}'
     _check_stop(stop)
     remote.report("running doctor and verify")
@@ -126,16 +127,35 @@ def _check_stop(stop: threading.Event) -> None:
         raise RemoteError(msg)
 
 
-def _send_code(remote: Remote, job: Job, report: HostReport, python: str) -> str:
-    """Copy Orilla's code to the machine unless it is already there, and return its folder."""
-    folder = f"{FOLDER}/code-{hashlib.sha256(job.code).hexdigest()[:16]}"
-    if remote.run(f'test -f "$HOME"/{folder}/.ready && echo yes || true').strip() != "yes":
-        remote.report(f"sending orilla ({len(job.code) >> 10} KiB)")
-        remote.send(job.code, f"{folder}.whl")
-        unpacked = f'"$HOME"/{folder}'
-        remote.run(f"{python} -m zipfile -e {unpacked}.whl {unpacked} && touch {unpacked}/.ready")
-        report.sent.append("orilla")
-    return folder
+def send_code(remote: Remote, code: bytes, python: str) -> tuple[str, bool]:
+    """Copy Orilla's code to the machine unless it is already there.
+
+    Args:
+        remote: The machine.
+        code: Content of a wheel of Orilla.
+        python: The command that starts the machine's Python.
+
+    Returns:
+        The folder of the code, relative to the home folder, and whether it was sent.
+    """
+    folder = f"{FOLDER}/code-{hashlib.sha256(code).hexdigest()[:16]}"
+    if remote.run(f'test -f "$HOME"/{folder}/.ready && echo yes || true').strip() == "yes":
+        return folder, False
+    remote.report(f"sending orilla ({len(code) >> 10} KiB)")
+    remote.send(code, f"{folder}.whl")
+    unpacked = f'"$HOME"/{folder}'
+    remote.run(f"{python} -m zipfile -e {unpacked}.whl {unpacked} && touch {unpacked}/.ready")
+    return folder, True
+
+
+def command_of(python: str, code: str) -> str:
+    """Return the shell command that starts Orilla on a machine.
+
+    Args:
+        python: The command that starts the machine's Python.
+        code: Folder of the code, as `send_code` returns it.
+    """
+    return f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
 
 
 def doctor(remote: Remote, orilla: str) -> list[str]:

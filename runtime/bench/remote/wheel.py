@@ -35,6 +35,7 @@ REQUIREMENTS = {
 """Requirements of Orilla without extras, by import name. A test compares them with `pyproject.toml`."""
 
 ONNX = {"onnxruntime": "onnxruntime>=1.20"}
+SIGN = {"cryptography": "cryptography>=43"}
 
 
 def wheel() -> bytes:

@@ -9,6 +9,7 @@ import pytest
 
 from orilla.devices.errors import BundleError, ConfigError, OutputError
 from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle import container
 from orilla.runtime.bundle.bundle import Bundle
 
 
@@ -154,12 +155,12 @@ def test_two_files_of_the_same_name_are_rejected(tiny_bundle, tmp_path):
 
 
 def test_too_large_bundles_are_rejected_before_they_are_read(tiny_bundle, monkeypatch):
-    monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(container, "MAX_FILE_BYTES", 1000)
     assert_rejected(tiny_bundle, "at most 1000 are allowed")
-    monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 1 << 30)
-    monkeypatch.setattr(bundles, "MAX_TOTAL_BYTES", 10_000)
+    monkeypatch.setattr(container, "MAX_FILE_BYTES", 1 << 30)
+    monkeypatch.setattr(container, "MAX_TOTAL_BYTES", 10_000)
     assert_rejected(tiny_bundle, "at most 10000 are allowed")
-    monkeypatch.setattr(bundles, "MAX_FILES", 3)
+    monkeypatch.setattr(container, "MAX_FILES", 3)
     assert_rejected(tiny_bundle, "at most 3 are allowed")
 
 

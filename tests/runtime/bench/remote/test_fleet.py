@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from helpers.sshd import SSHD, Server
+from helpers.sshd import a_board
 
 from orilla.devices import toml
 from orilla.devices.errors import ConfigError
@@ -24,20 +24,6 @@ from orilla.runtime.bench.remote.ssh import Remote, RemoteError
 from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS, wheel
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
-
-
-def a_board(folder):
-    """Return a server. Its logins use a separate home folder and the tests' Python, which has all packages."""
-    if SSHD is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("sshd is not installed: apt install openssh-server")
-    for name in ("home", "bin"):
-        (folder / name).mkdir()
-    python = folder / "bin" / "python3"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    search = f"{folder}/bin:/usr/bin:/bin"
-    entry = f'export HOME={folder}/home PATH={search} ORILLA_NO_TUNED=1\nexec sh -c "$SSH_ORIGINAL_COMMAND"'
-    return Server(folder, entry)
 
 
 @pytest.fixture(scope="module")
