@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BASE := $(VENV)/.base
 DEMO ?= demo
 
 .PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-signing test-arm test-install lint lint-oldest format wheel clean help
 
 help:
-	@echo "make demo    train, export, verify and run a small road model; the results are in $(DEMO)/"
+	@echo "make demo    run the shipped road model, then train, export, verify and run a small one; the results are in $(DEMO)/"
 	@echo "make test    all tests except the slow ones"
 	@echo "make test-fast   tests of runtime and devices, without TensorFlow"
 	@echo "make test-slow   tests that take many seconds and rarely fail"
@@ -29,7 +30,17 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -e ".[dev]"
 	@touch $@
 
-demo: $(STAMP)
+# The base installation needs no TensorFlow, so the shipped model runs within a minute.
+$(BASE): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+demo:
+	@test -e $(STAMP) || $(MAKE) --no-print-directory $(BASE)
+	@test -e $(DEMO)/shipped.mp4 || $(BIN)/orilla demo --quick --out $(DEMO)
+	@test -e $(STAMP) || echo "installing TensorFlow and the other packages for training and export (some minutes)"
+	@$(MAKE) --no-print-directory $(STAMP)
 	$(BIN)/orilla demo --out $(DEMO)
 
 # The tests of the runtime and the devices use the bundles in tests/bundles, so TensorFlow is not loaded. Tests that wait

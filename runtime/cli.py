@@ -186,7 +186,7 @@ COMMANDS = {
     "demo": Command(
         "orilla.runtime.commands.demo",
         "train, export, verify and run a small road model, and write a page of results",
-        ("orilla demo --out demo", "orilla demo --out demo --seed 1"),
+        ("orilla demo --quick", "orilla demo --out demo --seed 1"),
         extra="export",
     ),
     "service": Command(

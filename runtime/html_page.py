@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #1a7f4b;
@@ -17,7 +18,7 @@ h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(-
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; } th { background: var(--soft); }
-img { max-width: 100%; border-radius: 6px; background: #fff; }
+img { max-width: 100%; border-radius: 6px; background: #fff; } video { width: 100%; border-radius: 6px; }
 svg { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 4px; }
 pre { background: var(--soft); padding: .8rem; border-radius: 6px; overflow-x: auto; }
@@ -61,6 +62,19 @@ class Page:
         kind = "png" if path.suffix == ".png" else "jpeg"
         data = base64.b64encode(path.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')
+
+    def video(self, path: str, description: str) -> None:
+        """Add a player for a video file that lies beside the page, and a link for browsers without its codec.
+
+        Args:
+            path: The file, relative to the page.
+            description: What the video shows.
+        """
+        file, text = escape(quote(path)), escape(description)
+        self._parts.append(
+            f'<p><video controls muted playsinline preload="metadata" src="{file}" aria-label="{text}"></video></p>'
+            f'<p><a href="{file}">{escape(path)}</a>: {text}</p>'
+        )
 
     def drawing(self, svg: str, description: str) -> None:
         """Add an SVG drawing. It is not escaped, so it must not contain unescaped text from users or files."""

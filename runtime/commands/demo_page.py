@@ -25,8 +25,12 @@ class DemoFiles:
     bundle: Path
     clip: Path
     """Generated video, which is the source of the loop."""
+    shipped: Path
+    """Copy of the clip in which the shipped model tinted the road."""
+    shipped_sheet: Path
+    """Contact sheet of `shipped`."""
     video: Path
-    """Copy of the clip in which the detected road is tinted."""
+    """Copy of the clip in which the trained model tinted the road."""
     ticks: Path
     """JSON Lines file with the answers of the loop."""
     plot: Path
@@ -38,8 +42,18 @@ class DemoFiles:
     @classmethod
     def under(cls, folder: Path) -> DemoFiles:
         """Return the files in a folder."""
-        names = ("run", "road.orilla", "clip.mp4", "road.mp4", "ticks.jsonl", "loop.png", "sheet.png", "index.html")
-        return cls(*(folder / name for name in names))
+        return cls(
+            run=folder / "run",
+            bundle=folder / "road.orilla",
+            clip=folder / "clip.mp4",
+            shipped=folder / "shipped.mp4",
+            shipped_sheet=folder / "shipped.png",
+            video=folder / "road.mp4",
+            ticks=folder / "ticks.jsonl",
+            plot=folder / "loop.png",
+            sheet=folder / "sheet.png",
+            page=folder / "index.html",
+        )
 
 
 class ExportDocument(msgspec.Struct, frozen=True):
@@ -100,16 +114,35 @@ def plot_loop(ticks: Path, out: Path) -> None:
     pyplot.close(figure)
 
 
+def first_page(files: DemoFiles, loop: LoopDocument, commands: Sequence[str]) -> bytes:
+    """Return the HTML page that is written before a model is trained.
+
+    Args:
+        files: Files of the demo. The page embeds the contact sheet, and links the video.
+        loop: Result of the camera loop with the shipped model.
+        commands: Commands to try next.
+    """
+    page = Page(
+        "Orilla: the shipped road model",
+        "The shipped model finds the road in a generated drive. It was trained on photographs of real streets, and has "
+        "not seen this drive.",
+    )
+    _add_video(page, files.shipped, files.shipped_sheet, loop)
+    page.heading("Try next")
+    page.commands(commands)
+    return page.html()
+
+
 def page(
     files: DemoFiles, exported: ExportDocument, verified: VerifyDocument, loop: LoopDocument, commands: Sequence[str]
 ) -> bytes:
-    """Return the HTML page.
+    """Return the HTML page of the whole demo.
 
     Args:
-        files: Files of the demo. The page embeds the images.
+        files: Files of the demo. The page embeds the images, and links the videos.
         exported: Result of the export.
         verified: Result of the verification.
-        loop: Result of the camera loop.
+        loop: Result of the camera loop with the trained model.
         commands: Commands to try next.
     """
     page = Page(
@@ -117,6 +150,8 @@ def page(
         "A small network that was trained on procedural scenes, exported, verified and run on this machine.",
     )
     page.picture(files.sheet, "frames of the clip with the road tinted")
+    page.video(files.video.name, "the clip with the road tinted by the trained model")
+    page.video(files.shipped.name, "the same clip with the shipped model, which was trained on real streets")
     _add_training(page, exported.manifest, files.run / "curves.png")
     _add_export(page, exported.manifest)
     _add_verification(page, verified)
@@ -124,6 +159,15 @@ def page(
     page.heading("Try next")
     page.commands(commands)
     return page.html()
+
+
+def _add_video(page: Page, video: Path, sheet: Path, loop: LoopDocument) -> None:
+    page.picture(sheet, "frames of the clip with the road tinted")
+    page.video(video.name, "the clip with the road tinted")
+    page.text(
+        f"{loop.frames} frames in {loop.seconds} s, {loop.fps} per second with {loop.variant}, drawing and writing "
+        "the video included."
+    )
 
 
 def _add_training(page: Page, manifest: Manifest, curves: Path) -> None:

@@ -4,10 +4,14 @@
                                [--empty PHOTOS] [--sheets FOLDER] [--json]
 
 Every variant of every bundle answers all samples of the splits `val` and `test`, which no training of Orilla uses. The
-table states the IoU of the road with its 95 % interval for each `--data`. For each `--empty`, whose frames show no
-road, it states the share of pixels that the model takes for road: the mean, and the share of frames with more than 1 %.
-Black, white, noise and a test pattern are always measured. `--sheets` writes a PNG for each data set in which found
-road is green, missed road is red, and other pixels that were taken for road are blue.
+table states for each `--data` the IoU of the road with its 95 % interval, and the expected calibration error `ece` of
+its probability: the difference between the probability and the share of road among the cells with this probability,
+averaged over the cells in 15 bins. Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
+
+For each `--empty`, whose frames show no road, the table states the share of pixels that the model takes for road: the
+mean, and the share of frames with more than 1 %. Black, white, noise and a test pattern are always measured. `--sheets`
+writes a PNG for each data set in which found road is green, missed road is red, and other pixels that were taken for
+road are blue.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,6 +37,7 @@ from orilla.runtime.preprocessing.tensor_spec import only
 
 TILE_HW = (135, 180)
 COLUMNS, ROWS = 8, 6
+BINS = 15
 MARKED = 0.01
 """Share of road above which a frame without a road counts as wrong."""
 
@@ -57,6 +63,29 @@ def constant_frames() -> dict[str, NDArray[np.uint8]]:
     }
 
 
+class Calibration:
+    """Compares the probability of the road with its frequency, over the cells of all answers."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._road = dataset.classes.index("road")
+        self._ignore = dataset.ignore
+        self._sums = np.zeros((3, BINS))
+
+    def add(self, sample: Sample, probability: NDArray[np.float32]) -> None:
+        """Add the probability of the road at each cell of an answer, `[h,w]`."""
+        assert isinstance(sample, LabelledImage)
+        labels = cv2.resize(sample.labels, probability.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        known = labels != self._ignore
+        values, road = probability[known], labels[known] == self._road
+        bins = np.minimum((values * BINS).astype(int), BINS - 1)
+        self._sums += [np.bincount(bins, weights=w, minlength=BINS) for w in (np.ones_like(values), values, road)]
+
+    def error(self) -> float:
+        """Return the expected calibration error, 0-1."""
+        count, probability, road = self._sums
+        return float(np.abs(probability - road).sum() / count.sum())
+
+
 class Answers:
     """The road masks of one variant."""
 
@@ -73,12 +102,19 @@ class Answers:
         return only(self._session.run(prepared(sample, self._preprocessor)))[..., 0]
 
     def iou(self, dataset: Dataset) -> dict[str, float]:
-        """Return the IoU of the road with its interval."""
+        """Return the IoU of the road with its interval, and the expected calibration error of its probability."""
         manifest = self._bundle.manifest
-        pairs = ((truth_of(one), self._session.run(prepared(one, self._preprocessor))) for one in held_out(dataset))
-        metrics = target_of(dataset, manifest.task, manifest.context).metrics(pairs)
+        calibration = Calibration(dataset)
+
+        def pairs() -> Iterator[tuple[Any, Any]]:
+            for sample in held_out(dataset):
+                outputs = self._session.run(prepared(sample, self._preprocessor))
+                calibration.add(sample, only(outputs)[..., 0])
+                yield truth_of(sample), outputs
+
+        metrics = target_of(dataset, manifest.task, manifest.context).metrics(pairs())
         low, high = metrics.intervals()["iou"]
-        return {"iou": metrics.metrics()["iou"], "low": low, "high": high}
+        return {"iou": metrics.metrics()["iou"], "low": low, "high": high, "ece": calibration.error()}
 
     def shares(self, dataset: Dataset) -> NDArray[np.float64]:
         """Return the share of road in each frame."""

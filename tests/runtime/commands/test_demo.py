@@ -28,7 +28,7 @@ def test_the_page_shows_the_documents_of_the_commands(tmp_path, capsys):
     manifest = Bundle.open("road").manifest
     exported = msgspec.json.decode(json.dumps({"manifest": json.loads(encode(manifest))}), type=ExportDocument)
     files.run.mkdir()
-    for path in (files.sheet, files.run / "curves.png"):
+    for path in (files.sheet, files.shipped_sheet, files.run / "curves.png"):
         cv2.imwrite(str(path), factories.picture())
     plot_loop(files.ticks, files.plot)
     html = page(files, exported, verified, loop, ["orilla run road --source 0"]).decode()
@@ -43,3 +43,16 @@ def test_the_contact_sheet_shows_frames_of_the_clip(tmp_path):
     assert int(cv2.VideoCapture(str(clip)).get(cv2.CAP_PROP_FRAME_COUNT)) == CLIP_FRAMES
     write_contact_sheet(clip, sheet)
     assert cv2.imread(str(sheet)).shape == (540, 1280, 3)
+
+
+def test_the_quick_demo_shows_the_shipped_model(tmp_path, capsys):
+    assert main(["demo", "--quick", "--out", str(tmp_path / "demo"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    files = DemoFiles.under(tmp_path / "demo")
+    assert result["verdict"] == "pass"
+    assert result["variants"] == {}
+    assert result["made"] == {"video": str(files.shipped), "sheet": str(files.shipped_sheet), "page": str(files.page)}
+    assert int(cv2.VideoCapture(str(files.shipped)).get(cv2.CAP_PROP_FRAME_COUNT)) == CLIP_FRAMES
+    html = files.page.read_text()
+    assert '<video controls muted playsinline preload="metadata" src="shipped.mp4"' in html
+    assert f"{CLIP_FRAMES} frames in" in html
