@@ -133,7 +133,8 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--weights",
         default="none",
-        help="initial weights: none, imagenet (downloaded), or a weights file, complete or partial (default: none)",
+        help="initial weights: none, imagenet (downloaded), or a weights file, complete or partial; for road and "
+        "segment also the model.keras of another run, a bundle, or the name of a shipped bundle (default: none)",
     )
     group.add_argument(
         "--input",

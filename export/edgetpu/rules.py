@@ -101,7 +101,7 @@ def _fully_connected(operator: Operator) -> Refusal | None:
     if operator.options is not None and operator.options.weightsFormat != 0:
         return LIMIT, "its weights have a shuffled format", "use the default weight format"
     # The compiler is older than per-channel scales of dense layers.
-    if weights.scales > 1:
+    if len(weights.scales) > 1:
         return VERSION, "its weights are quantised per channel", "use per-tensor scales for dense layers"
     if any(side > 1 for side in operator.outputs[0].shape[:-1]):
         return LIMIT, f"its output has shape {list(operator.outputs[0].shape)}", "use one vector at a time"

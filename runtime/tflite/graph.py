@@ -38,8 +38,10 @@ class Tensor:
     """Content as an array of bytes if the file contains it, else None."""
     dynamic: bool
     """True if the size of a dimension is unknown until the model runs."""
-    scales: int
-    """Number of scales. More than one means that the tensor is quantised per channel."""
+    scales: tuple[float, ...]
+    """Scales of a quantised tensor. More than one means that it is quantised per channel."""
+    axis: int
+    """Dimension of the channels, if there is more than one scale."""
 
     @property
     def size(self) -> int:
@@ -57,6 +59,21 @@ class Tensor:
             return None
         kind = np.int32 if self.dtype == "INT32" else np.int64
         return np.frombuffer(self.constant.tobytes(), kind).reshape(self.shape)
+
+    def weights(self) -> np.ndarray | None:
+        """Return a constant of type float32, or of type int8 or int32 with zero points of 0, as float32 in its shape.
+
+        None for every other tensor.
+        """
+        kind = {"FLOAT32": np.float32, "INT8": np.int8, "INT32": np.int32}.get(self.dtype)
+        if self.constant is None or kind is None or (kind is not np.float32 and not self.scales):
+            return None
+        values = np.frombuffer(self.constant.tobytes(), kind).reshape(self.shape)
+        if kind is np.float32:
+            return values
+        channels = [1] * values.ndim
+        channels[self.axis] = len(self.scales)
+        return values * np.reshape(np.array(self.scales, np.float32), channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +167,16 @@ def _tensor(table: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tens
     # In a file of more than two gigabytes, the content of constants follows the tables.
     if content is None and buffer is not None and buffer.offset > 1:
         content = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
-    scales = table.quantization.scale if table.quantization is not None else None
+    quantisation = table.quantization
+    scales = None if quantisation is None else quantisation.scale
     return Tensor(
         _text(table.name),
         types[table.type],
         shape,
         None if content is None or len(content) == 0 else np.asarray(content, np.uint8),
         bool(dynamic),
-        0 if scales is None else len(scales),
+        () if scales is None else tuple(map(float, scales)),
+        0 if quantisation is None else quantisation.quantizedDimension,
     )
 
 

@@ -24,10 +24,14 @@ from orilla.train.fit.losses import RoadLoss, SegmentLoss
 from orilla.train.fit.training import FitOptions, FitTask
 from orilla.train.jobs.job import Job, check_task, fit_options, network_options, shares_of
 from orilla.train.jobs.plan import Plan
-from orilla.train.models import load_plan
+from orilla.train.models import from_bundle, load_plan
 from orilla.train.options import TrainOptions
 
 EVALUATE_EVERY = 5
+
+CALIBRATION_IMAGES = 48
+"""Maximum number of training images from which the statistics of the batch norm are computed, if the initial weights
+are those of a bundle."""
 
 SOFTMAX = Decoding(activation="softmax")
 """Decoding settings for a multi-class network that outputs logits."""
@@ -48,6 +52,8 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     preprocess = Preprocess(size_hw=(network_settings.input[0], network_settings.input[1]))
     network = plan.build(network_settings)
     deployed = network.deployed or network.model
+    if from_bundle.is_bundle(options.weights):
+        from_bundle.calibrate(network.model, _first_images(dataset, splits.train, preprocess))
     batch = options.batch or plan.batch
     fitting = fit_options(options, splits, "iou", EVALUATE_EVERY)
     watched, prefix = splits.watched
@@ -97,6 +103,14 @@ def _fit_task(
     if label is None:
         return FitTask(model, data, SegmentLoss(classes), evaluate_watched, fitting)
     return FitTask(model, RoadData.of(data, label), RoadLoss(classes), evaluate_watched, fitting)
+
+
+def _first_images(dataset: Dataset, items: Sequence[Item], preprocess: Preprocess) -> NDArray[np.float32]:
+    """Return evenly spread training images, prepared but not augmented, `[N,H,W,3]`."""
+    chosen = items[:: -(-len(items) // CALIBRATION_IMAGES)]
+    samples = [dataset.load(*item) for item in chosen]
+    assert all(isinstance(sample, LabelledImage) for sample in samples)
+    return np.stack([prepare(sample.image, preprocess) for sample in samples]).astype(np.float32)
 
 
 def _label_in(dataset: Dataset, label: str | None) -> str | None:

@@ -14,6 +14,7 @@ from keras import layers
 
 from orilla.train.data.augment import RandomColour, RandomLight
 from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models import from_bundle
 from orilla.train.models.encoder import (
     MOMENTUM,
     copy_weights,
@@ -91,16 +92,14 @@ def build_road(options: NetworkOptions) -> Network:
     Raises:
         ConfigError: The weights cannot be downloaded, or do not fit the width.
     """
-    trained = is_network(options.weights)
     with weights_errors(options):
         model = build(
             classes=options.classes,
-            weights=None if trained else options.weights,
+            weights=_encoder_weights(options),
             input_hw=(options.input[0], options.input[1]),
             width=options.width,
         )
-        if trained:
-            copy_weights(str(options.weights), model)
+        _continue(model, options)
     if options.weights is not None:
         freeze(model)
     return Network(model, start_weights(options), deployed=deployable(model))
@@ -117,13 +116,28 @@ def build_all(options: NetworkOptions) -> Network:
     """
     image = keras.Input((*options.input, 3), name="image")
     with weights_errors(options):
-        x = _features(image, options.width, options.weights)
-    logits = layers.Conv2D(options.classes, 1, dtype="float32", name="class_logits")(x)
-    model = keras.Model(image, logits, name="segment")
+        x = _features(image, options.width, _encoder_weights(options))
+        logits = layers.Conv2D(options.classes, 1, dtype="float32", name="class_logits")(x)
+        model = keras.Model(image, logits, name="segment")
+        _continue(model, options)
     if options.weights is not None:
         freeze(model)
     # The exported network is a model of its own, because the trained one contains its loss and optimizer.
     return Network(model, start_weights(options), deployed=keras.Model(image, logits, name="segment"))
+
+
+def _encoder_weights(options: NetworkOptions) -> str | None:
+    """Return the weights of the encoder, or None if all weights are those of another network."""
+    whole = is_network(options.weights) or from_bundle.is_bundle(options.weights)
+    return None if whole else options.weights
+
+
+def _continue(model: keras.Model, options: NetworkOptions) -> None:
+    """Copy the weights of a saved network or of a bundle, if the options name one."""
+    if is_network(options.weights):
+        copy_weights(str(options.weights), model)
+    elif from_bundle.is_bundle(options.weights):
+        from_bundle.copy_bundle(str(options.weights), model)
 
 
 def _features(image: keras.KerasTensor, width: float, weights: str | Path | None) -> keras.KerasTensor:
