@@ -38,9 +38,9 @@ class Tensor:
     """Content as an array of bytes if the file contains it, else None."""
     dynamic: bool
     """True if the size of a dimension is unknown until the model runs."""
-    scales: tuple[float, ...]
+    scales: tuple[float, ...] = ()
     """Scales of a quantised tensor. More than one means that it is quantised per channel."""
-    axis: int
+    axis: int = 0
     """Dimension of the channels, if there is more than one scale."""
 
     @property

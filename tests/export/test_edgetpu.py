@@ -37,7 +37,9 @@ class Options:
 
 def tensor(*shape, dtype="INT8", constant=None, dynamic=False, scales=1):
     content = None if constant is None else np.asarray(constant, np.int32 if dtype == "INT32" else np.uint8)
-    return Tensor("t", dtype, tuple(shape), None if content is None else content.view(np.uint8), dynamic, scales)
+    return Tensor(
+        "t", dtype, tuple(shape), None if content is None else content.view(np.uint8), dynamic, (1.0,) * scales
+    )
 
 
 def operator(name, inputs, outputs, *, version=1, custom=False, **options):

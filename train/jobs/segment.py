@@ -108,9 +108,8 @@ def _fit_task(
 def _first_images(dataset: Dataset, items: Sequence[Item], preprocess: Preprocess) -> NDArray[np.float32]:
     """Return evenly spread training images, prepared but not augmented, `[N,H,W,3]`."""
     chosen = items[:: -(-len(items) // CALIBRATION_IMAGES)]
-    samples = [dataset.load(*item) for item in chosen]
-    assert all(isinstance(sample, LabelledImage) for sample in samples)
-    return np.stack([prepare(sample.image, preprocess) for sample in samples]).astype(np.float32)
+    images = [sample.image for sample in (dataset.load(*item) for item in chosen) if isinstance(sample, LabelledImage)]
+    return np.stack([prepare(image, preprocess) for image in images]).astype(np.float32)
 
 
 def _label_in(dataset: Dataset, label: str | None) -> str | None:

@@ -7,7 +7,7 @@ of the batch norm, and the biases. Int8 kernels are rounded, but the training co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,9 @@ from keras import layers
 from numpy.typing import NDArray
 
 from orilla.runtime.bundle.bundle import ZOO, Bundle
-from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
+from orilla.runtime.bundle.weights import Convolution, read_convolutions
 
 BUNDLE_SUFFIX = ".orilla"
-
-READ = ("float32", "int8")
-"""Types of weights that are read, the most precise first."""
 
 
 def is_bundle(weights: str | None) -> bool:
@@ -42,13 +38,16 @@ def copy_bundle(where: str | Path, model: keras.Model) -> None:
         model: The network.
 
     Raises:
-        ValueError: The bundle has no LiteRT variant, or is another network.
+        BundleError: The bundle has no LiteRT variant with suitable weights.
+        ValueError: The bundle is another network.
     """
     bundle = Bundle.open(where)
-    variant = _variant(bundle)
     targets = {layer.name: layer for layer in _flat(model)}
     copied = 0
-    for name, kernel, bias in _convolutions(read_operators(bundle.read(variant.file), variant.file), targets):
+    for convolution in read_convolutions(bundle):
+        name, kernel = _layer_of(convolution, targets), convolution.kernel
+        if name is None:
+            continue
         layer = targets[name]
         if tuple(layer.kernel.shape) != kernel.shape:
             msg = (
@@ -56,7 +55,7 @@ def copy_bundle(where: str | Path, model: keras.Model) -> None:
                 f"{tuple(layer.kernel.shape)} in the network"
             )
             raise ValueError(msg)
-        _set_weights(layer, _norm_after(name, targets), kernel, bias)
+        _set_weights(layer, _norm_after(name, targets), kernel, convolution.bias)
         copied += 1
     if copied == 0:
         msg = f"{bundle.path.name} is another network: it has no convolution with the name of one of {model.name}"
@@ -92,20 +91,6 @@ def calibrate(model: keras.Model, images: NDArray[np.float32], batch: int = 8) -
         )
 
 
-def _variant(bundle: Bundle) -> Variant:
-    """Return the LiteRT variant with the most precise weights. Float16 weights are not read."""
-    fitting = [one for one in bundle.manifest.variants if one.format == "tflite" and _type(one) in READ]
-    if not fitting:
-        msg = f"{bundle.path.name} has no LiteRT variant with {' or '.join(READ)} weights"
-        raise ValueError(msg)
-    return min(fitting, key=lambda variant: READ.index(_type(variant)))
-
-
-def _type(variant: Variant) -> str:
-    """Return the type of the weights without the words after it, as in `int8, per channel`."""
-    return variant.weights.partition(",")[0]
-
-
 def _flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -114,30 +99,10 @@ def _flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
-def _convolutions(
-    operators: Sequence[Operator], targets: Mapping[str, keras.layers.Layer]
-) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield the name of the layer, the kernel in Keras' layout and the bias of each convolution."""
-    for operator in operators:
-        if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or len(operator.inputs) < 3:
-            continue
-        kernel, bias = operator.inputs[1], operator.inputs[2]
-        if kernel is None or bias is None:
-            continue
-        values, offsets, layer = kernel.weights(), bias.weights(), _layer_of(kernel, bias, targets)
-        if values is not None and offsets is not None and layer is not None:
-            yield layer, np.transpose(values, (1, 2, 3, 0)), offsets
-
-
-def _layer_of(kernel: Tensor, bias: Tensor, targets: Mapping[str, keras.layers.Layer]) -> str | None:
-    """Return the convolution whose name is part of the names of its tensors.
-
-    The converter joins the names of all operations that it merged, such as `road/up2_b_1/convolution`, and Keras
-    appends a number to the names of layers.
-    """
-    for part in re.split("[/;]", f"{kernel.name};{bias.name}"):
-        name = re.sub(r"_\d+$", "", part)
-        for candidate in (part, name):
+def _layer_of(convolution: Convolution, targets: Mapping[str, keras.layers.Layer]) -> str | None:
+    """Return the layer whose name is part of the name of a convolution. Keras appends a number to names of layers."""
+    for part in re.split("[/;]", convolution.name):
+        for candidate in (part, re.sub(r"_\d+$", "", part)):
             if isinstance(targets.get(candidate), (layers.Conv2D, layers.DepthwiseConv2D)):
                 return candidate
     return None
