@@ -18,7 +18,7 @@ help:
 	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow, and import PyTorch networks; downloads both"
 	@echo "make test-engines   the contract tests of the engines with tflite_runtime and OpenVINO, in separate environments"
 	@echo "make test-keras2    all stored models of Keras 1 and 2, and their stored answers with tf_keras, in a separate environment"
-	@echo "make test-signing   signatures between Orilla and model-signing, which is installed in a separate environment"
+	@echo "make test-signing   whether Orilla and model-signing accept each other's signatures"
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
 	@echo "make test-install   install the wheel in fresh environments: Python versions, OpenCV wheels, numpy 1 and 2, lowest and newest dependencies"
 	@echo "make lint    check format, style, types, imports and banned words"

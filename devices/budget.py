@@ -69,7 +69,7 @@ class Budget:
     """Share of decisions, 0–1, that are the same as those of the original model."""
 
     def limits(self) -> dict[str, Range]:
-        """Return the limits that are set, by name."""
+        """Return the limits that are not None. The keys are the names of the limits."""
         limits = {name: getattr(self, name) for name in LIMITS}
         return {name: limit for name, limit in limits.items() if limit is not None}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class OrillaError(Exception):
-    """Base of all errors of Orilla. The message is one line: what happened, with which value, and what to do."""
+    """Base class of all Orilla errors. The message is one line: what happened, with which value, and what to do."""
 
 
 class ConfigError(OrillaError, ValueError):

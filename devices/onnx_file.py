@@ -34,7 +34,7 @@ def check_onnx(data: bytes) -> None:
     Raises:
         ValueError: The model refers to another file, or is damaged.
     """
-    if KEY in data:  # Without this key, no tensor can name a file.
+    if KEY in data:  # A tensor can refer to another file only if this key occurs.
         _check(memoryview(data), "model", MAX_DEPTH)
 
 

@@ -341,8 +341,8 @@ def examine(groups: Mapping[str, str]) -> list[Finding]:
     """Return a finding for each installed plug-in.
 
     Args:
-        groups: The `Registry` that each group extends, as `MODULE:OBJECT`. The registry is imported only if a package
-            has plug-ins in the group.
+        groups: For each entry point group, the path `MODULE:OBJECT` of the `Registry` that contains its plug-ins. The
+            registry is imported only if a package has plug-ins in the group.
     """
     findings, plugins = [], installed_plugins()
     for plugin in plugins:

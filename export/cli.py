@@ -120,8 +120,8 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
     foreign.add_argument(
         "--input",
         metavar="SIZES",
-        help="sizes of the input axes that the model does not fix, such as 224x224 or 200; of a PyTorch network "
-        "MODULE:OBJECT, all sizes of a sample, such as 3x224x224",
+        help="sizes of the input axes that the model leaves open, such as 224x224 or 200. For a PyTorch network given "
+        "as MODULE:OBJECT: all sizes of one sample, such as 3x224x224",
     )
     if not vocabulary:
         return
@@ -143,7 +143,7 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
 
 
 def add_image_arguments(group: argparse._ArgumentGroup) -> None:
-    """Add the options that describe the images that a model was trained on."""
+    """Add the options that describe the training images of a model."""
     group.add_argument(
         "--input-range",
         metavar="RANGE",

@@ -39,7 +39,7 @@ class ModelHints:
 
     task: str | None = None
     labels: Path | None = None
-    """File with the labels. See `export.labels` for the known forms."""
+    """File with the labels. `export.labels` lists the supported formats."""
     encoding: str | None = None
     """Encoding of the files with labels and words, such as `cp1252`. If None, it is UTF-8 or what the file states."""
     input_range: str | None = None
@@ -49,7 +49,7 @@ class ModelHints:
     input: tuple[int, ...] | None = None
     """Sizes of the input axes that the model does not fix."""
     vocabulary: Path | None = None
-    """File with the words. See `export.vocabulary` for the known forms."""
+    """File with the words. `export.vocabulary` lists the supported formats."""
     vocabulary_start: int | None = None
     """Token of the first word in the vocabulary file. If None, the file or the model shows it, or it is 3."""
     padding: str | None = None

@@ -256,7 +256,7 @@ class Model(Runner):
 
     @contextmanager
     def _open_worker(self, stages: ModelStages) -> Iterator[ComputeFunction]:
-        """Load another session, and yield the function that answers frames with it."""
+        """Load another session, and yield a function that computes answers with this session."""
         session = loader.load(self.bundle, self.variant, engine=self.engine, threads=self.worker_threads)
 
         def infer(prepared: ModelInput) -> Outputs:

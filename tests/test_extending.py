@@ -27,7 +27,7 @@ FILES = [*sorted(EXAMPLE.glob("*.toml")), *sorted(EXAMPLE.glob("*/*.py"))]
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Return a function that installs a package in a folder on the path of Python."""
+    """Return a function that installs a package in a folder on `sys.path`."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -176,7 +176,7 @@ LISTS = {
     "orilla.datasets": ("data", "list"),
     "orilla.models": ("train", "--help"),
 }
-"""The command that lists the names of each kind."""
+"""For each plug-in group, the command that lists its names."""
 
 
 @pytest.mark.parametrize("group", LISTS)

@@ -103,7 +103,7 @@ class VariantChecks:
             self._check_variant(name, None)
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of the variants, including their golden outputs, by their paths in the bundle."""
+        """Return the files of the variants and their golden outputs. The keys are paths in the bundle."""
         files: dict[str, bytes] = {}
         for name, variant in self.variants.items():
             files |= {variant.file: self.models[name], **self._answers[name]}

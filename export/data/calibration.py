@@ -47,7 +47,7 @@ def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
         deviation = max(float(sample.astype(np.float64).std()) for sample in flat)
         if deviation < least:
             contents = source.preprocessor.contents
-            msg = f"all calibration {contents} in {calibration.source} have only one colour: use real {contents}"
+            msg = f"each of the calibration {contents} in {calibration.source} has only one colour: use real {contents}"
             raise DataError(msg)
         if deviation == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
             msg = f"array {name} of the calibration data {calibration.source} has the same value everywhere"

@@ -105,7 +105,8 @@ class Axes:
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[Any, Any]] = {}
-        """For the `id` of each channels-first tensor: this tensor, and the same tensor with the channels last."""
+        """Each channels-first tensor and its channels-last version. The key is the `id` of the channels-first
+        tensor."""
 
     def call(self, part: Part, inputs: Any, arguments: dict[str, Any]) -> Any:
         """Call a layer."""

@@ -312,7 +312,7 @@ def flat(structure: Any) -> Iterator[Any]:
 
 
 def replaced(structure: Any, values: Any) -> Any:
-    """Return the structure with each reference and constant replaced by what `values` returns for it."""
+    """Return a copy of the structure in which the result of `values` replaces each reference and constant."""
     if isinstance(structure, dict):
         return {key: replaced(value, values) for key, value in structure.items()}
     if isinstance(structure, list):

@@ -33,8 +33,7 @@ class Part:
     stores: tuple[str, ...] = ("",)
     """Subgroups of the layer's group that contain its arrays in a `.keras` file."""
     channels: int | None = None
-    """Number of spatial axes if the layer has the channels first but the Keras 3 layer has them last. Otherwise
-    None.
+    """Number of spatial axes if the original layer is channels-first and the Keras 3 layer is channels-last, else None.
     """
     elementwise: bool = False
     """True if the layer works element by element, so that the order of the axes does not matter."""
@@ -62,7 +61,7 @@ class Part:
 
 
 def plain(config: LayerConfig, layer: Any, **options: Any) -> Part:
-    """Return the part of a layer that is called in the same way in Keras 3 as in Keras 2."""
+    """Return a `Part` for a layer that is called with the same arguments in Keras 3 as in Keras 2."""
     return Part(config, lambda inputs, arguments: layer(inputs, **arguments), layer, **options)
 
 

@@ -66,7 +66,7 @@ class _Rounding:
 
 
 def _rounded(graph: Any) -> dict[str, _Rounding]:
-    """Return the quantisation of each tensor that the graph quantises, by the name of the tensor."""
+    """Return the scale and range of each tensor that the graph quantises. The keys are the names of the tensors."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}

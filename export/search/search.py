@@ -29,7 +29,7 @@ MAX_NAMES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How the int8 variants of one format are made."""
+    """The functions and calibration methods that make the int8 variants of one format."""
 
     rank: str
     """Function that ranks the blocks."""

@@ -136,7 +136,7 @@ def write_new(path: Path, algorithm: str = ALGORITHMS[0]) -> Path:
     private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public_path = path.with_name(f"{path.name}.pub")
     if public_path.exists():
-        msg = f"{public_path} exists: give another name, because a key is never replaced"
+        msg = f"{public_path} exists: choose another file name, because a key is never replaced"
         raise OutputError(msg)
     _create(path, private, 0o600)
     _create(public_path, _pem(key.public_key()), 0o644)
@@ -150,7 +150,7 @@ def _create(path: Path, data: bytes, mode: int) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except FileExistsError as error:
-        msg = f"{path} exists: give another name, because a key is never replaced"
+        msg = f"{path} exists: choose another file name, because a key is never replaced"
         raise OutputError(msg) from error
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror or error}"

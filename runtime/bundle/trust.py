@@ -83,8 +83,8 @@ class Trust:
             known = memory.counters.get(key, 0)
             if signed.counter < known:
                 msg = (
-                    f"it is older than a bundle that was trusted here before: its counter is {signed.counter}, but the "
-                    f"counter was {known}; sign it again if it is wanted"
+                    f"it is older than a bundle that was trusted here before (counter {signed.counter}, but at least "
+                    f"{known} is needed): to run it anyway, sign it again"
                 )
                 raise BundleError(msg)
             if not self._accept_other and memory.places.get(at, name) != name:

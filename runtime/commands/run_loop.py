@@ -263,9 +263,9 @@ def _check_files(inputs: list[str], openers: Sequence[SinkOpener], record: str |
     outputs += [("--record", Path(record).resolve())] if record else []
     for option, path in outputs:
         if path in taken:
-            msg = f"{option} {path.name} is the source, the bundle or another sink's file: give another name"
+            msg = f"{option} {path.name} is already used (source, bundle or another sink): choose another file name"
             raise ConfigError(msg)
         if path.exists() and taken & set(path.parents):
-            msg = f"{option} {path.name} is a file of the source or the bundle: give another name"
+            msg = f"{option} {path.name} is a file of the source or the bundle: choose another file name"
             raise ConfigError(msg)
         taken.add(path)

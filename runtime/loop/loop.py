@@ -185,7 +185,7 @@ class CameraLoop:
         self._scheduler.end_inference(error)
 
     def _run_worker(self) -> None:
-        """Load a session and answer frames with it. If the session cannot be loaded, the other workers go on."""
+        """Load a session and compute answers with it. If the session cannot be loaded, the other workers continue."""
         assert self.plan is not None
         error: BaseException | None = None
         is_ready = False

@@ -119,7 +119,7 @@ class Recording:
             stream = named.open("xb", buffering=0)
         except FileExistsError as error:
             dated = f"{named.stem}-%Y%m%d-%H%M%S{named.suffix}"
-            msg = f"{named} already exists: give another name, or one with a date, as in {dated}"
+            msg = f"{named} already exists: choose another file name, or one with a date, as in {dated}"
             raise OutputError(msg) from error
         except OSError as error:
             msg = f"cannot write {named}: {error.strerror or error}"

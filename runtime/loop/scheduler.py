@@ -61,8 +61,8 @@ class Item(Protocol):
 T = TypeVar("T", bound=Item)
 
 OnStep = Callable[[Verb, int, int, int], None]
-"""Function that receives each step: the verb, the current time in nanoseconds, the frame number, and the capture time
-for `admit`, or 0 for other verbs."""
+"""Function that is called at each step with the verb, the current time in nanoseconds, the frame number, and the
+capture time. The capture time is 0 unless the verb is `admit`."""
 
 OnDrop = Callable[[int, int, Reason], None]
 """Function that receives each dropped frame: the current time in nanoseconds, the frame number and the reason."""

@@ -165,7 +165,10 @@ class SharedScheduler:
             self._may_arrive.notify_all()
 
     def _has_answer_room(self) -> bool:
-        """Return True if an inference may begin: the answers that wait or are being computed use limited memory."""
+        """Return True if another inference may begin.
+
+        The number of answers that wait or are being computed is limited, because they use memory.
+        """
         if self._workers == 1:
             return self._scheduler.answer_room
         return self._scheduler.answer_count + self._inferring < QUEUE_DEPTH + 2 * (self._workers - 1)

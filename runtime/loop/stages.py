@@ -23,8 +23,8 @@ CropFunction = Callable[[Answer, Image], Sequence[Box] | None]
 """Function that receives the first model's answer and the frame, and returns the boxes for the second model."""
 
 TrackFunction = Callable[[Answer, int | None], Answer]
-"""Function that receives an answer and the time of its frame in nanoseconds, and returns the answer with tracked
-objects."""
+"""Function that receives an answer and the time of the frame in nanoseconds (see `StageTimer.frame_ns`), and returns
+the answer with tracked objects."""
 
 
 class StageTimer:
@@ -182,7 +182,7 @@ class ParallelStages:
         self._models = models
 
     def prepare(self, raw: RawInput) -> dict[str, ModelInput]:
-        """Return the input of each network for a raw input, by the name of the model."""
+        """Return the prepared input of each network. The keys are the names of the models."""
         return {name: stages.prepare(raw) for name, stages in self._models.items()}
 
     def answer(self, prepared: Mapping[str, ModelInput], raw: RawInput, timer: StageTimer) -> Answers:

@@ -127,7 +127,9 @@ def read_array(stream: IO[bytes], name: str) -> NDArray[Any]:
     if free is not None and size > free:
         msg = f"{name} needs {size >> 20} MiB of memory, but only {free >> 20} MiB are free"
         raise ValueError(msg)
-    data = stream.read(size)  # A damaged size does not allocate memory before the data is there.
+
+    # `read` returns only the bytes that exist, so a wrong size in a damaged header allocates no memory.
+    data = stream.read(size)
     if len(data) < size or len(header.shape) > MAX_AXES:
         msg = f"{name} is shorter than its header states"
         raise ValueError(msg)

@@ -65,7 +65,10 @@ class View:
         self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
 
     def centre(self, z: Any) -> Any:
-        """Return how far the road's centre is to the right of the camera's axis at the distances `z`, all in metres."""
+        """Return the lateral offset of the road's centre from the camera's axis at the distances `z`.
+
+        All values are in metres. An offset to the right is positive.
+        """
         return 0.5 * self.curvature * z * z - self.pose.offset_m - self.pose.heading_rad * z
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:

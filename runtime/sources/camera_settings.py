@@ -37,7 +37,7 @@ CONTROLS = {
     "focus": ControlIds(0x9A090A, 0x9A090C),
     "white_balance": ControlIds(0x98091A, 0x98090C),
 }
-"""The controls of each setting."""
+"""V4L2 control ids of each camera setting."""
 
 
 def sizes_text(sizes: list[FrameSizes]) -> str:

@@ -137,12 +137,19 @@ def preview(text: str) -> str | None:
 def open_source(spec: str | int | Path) -> Source:
     """Open a camera, a network stream, a pipeline, a video file, a folder, a glob, one image, or `scenes`.
 
+    | form of `spec` | source |
+    |---|---|
+    | `0`, `/dev/video0`, `0?size=1280x720&fps=30` | a camera, optionally with options |
+    | `rtsp://HOST/NAME` | a network stream; any URL |
+    | `gst:PIPELINE`, or a text that contains ` ! ` | a GStreamer pipeline |
+    | `picamera2`, `picamera2:NUMBER` | a camera of a Raspberry Pi |
+    | `scenes`, `scenes:SEED` | computer-generated scenes; `scenes+clock` draws the time into the images |
+    | `frame%04d.png` | numbered images |
+    | `pictures/**/*.jpg` | the files that match a glob |
+    | a path, such as `./scenes` | a file, or a folder with all its subfolders |
+
     Args:
-        spec: A camera number or `/dev/video…`, optionally with options, as in `0?size=1280x720&fps=30`; a URL such as
-            `rtsp://HOST/NAME`; a GStreamer pipeline that contains ` ! ` or starts with `gst:`; `picamera2` or
-            `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`, which draws the time into the images;
-            numbered images such as `frame%04d.png`; a glob such as `pictures/**/*.jpg`; or a path. `./scenes` is a
-            path. A folder is read with all its subfolders.
+        spec: The specification of the source, in one of these forms.
 
     Raises:
         SourceError: The file, camera or server does not exist, or the file is not a video.

@@ -143,7 +143,7 @@ class ClassifyTask(Task):
         return labels or tuple(map(str, range(classes)))
 
     def decoding_for(self, output: ImportedOutput, *, multi_label: bool) -> Decoding:
-        """Return a softmax or a sigmoid if the network outputs logits."""
+        """Return the decoding for an output: softmax or sigmoid if it contains logits, else without an activation."""
         if output.has_numbers:
             msg = "the model outputs class numbers, but a classifier outputs scores: use task=tensor"
             raise ConfigError(msg)

@@ -155,7 +155,7 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
 
     @cached_property
     def fraction(self) -> float:
-        """Return the share of the frame that belongs to the class, 0–1, computed on the grid of the network."""
+        """Return the share of the frame (0–1) that the class covers, at the resolution of the network's output."""
         visible = visible_cells(self._inside, self.placement)
         return float(np.count_nonzero(visible)) / visible.size
 
@@ -252,7 +252,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
 
     @cached_property
     def fractions(self) -> dict[str, float]:
-        """Return the share of the frame that belongs to each class, 0–1, computed on the grid of the network."""
+        """Return the share of the frame (0–1) that each class covers, at the resolution of the network's output."""
         cells = visible_cells(self._cells, self.placement)
         counts = np.bincount(cells.ravel(), minlength=len(self.labels))
         return {label: float(count) / cells.size for label, count in zip(self.labels, counts, strict=False)}

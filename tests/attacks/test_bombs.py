@@ -1,4 +1,4 @@
-"""Small files that unfold to much are refused before memory or time is spent on them."""
+"""Small files that expand to a large size (decompression bombs) are rejected before they use much memory or time."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ GOOD = {"good_words.py": "WORD = 'nice'\nNUMBER = 3\n"}
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Return a function that installs a package in a folder on the path of Python."""
+    """Return a function that installs a package in a folder on `sys.path`."""
     monkeypatch.syspath_prepend(tmp_path)
     loaded = set(sys.modules)
 

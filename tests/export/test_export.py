@@ -163,7 +163,7 @@ def test_calibration_pictures_must_show_something(tiny_run, tmp_path):
         (tmp_path / "grey").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / "grey" / f"{index}.png"), np.full((20, 20, 3), 7, np.uint8))
     options = {"recipes": "litert_wi8_ai8", "calibration": str(tmp_path / "grey")}
-    fails(tiny_run, tmp_path / "t.orilla", DataError, "have only one colour", **options)
+    fails(tiny_run, tmp_path / "t.orilla", DataError, "has only one colour", **options)
 
 
 def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):

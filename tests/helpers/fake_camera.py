@@ -1,4 +1,4 @@
-"""A fake of the V4L2 calls and of OpenCV's capture, which plays a USB camera."""
+"""Fake V4L2 calls and a fake OpenCV capture, which simulate a USB camera."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def values(change: Change = None) -> NDArray[np.uint8]:
 
 
 COLOURS = np.array([(70, 130, 180), (128, 64, 128), (0, 0, 142)], np.uint8)
-"""Colours (R G B) of the values of a mask."""
+"""RGB colour of each mask value."""
 
 
 def coloured(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -90,7 +90,7 @@ def fastai(path: Path, change: Change = None) -> Path:
 
 
 def kaggle_camvid(path: Path, change: Change = None) -> Path:
-    """Write CamVid in the layout of Kaggle, with masks of colours."""
+    """Write CamVid in the Kaggle layout, with colour masks."""
     folders = {"train": ("train", "train_labels"), "val": ("val", "val_labels")}
     pairs(path, folders, change, ending="_L", colours=True)
     (path / "class_dict.csv").write_text(CLASS_DICT)
@@ -238,7 +238,7 @@ def cityscapes(path: Path, change: Change = None) -> Path:
 
 
 def voc_masks(path: Path, change: Change = None) -> Path:
-    """Write masks with a palette in the layout of Pascal VOC."""
+    """Write a data set in the Pascal VOC layout, with palette masks."""
     (path / "SegmentationClass").mkdir(parents=True)
     (path / "ImageSets" / "Segmentation").mkdir(parents=True)
     for index in range(6):

@@ -18,10 +18,10 @@ def write_package(
     """Write the metadata and the modules of an installed package, version 1.0.
 
     Args:
-        folder: Folder that is or will be on the path of Python.
+        folder: Folder that is on `sys.path` or will be added to it.
         name: Name of the package.
         entry_points: Name and value of each entry point by group, such as `{"orilla.sinks": {"x": "module:SINK"}}`.
-        files: Content of each file, by its path in the folder.
+        files: Content of each file. The keys are paths relative to `folder`.
     """
     metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     metadata.mkdir(parents=True)

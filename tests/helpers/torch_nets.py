@@ -8,7 +8,7 @@ import torch
 
 
 class Net(torch.nn.Module):
-    """A classifier of images: convolution, batch normalisation, dropout, dense layer, softmax."""
+    """An image classifier: convolution, batch normalisation, dropout, dense layer, softmax."""
 
     def __init__(self) -> None:
         super().__init__()

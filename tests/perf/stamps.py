@@ -85,7 +85,7 @@ def read(url: str, seconds: float) -> tuple[list[float], list[float], dict[str, 
 def main() -> int:
     """Run the measurements and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=300.0, help="length of each stream")
+    parser.add_argument("--seconds", type=float, default=300.0, help="duration of each stream in seconds")
     parser.add_argument("--jobs", type=int, default=4, help="number of streams at the same time")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--rates", default="5,10,25,30,60")

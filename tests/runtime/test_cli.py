@@ -179,14 +179,16 @@ def test_a_damaged_frame_is_skipped_and_the_rest_of_the_file_is_answered(tiny_bu
 
 def test_outputs_never_replace_inputs_or_each_other(tiny_bundle, clip, tmp_path):
     before = clip.read_bytes()
-    refuse("run", tiny_bundle, "--source", clip, "--sink", f"video:{clip}", match="is the source")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"video:{clip}", match="is already used")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     cv2.imwrite(str(pictures / "a.jpg"), factories.picture())
     refuse("run", tiny_bundle, "--source", pictures, "--sink", f"jsonl:{pictures}/a.jpg", match="a file of the source")
-    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tiny_bundle}", match="the bundle")
+    refuse(
+        "run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tiny_bundle}", match="source, bundle or another sink"
+    )
     twice = ("--sink", f"jsonl:{tmp_path}/a", "--sink", f"jsonl:{tmp_path}/../{tmp_path.name}/a")
-    refuse("run", tiny_bundle, "--source", clip, *twice, match="another sink's file")
+    refuse("run", tiny_bundle, "--source", clip, *twice, match="another sink")
     os.mkfifo(tmp_path / "pipe")
     refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/pipe", match="start the reader first")
     refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}", match="folder")

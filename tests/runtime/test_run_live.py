@@ -85,8 +85,10 @@ def test_options_that_do_not_go_together_are_rejected(tiny_bundle, second, clip,
     refused("run", tiny_bundle, second, "--source", clip, "--cascade", second, match="needs exactly one bundle")
     refused("run", tiny_bundle, "sentiment", "--source", clip, match="takes no images")
     refused("run", tiny_bundle, "--source", clip, "--policy", "newest", match="unknown policy 'newest'")
-    refused("run", tiny_bundle, "--source", clip, "--record", clip, match="give another name")
-    refused("run", tiny_bundle, "--cascade", second, "--source", clip, "--record", second, match="give another name")
+    refused("run", tiny_bundle, "--source", clip, "--record", clip, match="choose another file name")
+    refused(
+        "run", tiny_bundle, "--cascade", second, "--source", clip, "--record", second, match="choose another file name"
+    )
     refused("run", tiny_bundle, "--source", clip, "--policy", "", match="unknown policy ''")
     refused("run", tiny_bundle, "--source", "rtsp://", match="not a URL")
     refused("run", tiny_bundle, "--source", tmp_path / "x.avi", "--record", "/none/x.rec", match="no such file")

@@ -30,7 +30,7 @@ Labels = NDArray[np.uint8]
 
 
 def class_indices(classes: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Return the indices of those classes of a data set that have one of the names."""
+    """Return the indices of the classes whose name is in `names`."""
     return [index for index, name in enumerate(classes) if name in names]
 
 

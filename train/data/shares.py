@@ -16,7 +16,7 @@ class Shares:
     """Draws the samples of an epoch from several data sets."""
 
     parts: NDArray[np.int64]
-    """Number of the data set of each training sample, `[N]`."""
+    """Index of the data set to which each training sample belongs, `[N]`."""
     shares: Sequence[float | None]
     """Share of each data set in the samples of an epoch. If it is None, each sample is used once in an epoch."""
 

@@ -16,7 +16,7 @@ FOCUS, OBJECT_SHARE = 2.0, 0.25
 Lin et al. (2017)."""
 
 BOX_WEIGHT = 2.0
-"""Weight of the loss of the boxes. The loss of the classes has weight 1."""
+"""Weight of the box loss. The class loss has weight 1."""
 
 
 class SegmentLoss(keras.losses.Loss):

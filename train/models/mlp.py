@@ -1,4 +1,4 @@
-"""Three multi-layer perceptrons for 28x28 digits, from sigmoid to batch norm with SELU."""
+"""Three multi-layer perceptrons for 28x28 digit images: with sigmoid, with ReLU, and with batch norm and SELU."""
 
 from __future__ import annotations
 

@@ -97,4 +97,4 @@ ROWS: dict[str, Translation] = {
     "GlobalAveragePooling2D": global_pooling(layers.GlobalAveragePooling2D, 2),
     "GlobalAveragePooling3D": global_pooling(layers.GlobalAveragePooling3D, 3),
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

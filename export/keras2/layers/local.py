@@ -136,4 +136,4 @@ ROWS: dict[str, Translation] = {
     "LayerScale": layer_scale,
     "SReLU": per_value(SReLU),
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

@@ -118,4 +118,4 @@ ROWS: dict[str, Translation] = {
     "AdditiveAttention": attention(layers.AdditiveAttention, "use_scale"),
     "MultiHeadAttention": multi_head_attention,
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

@@ -154,4 +154,4 @@ ROWS: dict[str, Translation] = {
     "CategoryEncoding": shared(layers.CategoryEncoding, "num_tokens", "output_mode"),
     **{f"Random{name}": inactive for name in RANDOM},
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

@@ -298,4 +298,4 @@ ROWS: dict[str, Translation] = {
     "TimeDistributed": time_distributed,
     "RNN": rnn,
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

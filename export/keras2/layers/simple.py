@@ -191,4 +191,4 @@ ROWS: dict[str, Translation] = {
         inactive,
     ),
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

@@ -17,7 +17,7 @@ ROWS: dict[str, Translation] = {
     **local.ROWS,
     **tensorflow_ops.ROWS,
 }
-"""Translation of each class of Keras 2."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""
 
 REASONS = {
     "Lambda": "its Python code is not run",

@@ -253,4 +253,4 @@ ROWS: dict[str, Translation] = {
     "AddLoss": passed_on,
     "AddMetric": passed_on,
 }
-"""Translation of each class."""
+"""For each Keras 2 layer class, the function that builds the Keras 3 layer."""

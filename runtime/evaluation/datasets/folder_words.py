@@ -45,7 +45,7 @@ def part_words(name: str) -> set[str]:
 
 
 def are_parts(names: list[str]) -> bool:
-    """Return True if folders are named as splits, or as images and their annotations, and not as classes."""
+    """Return True if the names of folders are splits, or images and their annotations, and not classes."""
     known = [words for name in names if (words := part_words(name))]
     if names and len(known) == len(names) and all(words & SPLITS.keys() for words in known):
         return True

@@ -39,7 +39,10 @@ class Folders(ClassFolders):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains two or more folders of images, with or without splits."""
+    """Return the reason why a folder or zip is recognised, or None.
+
+    It is recognised if it contains two or more folders of images, with or without splits.
+    """
     top = top_of(path, IMAGE_SUFFIXES)
     return None if top is None else why_classes(top, IMAGE_SUFFIXES, "images")
 

@@ -72,7 +72,7 @@ class ImageTable(Measured):
             else table.stated("image_column", options.image_column)
         )
         if self._image is None:
-            msg = f"{self._file}: no column of the first row is the name of an image"
+            msg = f"{self._file}: no field of the first row is the name of an image file: set `image_column`"
             raise DataError(msg)
         known = {index for index, name in enumerate(names) if name in (SPLIT, TIME)} | {self._image}
         self._columns = [index for index in range(len(names)) if index not in known]

@@ -62,7 +62,10 @@ def open_dataset(path: Path) -> Imdb:
     file = path / "imdb.npz" if path.is_dir() else path
     index = file.parent / INDEX
     if not index.is_file():
-        msg = f"{index} is missing: {file.name} contains only word ranks, and {INDEX} contains the words"
+        msg = (
+            f"{index} is missing: put {INDEX}, which contains the words, next to {file.name}, which contains only "
+            "word ranks"
+        )
         raise DataError(msg)
     with only_our_errors(index):
         words = _words(json.loads(json_bytes(index.read_bytes(), index.name)))

@@ -109,7 +109,7 @@ KINDS: tuple[Draw, ...] = (flat, smooth, sky, noise, pattern, room)
 
 
 class NoRoad(Scenes):
-    """Frames without a road. All their pixels are background. A sample is drawn when it is loaded."""
+    """Frames without a road. All their pixels are background. A sample is rendered when it is loaded."""
 
     source = Source("no_road", "Orilla's computer-generated frames without a road", "Apache-2.0")
     classes = BINARY

@@ -84,7 +84,10 @@ class FileReader(Protocol):
     """A module that opens one kind of data set from files."""
 
     def recognise(self, path: Path) -> str | bool | None:
-        """Return why a path contains a data set of this kind, or True. Return None or False if it contains none."""
+        """Return the reason why a path is recognised as this kind of data set, or True if no reason is given.
+
+        Return None or False if the path is not recognised.
+        """
 
     def open_dataset(self, path: Path) -> Dataset:
         """Open a data set. Raises `DataError` if the files are not a data set of this kind, or are damaged."""
@@ -98,7 +101,7 @@ class OptionReader(Protocol):
     """Names of the options that the reader understands. See `ReadOptions`."""
 
     def recognise(self, path: Path, options: ReadOptions) -> str | bool | None:
-        """Return why a path contains a data set of this kind. See `FileReader.recognise`."""
+        """Return the reason why a path is recognised as this kind of data set. See `FileReader.recognise`."""
 
     def open_dataset(self, path: Path, options: ReadOptions) -> Dataset:
         """Open a data set. See `FileReader.open_dataset`."""

@@ -52,7 +52,10 @@ def _splits_have(*suffixes: str) -> Callable[[tree.Folder], bool]:
 
 
 def _are_pairs(top: tree.Folder) -> bool:
-    """Return True if the folders with images are named as images and annotations, or as splits and annotations."""
+    """Return True if the names of the folders with images indicate annotations, beside images or splits.
+
+    Examples are `images` and `masks`, or `train` and `masks`.
+    """
     folders = [folder for folder in tree.folders(top) if part_words(folder.name)]
     return are_parts([folder.name for folder in folders if tree.has_files_below(folder, IMAGE_SUFFIXES)]) and not all(
         part_words(folder.name) <= tree.SPLITS.keys() for folder in folders
@@ -60,7 +63,7 @@ def _are_pairs(top: tree.Folder) -> bool:
 
 
 def _has_other_annotations(top: tree.Folder) -> bool:
-    """Return True if a folder contains a folder of images, and a folder named as annotations without images."""
+    """Return True if a folder contains a folder of images, and a folder without images whose name means annotations."""
     known = [folder for folder in tree.folders(top) if part_words(folder.name)]
     with_images = [folder for folder in known if tree.has_files_below(folder, IMAGE_SUFFIXES)]
     others = [folder for folder in known if folder not in with_images]

@@ -79,7 +79,10 @@ class BlazeFace(Head):
         return 1
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates with six keypoints: eyes, nose, mouth and ears."""
+        """Convert outputs into boxes with six keypoints: eyes, nose, mouth and ears.
+
+        Overlapping boxes are not yet suppressed.
+        """
         arrays = self.arrays(outputs, spec)
         scores = sigmoid(arrays["scores"].ravel())
         chosen = np.flatnonzero(scores >= spec.score_threshold)
@@ -98,7 +101,7 @@ class BlazeFace(Head):
 
 @lru_cache(maxsize=8)
 def centres(input_hw: tuple[int, int], strides: tuple[int, ...], per_cell: tuple[int, ...]) -> Floats:
-    """Return the centres of the anchors, `[A,2]` pixels, read-only."""
+    """Return the centres of the anchors in pixels, as a read-only array `[A,2]`."""
     grids = [cells(input_hw, (stride,), count) for stride, count in zip(strides, per_cell, strict=True)]
     rows = np.concatenate(grids)
     result: Floats = (rows[:, :2] + np.float32(0.5)) * rows[:, 2:]

@@ -79,7 +79,10 @@ class Detr(Head):
         return f"logits and boxes have the shapes {list(logits)} and {list(boxes)}, but need [Q,C] and [Q,4]"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int | None:
-        """Return the number of columns of `logits` without "no object", or None if the activation is not known."""
+        """Return the number of columns of `logits`, without the column "no object" that a softmax has.
+
+        Return None if the activation is not known.
+        """
         activation = self.option(spec, "activation")
         columns = shapes[spec.outputs["logits"]][-1]
         return columns - (activation == "softmax") if activation else None

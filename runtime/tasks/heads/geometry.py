@@ -1,4 +1,4 @@
-"""Boxes, grids and activation functions that several layouts use."""
+"""Boxes, grids and activation functions that several detector heads use."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class SsdAnchors(Head):
         return columns - (int(self.option(spec, "background")) >= 0)
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates."""
+        """Convert outputs into boxes. Overlapping boxes are not yet suppressed."""
         arrays, background = self.arrays(outputs, spec), int(self.option(spec, "background"))
         if "boxes" not in arrays:
             arrays = self._joined(arrays, self._columns(spec, {role: array.shape for role, array in arrays.items()}))

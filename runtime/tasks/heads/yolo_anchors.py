@@ -86,7 +86,7 @@ class YoloAnchors(Head):
         return None if channels is None else channels // anchors - 5
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates."""
+        """Convert outputs into boxes. Overlapping boxes are not yet suppressed."""
         grids, anchors = self.arrays(outputs, spec), np.array(self.option(spec, "anchors"), np.float32)
         per_cell = anchors.shape[1] // 2
         channels = channel_count({role: grid.shape for role, grid in grids.items()})

@@ -81,7 +81,7 @@ class YoloDfl(Head):
         return None if channels is None else channels - 4 * int(self.option(spec, "bins"))
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates."""
+        """Convert outputs into boxes. Overlapping boxes are not yet suppressed."""
         grids, bins = self.arrays(outputs, spec), int(self.option(spec, "bins"))
         channels = channel_count({role: grid.shape for role, grid in grids.items()})
         assert channels is not None

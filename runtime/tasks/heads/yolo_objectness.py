@@ -101,7 +101,7 @@ class YoloObjectness(Head):
         return shapes[spec.outputs["predictions"]][-1] - 5
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates."""
+        """Convert outputs into boxes. Overlapping boxes are not yet suppressed."""
         rows = self.arrays(outputs, spec)["predictions"]
         scores = as_probabilities(rows[:, 4:], activated=self.option(spec, "activated"))
         chosen, best, classes = best_classes(scores[:, :1] * scores[:, 1:], spec.score_threshold)

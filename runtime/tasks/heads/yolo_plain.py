@@ -88,7 +88,7 @@ class YoloPlain(Head):
         )
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates."""
+        """Convert outputs into boxes. Overlapping boxes are not yet suppressed."""
         rows = self._rows(outputs, spec)
         end = self._columns(spec, rows.shape[1])
         scores = as_probabilities(rows[:, 4:end], activated=self.option(spec, "activated"))

@@ -54,7 +54,10 @@ class YuNet(Head):
         return 1
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates with five keypoints: eyes, nose and corners of the mouth."""
+        """Convert outputs into boxes with five keypoints: eyes, nose and corners of the mouth.
+
+        Overlapping boxes are not yet suppressed.
+        """
         arrays = self.arrays(outputs, spec)
         class_score, objectness, boxes, points = (_joined(arrays, kind) for kind in COLUMNS)
         scores = np.sqrt(np.clip(class_score, 0, 1) * np.clip(objectness, 0, 1))[:, 0]

@@ -25,7 +25,7 @@ class HasChance(Protocol):
     """Metrics that can be compared with those of a model that returns the same answer for all samples."""
 
     def chance(self) -> str | None:
-        """Return a sentence if the metrics are not better than those of a constant answer.
+        """Return a warning if the metrics are not better than those of a constant answer.
 
         Return None if they are better.
         """

@@ -72,9 +72,10 @@ class ClassSegmentationMetrics:
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def chance(self) -> str | None:
-        """Return a sentence if the mean IoU is not better than that of predicting one class for all pixels, else None.
+        """Return a warning if the mean IoU is not better than that of a constant prediction, else None.
 
-        It is better if the lower end of its 95 % interval is above the mean IoU of the most frequent class.
+        The constant prediction is the most frequent class for all pixels. The mean IoU is better if the lower end of
+        its 95 % interval is above the mean IoU of the constant prediction.
         """
         truth = self._counts.sum(axis=(0, 2))
         constant = float(truth.max() / truth.sum() / np.count_nonzero(truth))

@@ -68,7 +68,7 @@ class ClassificationMetrics:
         return metrics
 
     def chance(self) -> str | None:
-        """Return a sentence if the accuracy is not better than that of always predicting the most frequent class.
+        """Return a warning if the accuracy is not better than that of always predicting the most frequent class.
 
         It counts as better if such a constant prediction would reach it with a probability of at most 5 %. None is
         returned if it is better, or if the samples cannot show it, because they are too few or all of one class.

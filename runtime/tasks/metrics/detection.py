@@ -131,7 +131,7 @@ class DetectionMetrics:
         return metrics | {f"ap/{name}": float(row.mean()) for name, row in zip(known, precision, strict=True)}
 
     def chance(self) -> str | None:
-        """Return a sentence if the detector finds almost no object, else None."""
+        """Return a warning if the detector finds almost no object, else None."""
         value, objects = self.metrics()["map50"], sum(int(one.objects.sum()) for one in self._matches.values())
         if value >= MIN_MAP or objects < MIN_OBJECTS:
             return None

@@ -53,7 +53,7 @@ class RegressionMetrics:
         return metrics
 
     def chance(self) -> str | None:
-        """Return a sentence if a value is not predicted better than by the mean of its true values, else None."""
+        """Return a warning if a value is not predicted better than by the mean of its true values, else None."""
         metrics = self.metrics()
         worse = [name for name in self._names if metrics.get(f"r2/{name}", 1.0) <= 0]
         if not worse or len(self._errors) < MIN_SAMPLES:

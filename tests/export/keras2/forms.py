@@ -132,7 +132,7 @@ def shared_model(k):
 
 @graph(Floats(6), Floats(6))
 def shared_sequential(k):
-    """Functional model that calls one Sequential for two inputs."""
+    """Functional model that calls the same Sequential on each of two inputs."""
     tower = k.Sequential([k.layers.Dense(4, activation="relu", input_shape=(6,))])
     a, b = k.Input((6,)), k.Input((6,))
     return k.Model([a, b], k.layers.Concatenate()([tower(b), tower(a)]))

@@ -25,7 +25,7 @@ def segmented(*images):
 
 
 def counted(hit, false, missed, clear):
-    """Return the counts for an image, given the number of its hits, false alarms, misses and correct rejections."""
+    """Return the counts for an image with these numbers of true and false positives, false and true negatives."""
     predicted = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
     true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
     return tally(predicted, true, np.ones(len(predicted), bool))

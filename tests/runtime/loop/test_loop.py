@@ -194,7 +194,7 @@ def test_a_stream_that_nobody_holds_any_more_ends_its_threads():
 
 
 class EventfulSource(factories.ListSource):
-    """Source that reports a loss and a corrupt frame between its frames."""
+    """Source that reports a `lost` event and a `corrupt` event between its frames."""
 
     def read(self):
         if self._index in (1, 2) and self._index not in self.message:

@@ -15,7 +15,7 @@ from orilla.runtime.loop.replay import Replay
 
 
 class Jumpy(factories.ListSource):
-    """A live source that reports a loss and a corrupt frame."""
+    """A live source that reports a `lost` event and a `corrupt` event."""
 
     def __init__(self, count):
         super().__init__([factories.picture(seed=seed) for seed in range(count)], live=True)
@@ -156,7 +156,7 @@ def test_a_recording_replaces_no_file(model, tmp_path):
     path = tmp_path / "drive.rec"
     path.write_text("old")
     with pytest.raises(
-        OutputError, match=r"drive.rec already exists: give another name, .* as in drive-%Y%m%d-%H%M%S.rec"
+        OutputError, match=r"drive.rec already exists: choose another file name, .* as in drive-%Y%m%d-%H%M%S.rec"
     ):
         model.stream(Jumpy(3), record=path)
     assert path.read_text() == "old"

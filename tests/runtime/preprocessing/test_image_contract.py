@@ -77,7 +77,9 @@ def test_a_crop_is_cut_out_of_the_resized_frame():
     image = factories.picture(90, 140)
     spec = Preprocess((28, 28), resize="crop", crop_fraction=0.875, interpolation="linear", color="bgr")
     resized = cv2.resize(image, (49, 32), interpolation=cv2.INTER_LINEAR)
-    assert np.array_equal(prepare(image, spec), resized[2:30, 10:38])  # round(10.5) is 10
+
+    # The left edge, (49 - 28) / 2 = 10.5, is rounded to 10.
+    assert np.array_equal(prepare(image, spec), resized[2:30, 10:38])
 
 
 def test_without_a_resize_only_the_channel_order_changes():

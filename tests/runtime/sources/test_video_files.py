@@ -38,7 +38,7 @@ def picture(number, width=WIDTH, height=HEIGHT):
 
 
 def number_of(image):
-    """Return the number of the image that a frame shows, from the width of its bar."""
+    """Return the index of the image in a frame. The width of the bar encodes it."""
     green = image[image.shape[0] // 2, :, 1].astype(int)
     return round(float((green < (BAR_BGR[1] + 120) / 2).sum()) / 8) - 1
 

@@ -65,13 +65,13 @@ class Count(msgspec.Struct, frozen=True, eq=False):
 
 
 class CountMetrics:
-    """Metrics of counts. The primary metric is the share of samples with the right count."""
+    """Metrics of counts. The primary metric is the share of samples with the correct count."""
 
     def __init__(self, errors: Sequence[int]) -> None:
         self._errors = np.abs(np.array(errors, np.float64))
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """Return the share of right counts, and the mean absolute error."""
+        """Return the share of correct counts and the mean absolute error."""
         return {
             "exact": float(np.average(self._errors == 0, weights=weights)),
             "mean_absolute_error": float(np.average(self._errors, weights=weights)),
@@ -88,7 +88,7 @@ class CountTask(Task):
     name = "count"
     input_kinds = ("image",)
     metric = "exact"
-    metric_title = "share of right counts"
+    metric_title = "share of correct counts"
     decision = "counts"
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
