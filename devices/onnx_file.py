@@ -42,7 +42,7 @@ def _check(message: memoryview, kind: str, depth: int) -> None:
     if not depth:
         msg = "its graphs are nested too deeply"
         raise ValueError(msg)
-    for field, content in _fields(message):
+    for field, content in fields(message):
         if kind == "tensor" and field in (EXTERNAL_DATA, DATA_LOCATION) and bytes(content) != b"\0":
             msg = "a tensor refers to external data in another file: save the model with its weights inside"
             raise ValueError(msg)
@@ -51,7 +51,7 @@ def _check(message: memoryview, kind: str, depth: int) -> None:
             _check(content, inner, depth - 1)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yield the number and the content of each field. The content of a number is its bytes."""
     at = 0
     while at < len(message):

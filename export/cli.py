@@ -15,6 +15,7 @@ from orilla.export.recipe import GROUPS, recipes
 from orilla.export.result import ExportResult, result_of
 from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.lazy_help import lazy_help
+from orilla.runtime.commands.page_option import add_page, check_page
 from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
 from orilla.runtime.evaluation.datasets.options import options_of, with_options
 from orilla.runtime.tasks.registry import TASKS
@@ -92,6 +93,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="contact sheet to write: the validation images on which int8 and the original model disagree most",
     )
+    add_page(parser)
     parser.add_argument(
         "--recalibrate",
         action="store_true",
@@ -246,7 +248,12 @@ def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
     max_drop = MAX_DROP if arguments.max_drop is None else arguments.max_drop
     with TerminalProgress() as progress:
         manifest = export(arguments.model, arguments.out, _options(arguments, hints), progress)
-    return result_of(manifest, arguments.out, max_drop, required=arguments.max_drop is not None)
+        if arguments.page is not None:
+            from orilla.export.page import write_page
+            from orilla.runtime.bundle.bundle import Bundle
+
+            write_page(arguments.page, Bundle.open(arguments.out), max_drop, arguments.worst_frames, progress)
+    return result_of(manifest, arguments.out, max_drop, arguments.page, required=arguments.max_drop is not None)
 
 
 def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
@@ -298,6 +305,8 @@ def check_options(arguments: argparse.Namespace) -> None:
     if arguments.worst_frames is not None and arguments.worst_frames.suffix.lower() != ".png":
         msg = f"--worst-frames {arguments.worst_frames}: the name must end in .png"
         raise ConfigError(msg)
+    if arguments.page is not None:
+        check_page(arguments.page)
     if arguments.seed < 0:
         msg = f"--seed {arguments.seed}: must be 0 or more"
         raise ConfigError(msg)

@@ -33,6 +33,7 @@ class ExportResult(CommandResult):
     """Result of `orilla export`, which describes the bundle that was written."""
 
     hidden = ("required",)
+    optional = ("page",)
 
     bundle: str
     default: str
@@ -42,6 +43,8 @@ class ExportResult(CommandResult):
     pareto: Pareto
     """The variants compared by accuracy, latency and size."""
     manifest: Manifest
+    page: str | None
+    """The page that was written."""
     required: bool
     """True if the user stated `max_drop`."""
 
@@ -57,16 +60,19 @@ class ExportResult(CommandResult):
 
         print_warning(console, self.manifest)
         print_variants(console, self.manifest, self.max_drop)
+        if self.page is not None:
+            console.print_line(f"page: {self.page}")
         console.print_line(f"next: orilla verify {self.bundle}")
 
 
-def result_of(manifest: Manifest, out: Path, max_drop: float, *, required: bool) -> ExportResult:
+def result_of(manifest: Manifest, out: Path, max_drop: float, page: Path | None, *, required: bool) -> ExportResult:
     """Return the description of a bundle that was written.
 
     Args:
         manifest: The manifest of the bundle.
         out: Path of the bundle.
         max_drop: Largest drop of accuracy that is allowed for the default variant, in points.
+        page: The page that was written, or None.
         required: True if the user stated `max_drop`.
     """
     from orilla.runtime.bundle.comparison import pareto
@@ -90,5 +96,6 @@ def result_of(manifest: Manifest, out: Path, max_drop: float, *, required: bool)
         variants=variants,
         pareto=pareto(manifest, max_drop),
         manifest=manifest,
+        page=None if page is None else str(page),
         required=required,
     )

@@ -85,6 +85,11 @@ COMMANDS = {
         "find the fastest variant, engine and thread count on this machine",
         ("orilla tune road", "orilla tune mine.orilla --threads 1,2"),
     ),
+    "profile": Command(
+        "orilla.runtime.commands.profile",
+        "show the time of each layer of a variant, and what to change",
+        ("orilla profile road", "orilla profile mine.orilla --variant onnx_wi8_ai8 --page profile.html"),
+    ),
     "bench": Command(
         "orilla.runtime.commands.bench.command",
         "measure the latency of a bundle, and compare results",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.export.layers.names import short_name
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
+from orilla.runtime.tflite.names import short_name
 
 if TYPE_CHECKING:
-    from orilla.export.layers.report import Layer
+    from orilla.export.layers.report import Layer, LayerReport
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.bundle.manifest import Manifest, Variant
     from orilla.runtime.preprocessing.input_kind import ModelInput
@@ -71,7 +71,7 @@ class LayersResult(CommandResult):
     def render(self, console: ResultConsole) -> None:
         """Print the layers with the largest losses in the order of the network, and the causes."""
         shown = sorted(self.layers, key=lambda layer: -layer.added)[: len(self.layers) if self.every else SHOWN]
-        rows = [_row(layer) for layer in self.layers if layer in shown]
+        rows = [layer_row(layer) for layer in self.layers if layer in shown]
         title = f"{self.bundle}: {self.variant} compared with {self.original}, {self.samples} samples"
         lines = [
             "SQNR: with the errors of all layers before   alone: only this layer is rounded   lost: noise / signal, "
@@ -80,7 +80,7 @@ class LayersResult(CommandResult):
         if len(rows) < len(self.layers):
             lines.append(f"{len(self.layers) - len(rows)} layers that add less are not shown: use --all")
         by_name = {layer.tensor: layer for layer in self.layers}
-        lines += [f"cause: {_cause(by_name[name])}" for name in self.causes[:MAX_CAUSES]]
+        lines += [f"cause: {cause_line(by_name[name])}" for name in self.causes[:MAX_CAUSES]]
         if len(self.causes) > MAX_CAUSES:
             lines.append(f"{len(self.causes) - MAX_CAUSES} more layers explain the loss, so it has no single cause")
         if not self.causes:
@@ -88,7 +88,8 @@ class LayersResult(CommandResult):
         print_tables(console, [(title, HEADER, rows)], lines, as_markdown=self.as_markdown, text_columns=3)
 
 
-def _row(layer: Layer) -> list[str]:
+def layer_row(layer: Layer) -> list[str]:
+    """Return the cells of a layer, in the order of `HEADER`."""
     return [
         short_name(layer.tensor),
         layer.operator,
@@ -106,29 +107,21 @@ def _number(decibels: float | None) -> str:
     return "exact" if decibels is None else f"{decibels:.1f}"
 
 
-def _cause(layer: Layer) -> str:
+def cause_line(layer: Layer) -> str:
+    """Return what a layer adds to the loss, and why."""
     remark = f"; {layer.remark}" if layer.remark else ""
     return f"{short_name(layer.tensor)} ({layer.operator}) adds {100 * layer.added:.1f} %{remark}"
 
 
 def execute(arguments: argparse.Namespace) -> LayersResult:
     """Compare the layers of two variants of a bundle."""
-    from orilla.export.layers.report import layer_report
-    from orilla.export.layers.trace import open_trace
     from orilla.runtime.bundle.bundle import Bundle
-    from orilla.runtime.engines.loader import binding_of
 
     if arguments.samples < 1:
         msg = f"--samples {arguments.samples}: must be 1 or more"
         raise ConfigError(msg)
     bundle = Bundle.open(arguments.bundle)
-    variant, original = _variants(bundle.manifest, arguments.variant)
-    traces = [
-        open_trace(chosen.format, bundle.read(chosen.file), binding_of(bundle.manifest, chosen))
-        for chosen in (original, variant)
-    ]
-    samples = _golden(bundle) if arguments.data is None else _samples(bundle, arguments.data, arguments.samples)
-    report = layer_report(traces[0], traces[1], samples)
+    variant, original, report = compare_layers(bundle, arguments.variant, arguments.data, arguments.samples)
     return LayersResult(
         bundle=str(bundle.path),
         variant=variant.name,
@@ -139,6 +132,36 @@ def execute(arguments: argparse.Namespace) -> LayersResult:
         every=arguments.every,
         as_markdown=arguments.markdown,
     )
+
+
+def compare_layers(
+    bundle: Bundle, name: str | None, data: str | None, count: int
+) -> tuple[Variant, Variant, LayerReport]:
+    """Compare the layers of a quantised variant with those of the float variant of the same format.
+
+    Args:
+        bundle: The bundle.
+        name: Name of the quantised variant. If None, the default variant or else the first quantised one.
+        data: Samples. If None, the golden samples.
+        count: Maximum number of samples of `data`.
+
+    Returns:
+        The quantised variant, the float variant, and the comparison.
+
+    Raises:
+        ConfigError: One of the variants is missing.
+    """
+    from orilla.export.layers.report import layer_report
+    from orilla.export.layers.trace import open_trace
+    from orilla.runtime.engines.loader import binding_of
+
+    variant, original = _variants(bundle.manifest, name)
+    traces = [
+        open_trace(chosen.format, bundle.read(chosen.file), binding_of(bundle.manifest, chosen))
+        for chosen in (original, variant)
+    ]
+    samples = _golden(bundle) if data is None else _samples(bundle, data, count)
+    return variant, original, layer_report(traces[0], traces[1], samples)
 
 
 def _variants(manifest: Manifest, name: str | None) -> tuple[Variant, Variant]:

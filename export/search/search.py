@@ -14,11 +14,11 @@ from orilla.export.check.compare import SECONDS
 from orilla.export.check.recalibrate import is_plain
 from orilla.export.check.variants import VariantChecks
 from orilla.export.convert import fork_server
-from orilla.export.layers.names import short_name
 from orilla.export.recipe import Recipe
 from orilla.export.search.sensitivity import Ranking
 from orilla.runtime.bundle.manifest import Check, Search, SearchStep
 from orilla.runtime.engines.registry import default_engine
+from orilla.runtime.tflite.names import short_name
 
 RANK_SHARE = 0.5
 """Largest share of the remaining time in which the blocks of one format are measured."""

@@ -54,7 +54,7 @@ def work_of(data: bytes, name: str) -> Work:
         if operator.custom or operator.name in OPAQUE:
             msg = f"{name} has the operator {operator.name}, whose work is unknown"
             raise DataError(msg)
-        kind, macs = _macs(operator)
+        kind, macs = work_of_operator(operator)
         if kind is not None:
             work[kind] += macs / 1e6
         work["values"] += sum(tensor.size for tensor in (*operator.activations, *operator.outputs)) / 1e6
@@ -62,7 +62,7 @@ def work_of(data: bytes, name: str) -> Work:
     return Work(**work)
 
 
-def _macs(operator: Operator) -> tuple[str | None, float]:
+def work_of_operator(operator: Operator) -> tuple[str | None, float]:
     """Return an operator's kind of work and the number of its multiply-accumulates.
 
     The kind is None if the operator has no multiply-accumulates.

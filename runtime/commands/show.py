@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orilla.runtime.commands.page_option import add_page, check_page
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
+    from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.bundle.card import Card
     from orilla.runtime.bundle.manifest import Manifest
     from orilla.runtime.terminal.console import ResultConsole
@@ -23,14 +26,19 @@ MAX_DROP = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
+    add_page(parser)
 
 
 @dataclass(frozen=True, slots=True)
 class ShowResult(CommandResult):
     """The contents of a bundle."""
 
+    optional = ("page",)
+
     bundle: str
     manifest: Manifest
+    page: str | None = None
+    """The page that was written."""
 
     def render(self, console: ResultConsole) -> None:
         """Print the model, its variants, and its card."""
@@ -53,14 +61,31 @@ class ShowResult(CommandResult):
             console.print_line("no card: the model was not trained by Orilla")
         else:
             _print_card(console, manifest.card)
+        if self.page is not None:
+            console.print_line(f"page: {self.page}")
 
 
 def execute(arguments: argparse.Namespace) -> ShowResult:
     """Read and check the bundle."""
     from orilla.runtime.bundle.bundle import Bundle
 
+    if arguments.page is not None:
+        check_page(arguments.page)
     bundle = Bundle.open(arguments.bundle)
-    return ShowResult(str(bundle.path), bundle.manifest)
+    if arguments.page is not None:
+        _write_page(bundle, arguments.page)
+    return ShowResult(str(bundle.path), bundle.manifest, None if arguments.page is None else str(arguments.page))
+
+
+def _write_page(bundle: Bundle, page: Path) -> None:
+    from orilla.runtime.commands.export_page import export_page
+    from orilla.runtime.commands.fusion_section import fusion_section
+    from orilla.runtime.files import write_bytes
+    from orilla.runtime.terminal.progress import TerminalProgress
+
+    with TerminalProgress() as progress:
+        sections = [fusion_section(bundle, progress)]
+    write_bytes(page, export_page(bundle.manifest, MAX_DROP, sections))
 
 
 def _print_card(console: ResultConsole, card: Card) -> None:

@@ -47,11 +47,11 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
     console.print_table(_table(manifest, compared, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [
         *_legend(manifest, max_drop),
-        *_pareto(compared),
-        *_worst(manifest.report),
-        *_search(manifest.report),
-        *_remarks(manifest),
-        *_failures(manifest.report),
+        *pareto_lines(compared),
+        *worst_lines(manifest.report),
+        *search_lines(manifest.report),
+        *remark_lines(manifest),
+        *failure_lines(manifest.report),
     ]:
         console.print_line(line)
     for line in choice_lines(manifest.report.choices):
@@ -111,7 +111,7 @@ def _legend(manifest: Manifest, max_drop: float) -> list[str]:
     ]
 
 
-def _pareto(compared: Pareto) -> list[str]:
+def pareto_lines(compared: Pareto) -> list[str]:
     """Return lines that name the knee and the dominated variants."""
     if compared.is_alone:
         return []
@@ -122,7 +122,7 @@ def _pareto(compared: Pareto) -> list[str]:
     return lines
 
 
-def _worst(report: Report) -> list[str]:
+def worst_lines(report: Report) -> list[str]:
     """Return lines that describe the samples on which an int8 variant is worst."""
     worst = report.worst
     if worst is None:
@@ -144,7 +144,7 @@ def _worst(report: Report) -> list[str]:
     return lines
 
 
-def _search(report: Report) -> list[str]:
+def search_lines(report: Report) -> list[str]:
     """Return lines that list the steps of the search for an accurate int8 variant."""
     if report.search is None:
         return []
@@ -160,7 +160,8 @@ def _search(report: Report) -> list[str]:
     return lines
 
 
-def _remarks(manifest: Manifest) -> list[str]:
+def remark_lines(manifest: Manifest) -> list[str]:
+    """Return lines with unusual facts about the model and its variants."""
     remarks = [
         f"{variant.name}: {remark}"
         for variant in manifest.variants
@@ -185,7 +186,7 @@ def _check_remarks(check: Check, sample_count: int) -> list[str]:
     return remarks
 
 
-def _failures(report: Report) -> list[str]:
+def failure_lines(report: Report) -> list[str]:
     """Return the variants that failed and those that do not apply to the model, with the reasons."""
     lines = [f"{name} failed: {reason}" for name, reason in report.failed.items()]
     for reason in dict.fromkeys(report.not_applicable.values()):

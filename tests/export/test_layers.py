@@ -8,7 +8,6 @@ import pytest
 from helpers.wide_channel import WIDE, pictures, wide_channel_onnx, wide_channel_tflite
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.layers.names import short_name
 from orilla.export.layers.report import layer_report
 from orilla.export.layers.trace import open_trace
 from orilla.export.model_hints import ModelHints
@@ -16,6 +15,7 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.cli import main
 from orilla.runtime.engines import loader
+from orilla.runtime.tflite.names import short_name
 
 INT8 = {"onnx": "onnx_wi8_ai8", "tflite": "litert_wi8_ai8"}
 FLOAT = {"onnx": "onnx_fp32", "tflite": "litert_fp32"}

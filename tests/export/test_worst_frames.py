@@ -1,5 +1,7 @@
 """The export finds the samples on which int8 is worst, draws them, and calibrates with them."""
 
+import base64
+
 import cv2
 import numpy as np
 import pytest
@@ -22,7 +24,8 @@ def test_the_sheet_and_the_gain_are_written(tmp_path, capsys):
     np.savez(tmp_path / "bright.npz", x=images[40:])
     model, out, sheet = wide_channel_tflite(tmp_path / "m.tflite"), tmp_path / "m.orilla", tmp_path / "worst.png"
     data = ["--calibration", str(tmp_path / "dark.npz"), "--validation", str(tmp_path / "bright.npz")]
-    more = ["--worst-frames", str(sheet), "--recalibrate"]
+    page = tmp_path / "m.html"
+    more = ["--worst-frames", str(sheet), "--recalibrate", "--page", str(page)]
     assert main(["import", str(model), "--out", str(out), *STATED, *data, *more]) == 0
     text = capsys.readouterr().out
     assert "worst samples of litert_wi8_ai8, with the share of equal decisions: " in text
@@ -36,6 +39,12 @@ def test_the_sheet_and_the_gain_are_written(tmp_path, capsys):
     names = [variant.name for variant in Bundle.open(out).manifest.variants]
     assert ("litert_wi8_ai8_recalibrated" in names) == gain.kept
     assert f"is {gain.drop_after:+.2f} instead of {gain.drop_before:+.2f}" in text
+    html = page.read_text()
+    assert f"page: {page}" in text
+    assert base64.b64encode(sheet.read_bytes()).decode() in html
+    for title in ("Which variant", "Worst samples", "Layers that lose accuracy", "What the engines run", "Calibration"):
+        assert f"<h2>{title}" in html
+    assert "compared with litert_fp32 on" in html or "The layers were not compared" not in html
     image = cv2.imread(str(sheet))
     assert image.shape[1] == 3 * (2 * 320 + 8)
 
