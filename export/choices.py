@@ -42,7 +42,10 @@ def preprocessing_choices(
 
 
 def data_choices(datasets: Sequence[Dataset | None]) -> tuple[Choice, ...]:
-    """Return how the readers of the data sets changed the samples. A data set may be None or occur twice."""
+    """Return one choice for each way in which a reader of a data set changed the samples.
+
+    A data set may be None or occur twice.
+    """
     notes = {(dataset.source.name, note) for dataset in datasets if dataset is not None for note in dataset.notes()}
     return tuple(Choice(f"samples of {name}", note, "default") for name, note in sorted(notes))
 

@@ -140,8 +140,12 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
         help="token of the first word in the vocabulary: 1 for a Keras Tokenizer without oov_token, 2 with one, 4 for "
         "keras.datasets.imdb (default: what the file or the model shows, else 3)",
     )
-    foreign.add_argument("--padding", help="where a short text is filled up: pre (its start) or post (default: pre)")
-    foreign.add_argument("--truncation", help="where a long text is cut off: pre (its start) or post (default: pre)")
+    foreign.add_argument(
+        "--padding", help="side at which a short text is filled: pre (its start) or post (default: pre)"
+    )
+    foreign.add_argument(
+        "--truncation", help="side at which a long text is cut off: pre (its start) or post (default: pre)"
+    )
 
 
 def add_image_arguments(group: argparse._ArgumentGroup) -> None:

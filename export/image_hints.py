@@ -139,7 +139,7 @@ def stated_color(hints: ModelHints, values: PixelValues | None, channels: int, i
 
 
 def stated_resize(hints: ModelHints) -> ResizeMode | None:
-    """Return how images are resized, or None if the user does not state it. Raise `ConfigError` if it is unknown."""
+    """Return the resize mode that the user states, or None. Raise `ConfigError` if it is unknown."""
     if hints.resize is not None and hints.resize not in get_args(ResizeMode):
         raise unknown_name(hints.resize, get_args(ResizeMode), kind="resize mode")
     return hints.resize  # type: ignore[return-value]

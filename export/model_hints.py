@@ -53,9 +53,9 @@ class ModelHints:
     vocabulary_start: int | None = None
     """Token of the first word in the vocabulary file. If None, the file or the model shows it, or it is 3."""
     padding: str | None = None
-    """Where a short text is filled up, `pre` or `post`. See `TextPreprocess.padding`."""
+    """Side at which a short text is filled, `pre` or `post`. See `TextPreprocess.padding`."""
     truncation: str | None = None
-    """Where a long text is cut off, `pre` or `post`. See `TextPreprocess.truncation`."""
+    """Side at which a long text is cut off, `pre` or `post`. See `TextPreprocess.truncation`."""
     device: str | None = None
     """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
     mean: tuple[float, ...] | None = None
@@ -68,15 +68,15 @@ class ModelHints:
     input_kind: str | None = None
     """Kind of the input, `image` or `tensor`. Needed if the shape fits both."""
     resize: str | None = None
-    """How an image is resized to the size of the input. See `Preprocess.resize`."""
+    """Method that resizes an image to the size of the input. See `Preprocess.resize`."""
     interpolation: str | None = None
     """Interpolation method. See `Preprocess.interpolation`."""
     fill: int | None = None
     """Value of the border of a letterbox, 0–255."""
     anchor: str | None = None
-    """Where the frame lies in a letterbox, `center` or `top-left`."""
+    """Position of the frame in a letterbox, `center` or `top-left`."""
     rounding: str | None = None
-    """How the size of the frame in a letterbox is rounded, `nearest` or `down`."""
+    """Rounding of the frame's size in a letterbox, `nearest` or `down`."""
     crop_fraction: float | None = None
     """Side of the part that a crop keeps, as a share of the image's shorter side."""
     head: str | None = None

@@ -57,7 +57,7 @@ class Vocabulary:
     """Words in the order of their tokens."""
     spec: TextPreprocess
     notes: tuple[str, ...] = ()
-    """What was concluded from the file or the model, or is doubtful, one line each."""
+    """Conclusions from the file or the model, and doubts about them, one line each."""
     may_be_longer: bool = False
     """True if the file may contain more words than the model has tokens. The rest is left out."""
 

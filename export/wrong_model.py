@@ -23,7 +23,7 @@ KERAS = "give a run folder of `orilla train`, a .keras file, a .h5 file or a Sav
 
 
 def kind_of_model(path: Path) -> FileKind | None:
-    """Return what a file or folder is, or None if it is unknown.
+    """Return the kind of a file or folder, or None if it is unknown.
 
     Raises:
         DataError: It does not exist, cannot be read, or is not what its name says.
@@ -68,7 +68,7 @@ def _check_format(path: Path, kind: FileKind | None, importer: str) -> None:
 
 
 def check_keras(path: Path) -> FileKind:
-    """Return what a run folder or a Keras model is. Raise `DataError` if it is something else."""
+    """Return the kind of a run folder or a Keras model. Raise `DataError` if it is something else."""
     if is_import_path(str(path)) and not path.exists():
         msg = f"{path} is an object of a Python module: use `{COMMANDS['import'].format(path)}`"
         raise DataError(msg)

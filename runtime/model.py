@@ -247,7 +247,7 @@ class Model(Runner):
         return max(1, min(MAX_WORKERS, available_cores() // self.worker_threads))
 
     def worker_plan(self, stages: Stages, limit: int | None) -> WorkerPlan | None:
-        """Return how a loop on a recorded source gets more inference workers, or None if it has only one."""
+        """Return the plan for more inference workers in a loop on a recorded source, or None for a single worker."""
         count = self.max_workers if limit is None else limit
         if count < 2 or not isinstance(stages, ModelStages) or not known(self.engine).parallel:
             return None

@@ -110,7 +110,7 @@ class Runner(ABC):
         raise ConfigError(msg)
 
     def worker_plan(self, stages: Stages, limit: int | None) -> WorkerPlan | None:
-        """Return how a loop on a recorded source gets more inference workers, or None if it has only one.
+        """Return the plan for more inference workers in a loop on a recorded source, or None for a single worker.
 
         Args:
             stages: Stages of the loop, which `stages` returned.

@@ -220,7 +220,7 @@ class _Search:
             return reason
 
     def _difference(self, candidate: Candidate) -> str | None:
-        """Return how the outputs on this engine differ from those at export, or None if they agree.
+        """Return the difference between the outputs on this engine and those at export in words, or None.
 
         The result is computed once and used for all thread counts.
         """

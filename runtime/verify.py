@@ -161,7 +161,7 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
 
 
 def _shape_difference(outputs: Outputs, specs: Sequence[TensorSpec]) -> str | None:
-    """Return how the shapes of outputs differ from those in the manifest, or None if they do not."""
+    """Return an error message if the shapes of outputs differ from those in the manifest, or None."""
     for spec in specs:
         if outputs[spec.name].shape != spec.shape:
             found, expected = list(outputs[spec.name].shape), list(spec.shape)

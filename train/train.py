@@ -53,7 +53,7 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a model was trained, for its card: command line, precision and search."""
+    """Record of how a model was trained, for its card: command line, precision and search."""
 
     command: str
     precision: str

@@ -142,7 +142,7 @@ def _stride(session: Session, reference: Reference, seconds: float | None) -> in
 def tolerance(
     result: Check, reference: Reference, outputs: OutputArrays, original: OutputArrays, *, rounded: bool
 ) -> Tolerance:
-    """Return how much the outputs of a variant may differ on another machine.
+    """Return the largest allowed difference of a variant's outputs on another machine.
 
     The tolerance grows with the errors of the variant on the validation samples and on the golden samples. It is never
     smaller than `EXACT` or `ROUNDED`. The golden samples are included because they may be of a kind that the network

@@ -87,7 +87,7 @@ def doubts(source: SourceModel, validation: SampleSet, reference: Reference, wor
 
 
 def _stated(source: SourceModel) -> _Alternative | None:
-    """Return what the network takes, or None if it takes no images or its input is quantised."""
+    """Return the stated pixel values and channel order, or None if the input is quantised or not an image."""
     spec = source.preprocessor.spec
     if not isinstance(spec, Preprocess):
         return None

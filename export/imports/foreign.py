@@ -39,7 +39,7 @@ class OpenSizes(msgspec.Struct, frozen=True):
     guess: tuple[int, ...]
     """Probable sizes. The description of the model applies to these sizes."""
     reason: str
-    """Why these sizes are probable."""
+    """Reason why these sizes are probable."""
 
 
 class FileHints(msgspec.Struct, frozen=True):

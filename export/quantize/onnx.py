@@ -72,7 +72,7 @@ def quantise_static(
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How the activation ranges are measured."""
+    """Samples and method that measure the activation ranges."""
 
     samples: str
     """Path of a calibration file that `calibration_samples` can read."""

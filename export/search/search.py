@@ -103,7 +103,7 @@ class PrecisionSearch:
     _ends: float = 0.0
     _complete: bool = True
     _problem: str = ""
-    """Why the last variant could not be built. Empty if all could be built."""
+    """Reason why the last variant could not be built. Empty if all could be built."""
 
     def run(self) -> Search | None:
         """Search, and add the best variant of each format to the checks.

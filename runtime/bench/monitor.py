@@ -110,7 +110,9 @@ class Monitor:
 def _disturbance(
     before: Usage | None, now: Usage | None, own: float, passed: float
 ) -> tuple[float | None, float | None, bool]:
-    """Return how many cores other processes and the hypervisor used, and whether either number is too large.
+    """Return the number of cores that other processes used, and the number that the hypervisor used.
+
+    The third value is True if either number is too large.
 
     Args:
         before: CPU usage at the previous reading.

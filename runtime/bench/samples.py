@@ -96,7 +96,7 @@ def min_samples(percent: float) -> int:
 
 
 def mlperf_samples(percent: float, *, confidence: float = 0.99) -> int:
-    """Return how many samples MLPerf requires for a percentile.
+    """Return the number of samples that MLPerf requires for a percentile.
 
     Source: Reddi et al., "MLPerf Inference Benchmark" (2020), equations 1 and 2. The number is rounded up to a multiple
     of 8,192: 24,576 for p90 and 270,336 for p99.

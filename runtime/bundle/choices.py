@@ -19,7 +19,7 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     fact: str
-    """What was chosen, such as `input range`."""
+    """Name of the chosen property, such as `input range`."""
     value: str
     """The chosen value in words, such as `0..1`."""
     origin: Origin

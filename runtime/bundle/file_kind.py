@@ -17,7 +17,7 @@ class FileKind(msgspec.Struct, frozen=True):
     what: str
     """The kind as a noun with its article, such as `a TFLite model`, or as an adjective, such as `empty`."""
     advice: str = ""
-    """What to do. Empty if a command reads the file, or if the user can only choose another file."""
+    """Advice for the user. Empty if a command reads the file, or if the user can only choose another file."""
     reader: str = ""
     """Command that reads the file: `import` or `export`, or `bundle` for all commands that take a bundle."""
     format: str = ""

@@ -39,7 +39,7 @@ PICKLES = {
 
 
 def recognise(path: Path) -> FileKind | None:
-    """Return what a file or folder is, or None if it is unknown.
+    """Return the kind of a file or folder, or None if it is unknown.
 
     Raises:
         OSError: The file does not exist or cannot be read.

@@ -10,7 +10,7 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".h
 
 
 def of_folder(path: Path) -> FileKind | None:
-    """Return what a folder is, or None if it is unknown.
+    """Return the kind of a folder, or None if it is unknown.
 
     Raises:
         OSError: The folder cannot be read.

@@ -149,7 +149,7 @@ class SearchStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str
     """Name of the variant. Steps with the same name are versions of it; the bundle contains at most the best one."""
     change: str
-    """How the variant was made, in one line."""
+    """Description in one line of how the variant was made."""
     drop: float
     """Drop of the primary metric compared with the original model, in percentage points."""
     count: int

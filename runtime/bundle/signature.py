@@ -160,7 +160,7 @@ def check(document: bytes, digests: Mapping[str, str], keys: Sequence[PublicKey]
 
 
 def _untrusted(hint: _Hint | None, keys: Sequence[PublicKey]) -> str:
-    """Return why no trusted key made the signature. The hint in the signature is only used for this message."""
+    """Return the message for a signature that no trusted key made. Only this message uses the hint in the signature."""
     names = ", ".join(key.path for key in keys)
     fingerprint = hint.hint if hint is not None else None
     if fingerprint and fingerprint not in [key.fingerprint for key in keys]:

@@ -24,7 +24,7 @@ TrustLike = str | Path | Sequence[str | Path] | None
 
 
 class Memory(msgspec.Struct):
-    """What this user has trusted so far. It is stored in `trust.json` in the state folder."""
+    """Record of the bundles that this user has trusted so far. It is stored in `trust.json` in the state folder."""
 
     counters: dict[str, int] = {}
     """Highest counter by `FINGERPRINT NAME`: the key and the name of the bundle."""

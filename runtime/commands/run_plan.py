@@ -30,7 +30,10 @@ class PrintedConfig(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class Plan(CommandResult):
-    """What `orilla run` would do. To determine it, camera drivers are queried, but no source or sink is started."""
+    """Description of what `orilla run` would do.
+
+    To determine it, camera drivers are queried, but no source or sink is started.
+    """
 
     models: dict[str, str]
     """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""

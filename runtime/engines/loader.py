@@ -95,7 +95,7 @@ def check_structure(engine: str, data: bytes) -> None:
 
 
 def binding_of(manifest: Manifest, variant: Variant) -> Binding:
-    """Return how the names and pixel values of a bundle map to those of a variant's file."""
+    """Return the mapping from the names and pixel values of a bundle to those of a variant's file."""
     inputs, outputs = (
         {tensor.file_name: tensor.name for tensor in side if tensor.file_name is not None}
         for side in (variant.inputs, variant.outputs)

@@ -128,7 +128,7 @@ class FrameScheduler(Generic[T]):
         self._waiting.append(item)
 
     def hold_ns(self, now_ns: int) -> int:
-        """Return how many nanoseconds inference should wait for a frame that is about to arrive.
+        """Return the time in nanoseconds that inference should wait for a frame that is about to arrive.
 
         0 means that inference should not wait.
         """

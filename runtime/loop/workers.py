@@ -35,7 +35,10 @@ class SplitStages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """How many inference workers a loop may use, and how it gets them. The loop adds workers while this pays."""
+    """Number of inference workers that a loop may use, and the function that starts one.
+
+    The loop adds workers while this increases the throughput.
+    """
 
     limit: int
     """Maximum number of workers."""
@@ -48,7 +51,9 @@ class WorkerPlan:
     use one each."""
 
     def count(self, capture_ms: float, infer_ms: float) -> int:
-        """Return how many workers pay. Only one worker at a time captures, so more of them would wait for frames.
+        """Return the number of workers that increases the throughput.
+
+        Only one worker at a time captures, so more workers would only wait for frames.
 
         Args:
             capture_ms: Time in which frames were captured and prepared.

@@ -55,7 +55,7 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Distance that 99 % of the calibration images do not exceed, if they are left out of the means and deviations."""
 
     def problem(self) -> str | None:
-        """Return why the numbers cannot be used, or None."""
+        """Return an error message if the numbers cannot be used, or None."""
         numbers = (*self.means, *self.deviations, self.distance)
         if len(self.means) != len(self.deviations) or not all(map(math.isfinite, numbers)):
             return "familiarity: the numbers of means and deviations differ, or a number is not finite"

@@ -69,17 +69,17 @@ class Preprocess(
     color: InputColor = msgspec.field(default_factory=lambda: "rgb")
     """Channel order of the network's input, or `grey` for an input with one channel."""
     resize: ResizeMode = msgspec.field(default_factory=lambda: "stretch")
-    """How a frame is resized to the size of the input. `stretch` scales height and width independently. `letterbox`
-    keeps the aspect ratio and fills the border. `crop` keeps the aspect ratio and cuts out the centre. `none` accepts
-    only frames of exactly this size."""
+    """Method that resizes a frame to the size of the input. `stretch` scales height and width independently.
+    `letterbox` keeps the aspect ratio and fills the border. `crop` keeps the aspect ratio and cuts out the centre.
+    `none` accepts only frames of exactly this size."""
     interpolation: Interpolation = msgspec.field(default_factory=lambda: "halve-linear")
-    """How pixels are interpolated. See `WHOLE_RULES` and `RULES`."""
+    """Interpolation of pixels. See `WHOLE_RULES` and `RULES`."""
     grey: Grey = "luma"
-    """How a grey value is computed. `luma` is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). `mean` is (R + G + B) / 3."""
+    """Formula of a grey value. `luma` is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). `mean` is (R + G + B) / 3."""
     anchor: Anchor = "center"
-    """Where the frame lies in a letterbox. See `letterboxed`."""
+    """Position of the frame in a letterbox. See `letterboxed`."""
     rounding: Rounding = "nearest"
-    """How the size of the frame in a letterbox is rounded to whole pixels. See `letterboxed`."""
+    """Rounding of the frame's size in a letterbox to whole pixels. See `letterboxed`."""
     fill: int | tuple[int, int, int] = 0
     """Value 0–255 of the border of a letterbox: one value for all channels, or one for each channel in the network's
     order."""
@@ -124,7 +124,7 @@ class Preprocess(
         return None if self.is_raw else self.normalise_table()
 
     def placement(self, frame_hw: tuple[int, int]) -> Placement:
-        """Return where a frame of this height and width lies in the network's input.
+        """Return the placement of a frame of this height and width in the network's input.
 
         Raises:
             DataError: The frame cannot be used: `resize` is `none` and the size differs, or `resize` is `crop` and the
@@ -155,7 +155,7 @@ class Preprocess(
         return "resized"
 
     def problem(self) -> str | None:
-        """Return what is wrong with the specification, or None."""
+        """Return an error message if the specification is invalid, or None."""
         if not all(1 <= side <= MAX_SIDE for side in self.size_hw):
             return f"input size {self.size_hw} is out of range"
         return self._unused() or self._bad_number()

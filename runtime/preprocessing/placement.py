@@ -28,7 +28,7 @@ of several hundred exceed this limit."""
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a frame lies in the network's input.
+    """Position and size of a frame in the network's input.
 
     A position `x` in the frame lies at `x * scale + offset` in the input, and likewise for `y`.
     """
@@ -176,7 +176,7 @@ def grid_to_frame(
 
     Args:
         grid: Numbers `[h,w]` float32. The grid covers the whole input and may be coarser or finer than it.
-        placement: Where the frame lies in the input.
+        placement: Position and size of the frame in the network's input.
         out: Buffer `[H,W]` float32 for the result, C-contiguous. If None, memory is allocated.
 
     Returns:
@@ -209,7 +209,7 @@ def _along(placement: Placement, grid: NDArray[np.float32], axis: int, first: in
     """Return a row of the affine matrix that maps pixels of the frame to cells of the grid, for one axis.
 
     Args:
-        placement: Where the frame lies in the input.
+        placement: Position and size of the frame in the network's input.
         grid: The grid.
         axis: 0 for y, 1 for x.
         first: Index of the frame's pixel that has the coordinate 0 in the matrix.

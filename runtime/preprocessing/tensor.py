@@ -33,7 +33,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in self.inputs)
 
     def problem(self) -> str | None:
-        """Return what is wrong with the specification, or None."""
+        """Return an error message if the specification is invalid, or None."""
         if not self.inputs:
             return "a model that takes arrays needs inputs"
         return problem(self.inputs)

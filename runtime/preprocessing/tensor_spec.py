@@ -39,7 +39,7 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def problem(specs: Sequence[TensorSpec]) -> str | None:
-    """Return what is wrong with the inputs or the outputs of a network, or None."""
+    """Return an error message if the inputs or the outputs of a network are invalid, or None."""
     if len({spec.name for spec in specs}) < len(specs) or sum(spec.size for spec in specs) > MAX_VALUES:
         return "two arrays have the same name, or all arrays together are too large"
     for spec in specs:

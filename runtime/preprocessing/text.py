@@ -47,9 +47,9 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     length: int
     """Number of tokens in the network's input."""
     padding: Literal["pre", "post"] = "pre"
-    """Where a short text is filled with `PADDING`: `pre` at its start, `post` at its end."""
+    """Side at which a short text is filled with `PADDING`: `pre` is its start, `post` its end."""
     truncation: Literal["pre", "post"] = "pre"
-    """Where a long text is cut off: `pre` at its start, `post` at its end."""
+    """Side at which a long text is cut off: `pre` is its start, `post` its end."""
     start: int | None = START
     """Token that is put in front of each text. If None, no token is added."""
     unknown: int | None = UNKNOWN
@@ -75,7 +75,7 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         return f"texts, as {self.length} tokens"
 
     def problem(self) -> str | None:
-        """Return what is wrong with the specification, or None."""
+        """Return an error message if the specification is invalid, or None."""
         if not 1 <= self.length <= MAX_LENGTH:
             return f"input size {(self.length,)} is out of range"
         if not 1 <= self.first_word <= MAX_FIRST_WORD:

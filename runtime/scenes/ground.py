@@ -22,7 +22,7 @@ FAR_M = 220.0
 
 
 class Pose(NamedTuple):
-    """Where the camera is on the road."""
+    """Position and direction of the camera on the road."""
 
     offset_m: float
     """Distance of the camera from the centre of the road in metres, positive to the right."""

@@ -32,7 +32,7 @@ class Options(FileOptions, frozen=True, kw_only=True):
     after: Duration = Duration(5)
     """Time in seconds after the last trigger that a clip shows."""
     on: TriggerNames = TriggerNames(("doubt", "lost", "invalid", "engine"))
-    """What begins a clip: kinds of events, names of doubts, `doubt`, `change` or `nothing`."""
+    """Triggers that begin a clip: kinds of events, names of doubts, `doubt`, `change` or `nothing`."""
     label: TriggerNames = TriggerNames()
     """Classes that begin a clip when they appear in the result, and prolong it while they stay."""
     draw: Literal["result", "nothing"] = "result"

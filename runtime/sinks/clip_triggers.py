@@ -1,4 +1,4 @@
-"""What begins a clip of the sink `clip`: events of the loop, doubts, changed results, and classes in the results."""
+"""Triggers that begin a clip of the sink `clip`: events of the loop, doubts, changed results and classes."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
 
 
 def refusal_reason(reason: str) -> str:
-    """Return why the broker refused the login, and what to do. `reason` is the text of the broker's reason code."""
+    """Return the reason why the broker rejected the login, and what to do. `reason` is the text of its code."""
     reason = reason.lower()
     if "password" in reason or "authorized" in reason:
         return f"{reason}; check the user name and the password"

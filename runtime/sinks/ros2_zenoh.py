@@ -183,7 +183,10 @@ def _settings(endpoint: str | None, file: str | None) -> zenoh.Config:
 
 
 def _reason(endpoint: str | None, error: zenoh.ZError) -> str:
-    """Return why the connection failed. Zenoh does not state the reason, so this function tries a TCP connection."""
+    """Return the reason why the connection failed.
+
+    Zenoh does not state the reason, so this function tries a TCP connection.
+    """
     kind, _, address = (endpoint or "").partition("/")
     if kind != "tcp":
         return _text(error)

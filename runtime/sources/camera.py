@@ -125,7 +125,10 @@ def _split(spec: str) -> tuple[str | int, CameraOptions]:
 
 
 def preview(spec: str) -> str | None:
-    """Return what the driver would give for the options of a camera, without starting it. None without options."""
+    """Return a text with the mode that the driver would set for the options of a camera, without starting it.
+
+    Return None if there are no options.
+    """
     device, options = _split(spec)
     if options.is_empty:
         return None

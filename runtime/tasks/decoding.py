@@ -44,7 +44,7 @@ class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return softmax
 
     def problem(self) -> str | None:
-        """Return what is wrong with the settings, or None."""
+        """Return an error message if the settings are invalid, or None."""
         if not 0 < self.threshold < 1:
             return f"the threshold {self.threshold} is not between 0 and 1"
         if self.multi_label and self.activation == "softmax":

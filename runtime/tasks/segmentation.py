@@ -88,7 +88,7 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
     """Probability of each cell of the network's grid, `[h,w]` float32, 0–1. It is a copy, not a view of the engine's
     memory."""
     placement: Placement
-    """Where the frame lies in the network's input."""
+    """Position and size of the frame in the network's input."""
     label: str
     threshold: float
     """A pixel belongs to the class if its probability is at least this value."""
@@ -222,7 +222,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
     """Scores of the classes, `[h,w,C]`, or class numbers, `[h,w]`, for each cell of the network's grid. The array is a
     copy, not a view of the engine's memory."""
     placement: Placement
-    """Where the frame lies in the network's input."""
+    """Position and size of the frame in the network's input."""
 
     @cached_property
     def classes(self) -> NDArray[np.uint8]:

@@ -31,9 +31,9 @@ class Measure(NamedTuple):
     """A number in an answer, for metrics and telemetry."""
 
     quantity: str
-    """What is measured, such as `score`, `boxes` or `fraction`: lower-case letters and underscores."""
+    """Measured quantity, such as `score`, `boxes` or `fraction`: lower-case letters and underscores."""
     name: str
-    """What it is measured for, such as a class or a value. Empty if the answer has one number of this quantity."""
+    """Class or value to which the number belongs. Empty if the answer has one number of this quantity."""
     number: float
     unit: str = ""
 
@@ -111,7 +111,7 @@ class DecodeContext:
         return replace(self, head=head)
 
     def placement(self, grid_hw: tuple[int, int]) -> Placement:
-        """Return where the frame lies in the network's input.
+        """Return the placement of the frame in the network's input.
 
         Args:
             grid_hw: Height and width that are assumed for the network's input if `preprocess` is not for images.
@@ -139,7 +139,7 @@ class GroundTruth:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How the classes of a data set map to the outputs of a model."""
+    """Mapping from the classes of a data set to the outputs of a model."""
 
     task: Task
     """Task of the model."""
@@ -302,7 +302,7 @@ class Task(ABC):
         """
 
     def plausibility(self, outputs: Sequence[Outputs], context: DecodeContext) -> float | None:
-        """Return how plausible the outputs for several samples are, 0–1, if the ground truth is unknown.
+        """Return the plausibility (0–1) of the outputs for several samples whose ground truth is unknown.
 
         It shows whether a network gets the inputs that it was trained on. Return None if the task cannot tell.
 

@@ -12,7 +12,7 @@ Point = tuple[float, float]
 """Position in the frame: x as a fraction of the width and y as a fraction of the height, 0–1."""
 
 CountAt = Literal["bottom", "centre"]
-"""Where the counting point of a box lies. The counting point decides whether an object has crossed a line or entered a
+"""Position of the counting point of a box. The counting point decides whether an object has crossed a line or entered a
 zone. `bottom` is the middle of the lower edge, where an object stands on the ground."""
 
 
@@ -32,7 +32,7 @@ class Track:
     zones: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     """Three or more corners of each zone by name, as fractions of the frame."""
     count_at: CountAt = "bottom"
-    """Where the counting point of a box lies. See `CountAt`."""
+    """Position of the counting point of a box. See `CountAt`."""
     max_gap_s: float = 1.0
     """Maximum time in seconds between two detections of an object. After a longer gap, the object gets a new number. It
     must be longer than the time between two frames."""

@@ -13,7 +13,7 @@ from orilla.runtime.cli import schema_of
 
 
 def errors(name: str, document: object) -> list[str]:
-    """Return what is wrong with a document of a kind: wrong and missing values, and keys that its schema lacks."""
+    """Return the errors of a document of a kind: wrong and missing values, and keys that its schema lacks."""
     document = msgspec.json.decode(msgspec.json.encode(document))
     return [f"{error.json_path}: {error.message}" for error in _validator(name).iter_errors(document)]
 

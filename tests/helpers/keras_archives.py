@@ -55,7 +55,7 @@ class StoredModel:
 
     name: str
     text: str
-    """What the model tests: the code of its layers, or a sentence."""
+    """Description of what the model tests: the code of its layers, or a sentence."""
     files: tuple[Path, ...]
     """The same model in each format of its Keras."""
     inputs: tuple[NDArray[Any], ...]

@@ -57,7 +57,7 @@ class Ade20k(Pairs):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains ADE20K."""
+    """Return the reason why a folder or zip is recognised as ADE20K, or None."""
     return None if _top(path) is None else f"there are images/, annotations/ and {NAMES} of ADE20K"
 
 

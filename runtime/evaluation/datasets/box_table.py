@@ -162,7 +162,7 @@ def _parts(path: Path, options: ReadOptions) -> list[_Part]:
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return why a path contains a table with boxes."""
+    """Return the reason why a path is recognised as a table with boxes, or None."""
     parts = _parts(path, options)
     return f"{readable(parts[0].file.name)} has the columns xmin, ymin, xmax and ymax" if parts else None
 

@@ -70,7 +70,7 @@ class Cifar(MemoryImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains CIFAR-10 or CIFAR-100."""
+    """Return the reason why a folder or zip is recognised as CIFAR-10 or CIFAR-100, or None."""
     found = _found(path)
     return f"there are {found[1].names} and {found[1].splits['train'][0]} of {found[1].name}" if found else None
 

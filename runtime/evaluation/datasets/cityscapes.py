@@ -94,7 +94,7 @@ class Cityscapes(CityscapesLabels):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains Cityscapes."""
+    """Return the reason why a folder or zip is recognised as Cityscapes, or None."""
     return None if _top(path) is None else "there are folders leftImg8bit/ and gtFine/ of Cityscapes"
 
 

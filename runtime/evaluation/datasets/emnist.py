@@ -30,7 +30,7 @@ class Emnist(MemoryImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a path is recognised as EMNIST."""
+    """Return the reason why a path is recognised as EMNIST, or None."""
     found = _sets(path)
     return f"there are idx files of EMNIST ({', '.join(sorted(found))})" if found else None
 

@@ -92,7 +92,7 @@ def _parts(top: tree.Folder) -> tuple[dict[str, list[tuple[str, tree.Folder]]], 
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains images that are named by their class."""
+    """Return the reason why a folder or zip is recognised as images with the class in their name, or None."""
     top = _top(path)
     if top is None:
         return None

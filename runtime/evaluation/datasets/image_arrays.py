@@ -75,7 +75,7 @@ class ImageArrays(MemoryImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a file is recognised as arrays of images with splits."""
+    """Return the reason why a file is recognised as arrays of images with splits, or None."""
     found = _found(path)
     if "train" not in found:
         return None

@@ -172,7 +172,7 @@ def _has_an_image(split: str, folder: tree.Folder, file: tree.Folder, options: R
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return why a path contains images and a table with their classes."""
+    """Return the reason why a path is recognised as images and a table with their classes, or None."""
     found = tables_of(path, options)
     if not found or not any(_has_an_image(*table, options) for table in found):
         return None

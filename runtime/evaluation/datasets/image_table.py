@@ -187,7 +187,7 @@ def _image_column(fields: Sequence[str]) -> int | None:
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return why a path is recognised as a table of images, or as a folder with one."""
+    """Return the reason why a path is recognised as a table of images, or as a folder with one. Else return None."""
     found = _found(path, options)
     return f"the rows of {readable(found[0][1].name)} name image files" if found else None
 

@@ -33,7 +33,7 @@ class KittiSemantics(CityscapesLabels):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains KITTI semantics."""
+    """Return the reason why a folder or zip is recognised as KITTI semantics, or None."""
     return None if _top(path) is None else "there are folders training/image_2 and training/semantic of KITTI"
 
 

@@ -71,7 +71,7 @@ def _places(layout: MaskLayout) -> list[tree.Folder]:
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains images with masks."""
+    """Return the reason why a folder or zip is recognised as images with masks, or None."""
     layout = None if masks.recognise(path) else find_masks(path)
     if layout is None:
         return None

@@ -77,7 +77,7 @@ class MaskImages(Pairs):
             raise DataError(msg)
 
     def _unusual(self, file: tree.Folder) -> str | None:
-        """Return what a mask of one class cannot contain, or None."""
+        """Return a description of content that a mask of one class cannot have, or None if there is none."""
         try:
             labels = self.read_labels(file)
         except DataError:
@@ -187,7 +187,10 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains `images/` and `masks/`, with or without splits."""
+    """Return the reason why a folder or zip is recognised, or None.
+
+    It is recognised if it contains `images/` and `masks/`, with or without splits.
+    """
     top = _top(path)
     if top is None:
         return None

@@ -98,7 +98,10 @@ def _known(name: str) -> Known:
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a path is a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files."""
+    """Return the reason why a path is recognised, or None.
+
+    It is recognised if it is a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files.
+    """
     if path.is_dir():
         found = _idx_file(_idx_folder(path), "train-images-idx3-ubyte") is not None
         return "there are idx files in the format of MNIST" if found else None

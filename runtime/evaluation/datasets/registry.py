@@ -112,7 +112,7 @@ class Reading(NamedTuple):
 
     kind: str
     reason: str
-    """Why the files are read as this kind."""
+    """Reason why the files are read as this kind."""
     others: tuple[str, ...] = ()
     """Other kinds as which the files could be read, with the most specific first. General kinds are omitted."""
 

@@ -56,7 +56,7 @@ def with_header(table: Table, names: str) -> Table:
 
 
 def why_data(table: Table) -> str | None:
-    """Return why the first line of a table is data, or None if it seems to name the columns."""
+    """Return the reason why the first line of a table seems to be data, or None if it seems to name the columns."""
     header = [field.strip() for field in table.header]
     if {field.lower() for field in header} & KNOWN or not table.rows:
         return None

@@ -100,7 +100,10 @@ class TextTable(ListedDataset[ClassifiedText]):
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return why a path is recognised as texts: a table, or two or more folders of texts, with or without splits."""
+    """Return the reason why a path is recognised as texts, or None.
+
+    It is recognised if it is a table, or contains two or more folders of texts, with or without splits.
+    """
     if is_table(path):
         return "a table without a column of image files"
     if tables := _split_tables(path, options):

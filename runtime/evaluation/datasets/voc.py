@@ -153,7 +153,7 @@ def _object(node: ElementTree.Element, where: str) -> _Object:
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains images and XML files."""
+    """Return the reason why a folder or zip is recognised as images with XML files, or None."""
     found = _found(path)
     if found is None:
         return None

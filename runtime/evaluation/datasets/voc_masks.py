@@ -64,7 +64,7 @@ class VocMasks(MaskImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains masks in the layout of Pascal VOC."""
+    """Return the reason why a folder or zip is recognised as masks in the Pascal VOC layout, or None."""
     found = _found(path)
     return None if found is None else f"there are folders JPEGImages/ and {found[1].name}/ of Pascal VOC"
 

@@ -151,7 +151,7 @@ class Yolo(Boxed):
 
 
 def _kind_of(values: list[str]) -> tuple[str, str]:
-    """Return what a line with another number of values probably contains, and what to do."""
+    """Return the probable content of a line with another number of values, and what the user can do."""
     count = len(values)
     if count < FIELDS:
         return "too few", ""
@@ -216,7 +216,10 @@ def names_in_yaml(text: str, file: str) -> list[str]:
 
 
 def recognise(path: Path) -> str | None:
-    """Return why a folder or zip contains images and text files with boxes, with or without splits."""
+    """Return the reason why a folder or zip is recognised, or None.
+
+    It is recognised if it contains images and text files with boxes, with or without splits.
+    """
     found = _found(path)
     if found is None:
         return None

@@ -123,7 +123,7 @@ class Head(ABC):
         return self.roles
 
     def check(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Return what is wrong with a specification for outputs of these shapes, or None if it is valid."""
+        """Return an error message if a specification is invalid for outputs of these shapes, or None."""
         roles = self.roles_of(spec)
         if set(spec.outputs) != set(roles):
             return (

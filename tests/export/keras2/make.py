@@ -81,7 +81,7 @@ def pack(folder, out):
 
 
 def namespace(module):
-    """Return what the tables use of the installed Keras, as one namespace."""
+    """Return a namespace with the parts of the installed Keras that the tables use."""
     try:
         keras = importlib.import_module(module)
     except ImportError:

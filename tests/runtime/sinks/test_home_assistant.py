@@ -24,7 +24,7 @@ def entities(result, labels=(), **settings):
 
 
 def values(result, labels=()):
-    """Return what Home Assistant shows for a tick: each sensor's value with its unit."""
+    """Return the values that Home Assistant shows for a tick: one per sensor, with its unit."""
     tick, sensors = entities(result, labels)
     shown = {}
     for name, sensor in sensors.items():
