@@ -12,7 +12,7 @@ from orilla.devices.errors import OutputError
 from orilla.runtime.frame import wall_time
 from orilla.runtime.sinks.clip_encoder import ClipEncoder, Coded
 from orilla.runtime.sinks.clip_triggers import Trigger
-from orilla.runtime.sinks.video_files import Format, output_error
+from orilla.runtime.sinks.video_files import Format, WholeFile, output_error
 
 
 class ClipFile:
@@ -37,7 +37,7 @@ class ClipFile:
 
         self.path = path
         """Path of the video."""
-        self._file, self._time_base = file, Fraction(encoder.time_base)
+        self._file, self._time_base = WholeFile(file), Fraction(encoder.time_base)
         self._first = first
         try:
             self._lines = beside.open("xb", buffering=0)
@@ -48,7 +48,7 @@ class ClipFile:
         self._beside = beside
         try:
             options = {**kind.container_options, "flush_packets": "1"}
-            self._container = av.open(file, "w", format=kind.name, options=options)
+            self._container = av.open(self._file, "w", format=kind.name, options=options)
             self._stream = self._container.add_stream_from_template(encoder.stream)
         except (OSError, ValueError, av.FFmpegError) as error:
             raise output_error(path, error) from error
@@ -70,6 +70,7 @@ class ClipFile:
         packet.stream, packet.time_base = self._stream, self._time_base
         packet.pts = packet.dts = coded.pts - self._first.pts
         packet.is_keyframe = coded.is_key
+        self._file.mark()
         try:
             self._container.mux(packet)
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -115,10 +116,12 @@ class ClipFile:
 
     def _write_line(self, line: bytes) -> None:
         line += b"\n"
+        size = self._lines.tell()
         try:
             written = self._lines.write(line)
             while written < len(line):
                 written += self._lines.write(line[written:])
         except OSError as error:
+            self._lines.truncate(size)
             msg = f"cannot write {self._beside}: {error.strerror or error}"
             raise OutputError(msg) from error

@@ -58,7 +58,8 @@ class Segments:
     Args:
         target: Name of the files.
         options: Options of the sink.
-        wall_s: Function that returns the time in seconds since 1970.
+        wall_s: Function that returns the time in seconds since 1970, for the names of the files.
+        clock_s: Monotonic clock in seconds, for `every`.
         companion: Suffix of a second file that the sink writes beside each file, such as `.jsonl`. Both files have the
             same number and are deleted together. None if there is no second file.
         numbered: True to add a number to the name of the first file too, instead of an error, if the file exists.
@@ -67,22 +68,27 @@ class Segments:
         ConfigError: The name contains an unknown directive.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only options
         self,
         target: str,
         options: FileOptions,
         wall_s: Callable[[], float] = time.time,
         *,
+        clock_s: Callable[[], float] = time.monotonic,
         companion: str | None = None,
         numbered: bool = False,
     ) -> None:
-        self._target, self._options, self._wall_s = target, options, wall_s
+        self._target, self._options = target, options
+        self._wall_s, self._clock_s = wall_s, clock_s
         self._companion, self._numbered = companion, numbered
         self._pattern = _pattern(target)
         self._dated = "%" in target.replace("%%", "")
         self._rotates = options.every is not None or options.size is not None
         self._opened = 0
         self._began_s = 0.0
+        self._own: dict[Path, int] = {}
+        """Numbers of the files of this loop, if `max` is set, in the order in which they were started. The times of the
+        files may differ from this order, because the clock of the machine may have been set meanwhile."""
 
     def next(self) -> tuple[Path, BinaryIO]:
         """Create the next file, delete old ones, and return the path and the open file.
@@ -90,13 +96,15 @@ class Segments:
         Raises:
             OutputError: The file already exists, or cannot be created. The message says what to do.
         """
-        self._began_s = self._wall_s()
-        path = Path(datetime.fromtimestamp(self._began_s).astimezone().strftime(self._target))
+        self._began_s = self._clock_s()
+        path = Path(datetime.fromtimestamp(self._wall_s()).astimezone().strftime(self._target))
         try:
             if self._dated:
                 path.parent.mkdir(parents=True, exist_ok=True)
             opened = self._create(path)
             self._opened += 1
+            if self._options.max is not None:
+                self._own[opened[0]] = self._opened
             self._delete_old(opened[0])
         except OutputError:
             raise
@@ -122,15 +130,18 @@ class Segments:
         options = self._options
         if options.size is not None and size >= options.size:
             return True
-        return options.every is not None and self._wall_s() - self._began_s >= options.every
+        return options.every is not None and self._clock_s() - self._began_s >= options.every
 
     def existing(self) -> list[Path]:
-        """Return the files whose names fit the target, including those of earlier loops. The oldest comes first."""
+        """Return the files whose names fit the target: those of earlier loops, and then those of this one.
+
+        The oldest of each comes first.
+        """
         parents, fixed = Path(self._target).parts[:-1], self._fixed_parents()
         base = Path(*fixed)
         others = base.rglob("*") if len(parents) > len(fixed) else base.glob("*")
         files = [path for path in others if self._pattern.fullmatch(str(path)) and path.is_file()]
-        return sorted(files, key=lambda path: path.stat().st_mtime_ns)
+        return sorted(files, key=lambda path: (self._own.get(path, 0), path.stat().st_mtime_ns))
 
     def left(self) -> Path | None:
         """Return the newest file of an earlier loop, which a killed process may have left unfinished.
@@ -190,6 +201,7 @@ class Segments:
                 return
             if path != current:
                 path.unlink(missing_ok=True)
+                self._own.pop(path, None)
                 if (beside := self.companion(path)) is not None:
                     beside.unlink(missing_ok=True)
                 total -= size

@@ -164,7 +164,7 @@ class SinkThread:
             else:
                 self._ends_loop = not self._sink.write(item)
                 self._written += 1
-        except Exception as error:  # noqa: BLE001 - the code of a plug-in may raise anything
+        except BaseException as error:  # noqa: BLE001 - the code of a plug-in may raise anything, even `SystemExit`
             if isinstance(item, Tick):
                 self._dropped += 1
                 self._reported += 1
@@ -177,7 +177,7 @@ class SinkThread:
         assert sink is not None
         try:
             sink.close()
-        except Exception as error:  # noqa: BLE001 - see `_pass`
+        except BaseException as error:  # noqa: BLE001 - see `_pass`
             del error  # Ignore errors at closing: the first error is the cause.
         if not self._opener.reopens:
             self._failed = reason
@@ -189,7 +189,7 @@ class SinkThread:
         while not self._closing.wait(wait_s):
             try:
                 sink = self._opener.open(self._setup)
-            except Exception:  # noqa: BLE001 - see `_pass`
+            except BaseException:  # noqa: BLE001 - see `_pass`
                 wait_s = min(2 * wait_s, MAX_WAIT_S)
             else:
                 lost = self._dropped - self._reported
@@ -204,7 +204,7 @@ class SinkThread:
         assert self._sink is not None
         try:
             self._sink.close()
-        except Exception as error:  # noqa: BLE001 - see `_pass`
+        except BaseException as error:  # noqa: BLE001 - see `_pass`
             self._failed = _reason(error)
             self._tell(f"sink {self.name} failed while closing: {self._failed}")
 
@@ -212,7 +212,7 @@ class SinkThread:
         self._report(Event("sink", self._index, now_ns(), detail))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return the reason for a failure as one line. The type of an unexpected error is included."""
     text = " ".join(str(error).split())[:300]
     return text if text and isinstance(error, OrillaError) else f"{type(error).__name__}: {text}"

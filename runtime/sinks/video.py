@@ -16,6 +16,7 @@ from orilla.runtime.sinks.video_files import (
     KEY_FRAME_S,
     Format,
     VideoClock,
+    WholeFile,
     check_crf,
     format_of,
     output_error,
@@ -89,7 +90,7 @@ class _VideoFile:
     """One video file. The encoder is opened with the first image."""
 
     def __init__(self, path: Path, file: BinaryIO, kind: Format, rate_hz: float, crf: int) -> None:
-        self._path, self._file, self._format = path, file, kind
+        self._path, self._file, self._format = path, WholeFile(file), kind
         self._rate = Fraction(rate_hz).limit_denominator(1001)
         self._time_base = kind.time_base or 1 / self._rate
         self._codec_options = kind.codec_options | ({"crf": str(crf)} if kind.codec == "libx264" else {})
@@ -168,6 +169,7 @@ class _VideoFile:
 
         assert self._container is not None
         assert self._stream is not None
+        self._file.mark()
         try:
             self._container.mux(self._stream.encode(frame))
         except (OSError, ValueError, av.FFmpegError) as error:

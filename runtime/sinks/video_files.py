@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.frame import Tick, media_time_ns
@@ -114,6 +114,54 @@ def check_crf(crf: int) -> None:
     if not LOSSLESS_CRF <= crf <= WORST_CRF:
         msg = f"crf={crf}: expected a number from {LOSSLESS_CRF} to {WORST_CRF}"
         raise ValueError(msg)
+
+
+class WholeFile:
+    """A video file that ends with the last frame that was written whole, even if the disk is full.
+
+    A write that fails is undone up to the last call of `mark`. Later writes, with which FFmpeg finishes a file, are
+    discarded.
+
+    Args:
+        file: The open file, without a buffer.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._mark = file.tell()
+        self._has_failed = False
+
+    def mark(self) -> None:
+        """Record that everything so far is whole."""
+        if not self._has_failed:
+            self._mark = self._file.tell()
+
+    def write(self, data: bytes) -> int:
+        """Write all bytes. Raise `OSError` if the disk is full."""
+        if self._has_failed:
+            return len(data)
+        try:
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError:
+            self._has_failed = True
+            os.ftruncate(self._file.fileno(), self._mark)
+            self._file.seek(self._mark)
+            raise
+        return written
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to another place in the file, as `io` does."""
+        return self._file.tell() if self._has_failed else self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def output_error(path: Path, error: Exception) -> OutputError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
-from orilla.devices.errors import SourceError
+from orilla.devices.errors import OrillaError, SourceError
 from orilla.runtime.frame import Event, EventKind, Frame, Line, Record
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
@@ -61,8 +62,8 @@ class Reconnecting:
         assert self._source is not None
         try:
             frame = self._source.read()
-        except SourceError as error:
-            return self._lose(str(error))
+        except Exception as error:  # noqa: BLE001 - `_reason` raises some of them again
+            return self._lose(_reason(error))
         if frame is None:
             return self._lose(f"{self._name} ended")
         if self._offset:
@@ -86,7 +87,8 @@ class Reconnecting:
 
     def _lose(self, reason: str) -> Event:
         assert self._source is not None
-        self._source.close()
+        with suppress(Exception):  # A device that is gone may refuse to be closed.
+            self._source.close()
         self._source = None
         self._offset = self._next
         self._fail(reason)
@@ -102,8 +104,8 @@ class Reconnecting:
             return False
         try:
             self._source = self._opener()
-        except SourceError as error:
-            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - see `read`
+            self._fail(_reason(error))
             return False
         return True
 
@@ -117,3 +119,17 @@ class Reconnecting:
 
     def _event(self, kind: EventKind, detail: str) -> Event:
         return Event(kind, self._next, self._clock(), detail)
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason for a loss in one line. Raise the error again if the user has to fix something.
+
+    Drivers, libraries and plug-ins raise errors of many kinds, for example if the process has no file descriptor left.
+    A robot must keep trying then.
+    """
+    if isinstance(error, SourceError):
+        return str(error)
+    if isinstance(error, OrillaError):
+        raise error
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -50,7 +50,7 @@ def test_names_contain_the_local_time(tmp_path, monkeypatch):
 
 def test_a_new_file_begins_after_a_time_or_a_size(tmp_path):
     clock = Clock()
-    segments = Segments(f"{tmp_path}/a.csv", FileOptions(every=60, size=1000), clock)
+    segments = Segments(f"{tmp_path}/a.csv", FileOptions(every=60, size=1000), clock, clock_s=clock)
     assert write(segments).name == "a.csv"
     assert not segments.is_full(999)
     assert segments.is_full(1000)
