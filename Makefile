@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 BASE := $(VENV)/.base
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-keras2 test-signing test-arm test-install lint lint-oldest format wheel clean help
+.PHONY: demo test test-fast test-slow soak coverage docs test-backends test-engines test-keras2 test-signing test-arm test-install lint lint-oldest format wheel clean help
 
 help:
 	@echo "make demo    run the shipped road model, then train, export, verify and run a small one; the results are in $(DEMO)/"
 	@echo "make test    all tests except the slow ones"
 	@echo "make test-fast   tests of runtime and devices, without TensorFlow"
 	@echo "make test-slow   tests that take many seconds and rarely fail"
+	@echo "make soak    a million answers and 20 minutes of a camera that is lost again and again; fails on growth and loss"
 	@echo "make coverage    all tests except the slow ones; fails if the test coverage is too low"
 	@echo "make docs    build the documentation with the API reference in build/site"
 	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow, and import PyTorch networks; downloads both"
@@ -67,6 +68,12 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not timing"
 	$(BIN)/python -m pytest -m "slow and timing"
+
+# `make soak SOAK="--ticks 0 --minutes 600"` runs longer. Other programs on the machine change the times.
+SOAK :=
+
+soak: $(STAMP)
+	$(BIN)/python tests/perf/soak.py $(SOAK)
 
 coverage:
 	$(MAKE) test COVERAGE=yes

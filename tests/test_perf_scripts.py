@@ -56,6 +56,14 @@ def test_clips():
     assert result["noise"]["megabytes"] > result["scenes"]["megabytes"] > 0
 
 
+def test_soak(tiny_bundle):
+    words = ("--ticks", 2000, "--minutes", 0.05, "--bundle", tiny_bundle, "--slower", 1e6, "--growth", 100)
+    result = document("soak.py", *words)
+    assert result["accelerated"]["answers"] == 2000
+    assert result["real time"]["answers"] > 0
+    assert all(part["problems"] == [] and len(part["tenths"]) == 10 for part in result.values())
+
+
 def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["cpu_ratio"] > 0
 
