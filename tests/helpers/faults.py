@@ -19,6 +19,7 @@ from orilla.runtime.sinks.registry import SinkOpener
 from orilla.runtime.sinks.sink import Setup, Sink
 from orilla.runtime.sources.source import now_ns
 from orilla.runtime.tasks.segment import decode
+from orilla.runtime.tasks.task import Answer
 
 LIMIT_S = 20.0
 """Time after which a fault that waits ends by itself, so that a failed test does not hang."""
@@ -107,7 +108,7 @@ class FaultyEngine:
     def __init__(self, faults: Mapping[int, Fault] | None = None) -> None:
         self._faults, self.runs = dict(faults or {}), 0
 
-    def run(self, prepared: np.ndarray) -> np.ndarray:
+    def run(self, prepared: Any) -> Any:
         """Return the output for an image."""
         fault = self._faults.get(self.runs)
         self.runs += 1
@@ -117,7 +118,11 @@ class FaultyEngine:
     def stages(self) -> ModelStages:
         """Return the stages of a loop with this engine."""
         preprocessor = Preprocess(size_hw=(8, 8), color="bgr").preprocessor()
-        return ModelStages(preprocessor, self.run, lambda output, raw: decode(output, raw.shape[:2], "bright"))
+
+        def brightness(output: Any, raw: Any) -> Answer:
+            return decode(output, raw.shape[:2], "bright")
+
+        return ModelStages(preprocessor, self.run, brightness)
 
 
 class FaultySink(Sink):
