@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,20 @@ HAILO_PCI = "0x1e60"
 INTEL = "0x8086"
 """Vendor IDs of Hailo and Intel."""
 
+HAILO = {"0x2864": "Hailo-8", "0x45c4": "Hailo-10H"}
+"""Chips of Hailo by product ID. The Hailo-8L has the ID of the Hailo-8. Source: hailo-ai/hailort-drivers, and
+hailo-ai/hailo-rpi5-examples issue 192."""
+
+HAILO_NODES = ("hailo[0-9]*", "h1x*")
+"""Device files of Hailo's drivers. A driver for the Hailo-10H creates `/dev/h1x-0`. Source:
+hailo-ai/hailo-rpi5-examples issue 193."""
+
+ROCKCHIP = re.compile("rockchip,(rk35(?:62|66|68|76|88)s?)")
+"""Chips of Rockchip with an NPU, as `/proc/device-tree/compatible` names them."""
+
+NPU_DRIVERS = ("RKNPU", "rocket")
+"""Drivers of Rockchip's NPU: that of the vendor's kernels, and that of Linux since 6.18."""
+
 USB3_MBIT = 5000
 """Speed of a USB 3 port in megabits per second."""
 
@@ -28,7 +43,8 @@ class Accelerator:
     """An accelerator that is plugged in or built in."""
 
     kind: str
-    """Kind of the accelerator: `edgetpu-usb`, `edgetpu-pci`, `nvidia-gpu`, `intel-gpu`, `intel-npu` or `hailo`."""
+    """Kind of the accelerator: `edgetpu-usb`, `edgetpu-pci`, `nvidia-gpu`, `intel-gpu`, `intel-npu`, `hailo`, `imx500`,
+    `rockchip-npu` or `ethos-u`."""
     name: str
     link_mbit: int | None = None
     """Speed of its USB connection in megabits per second. None if it is unknown, or if the device is not on USB."""
@@ -38,7 +54,8 @@ class Accelerator:
 
 def accelerators(root: Path = Path("/")) -> tuple[Accelerator, ...]:
     """Return the accelerators of the machine whose `/sys` and `/proc` are below `root`."""
-    return (*_usb(root), *_pci(root), *_nvidia(root), *_intel_npu(root))
+    found = (_usb, _pci, _nvidia, _intel_npu, _imx500, _rockchip, _ethos_u)
+    return tuple(accelerator for find in found for accelerator in find(root))
 
 
 def _usb(root: Path) -> Iterator[Accelerator]:
@@ -57,7 +74,8 @@ def _pci(root: Path) -> Iterator[Accelerator]:
             has_device = any((root / "dev").glob("apex_*"))
             yield Accelerator("edgetpu-pci", "Coral Edge TPU on PCI Express", usable=has_device)
         elif vendor == HAILO_PCI:
-            yield Accelerator("hailo", "Hailo accelerator", usable=any((root / "dev").glob("hailo*")))
+            has_device = any(any((root / "dev").glob(pattern)) for pattern in HAILO_NODES)
+            yield Accelerator("hailo", HAILO.get(product, "Hailo accelerator"), usable=has_device)
         elif vendor == INTEL and read(device / "class").startswith("0x03"):
             yield Accelerator("intel-gpu", "Intel GPU", usable=any((root / "dev/dri").glob("renderD*")))
 
@@ -77,3 +95,32 @@ def _intel_npu(root: Path) -> Iterator[Accelerator]:
     for device in sorted((root / "sys/class/accel").glob("accel*")):
         if read(device / "device/vendor").strip() == INTEL:
             yield Accelerator("intel-npu", "Intel NPU")
+
+
+def _imx500(root: Path) -> Iterator[Accelerator]:
+    """Find a camera whose sensor runs networks itself, such as the Raspberry Pi AI Camera."""
+    if any(read(name).strip() == "imx500" for name in sorted((root / "sys/bus/i2c/devices").glob("*/name"))):
+        yield Accelerator("imx500", "Sony IMX500 (AI Camera)")
+
+
+def _rockchip(root: Path) -> Iterator[Accelerator]:
+    chip = ROCKCHIP.search(read(root / "proc/device-tree/compatible"))
+    if chip is not None:
+        usable = any(driver in NPU_DRIVERS for driver in drivers(root)) or (root / "dev/rknpu").exists()
+        yield Accelerator("rockchip-npu", f"NPU of the {chip[1].upper()}", usable=usable)
+
+
+def _ethos_u(root: Path) -> Iterator[Accelerator]:
+    if any((root / "dev").glob("ethosu*")) or "ethosu" in drivers(root):
+        yield Accelerator("ethos-u", "Arm Ethos-U")
+
+
+def drivers(root: Path) -> tuple[str, ...]:
+    """Return the names of the drivers of all graphics and NPU devices."""
+    files = [
+        *(root / "sys/class/drm").glob("renderD*/device/uevent"),
+        *(root / "sys/class/accel").glob("*/device/uevent"),
+    ]
+    return tuple(
+        line.removeprefix("DRIVER=") for file in sorted(files) for line in read(file).splitlines() if "DRIVER=" in line
+    )

@@ -10,8 +10,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
+from orilla.devices.checks.packages import older_numpy
 from orilla.devices.finding import Finding
 from orilla.devices.interpreter import module_command, program_command
+from orilla.devices.packages import OPENCV_WHEELS
 from orilla.devices.packages import installed as distributions
 from orilla.runtime.engines.registry import ENGINES, installed, is_package
 
@@ -34,6 +36,9 @@ DIED = {
 
 OPENCV_LIBRARIES = ("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib")
 """Shared libraries that OpenCV needs for windows. The headless build does not need them."""
+
+OTHER_NUMPY = ("numpy.core.multiarray", "_ARRAY_API")
+"""Parts of the errors of packages that are built for numpy 1, when numpy 2 is installed."""
 
 WHEELS = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}
 """The package that provides each engine, except those of ONNX Runtime."""
@@ -195,10 +200,10 @@ def _fix(result: Probe) -> str:
         return _fix_library(result.missing)
     if result.name == "edgetpu":
         return "unplug the accelerator and plug it in again; if this does not help, see docs/devices.md (Coral)"
+    if any(sign in result.reason for sign in OTHER_NUMPY) or (result.name == "tflite" and "numpy" in result.reason):
+        return older_numpy(distributions(OPENCV_WHEELS))
     if result.name == OPENCV:
         return "pip install --force-reinstall opencv-python-headless"
-    if result.name == "tflite" and ("numpy" in result.reason or "_ARRAY_API" in result.reason):
-        return 'pip install "numpy<2" "opencv-python-headless<5"'
     wheel = WHEELS.get(result.name) or _onnxruntime_wheel()
     if DIED["SIGILL"] not in result.reason:
         return f"pip install --force-reinstall {wheel}"

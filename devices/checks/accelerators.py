@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from orilla.devices.accelerators import USB3_MBIT, Accelerator
+from orilla.devices.checks import npus
+from orilla.devices.debian import packages
 from orilla.devices.detect import Machine
 from orilla.devices.finding import Finding, Level
 from orilla.devices.reading import read
@@ -20,6 +22,13 @@ FORK = "feranick/libedgetpu"
 """GitHub repository with builds of libedgetpu for current versions of LiteRT. Source: google-coral/libedgetpu issue 53,
 google-ai-edge/LiteRT issue 3611."""
 
+GASKET_FORK = "feranick/gasket-driver"
+"""GitHub repository with the driver of a Coral on PCI Express for current kernels."""
+
+GASKET_FAILS = (6, 8)
+"""First version of Linux for which Google's package `gasket-dkms` cannot be built. Source: google-coral/edgetpu issues
+866, 905 and 911."""
+
 INSTALL = (
     f"download the package for your system from github.com/{FORK} and run sudo apt install ./libedgetpu1-std_*.deb"
 )
@@ -27,7 +36,10 @@ INSTALL = (
 
 def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
     """Return all findings. The list is empty on a machine without an accelerator and without libedgetpu."""
-    findings = [_device(accelerator) for accelerator in machine.accelerators]
+    findings = [_device(item, root) for item in machine.accelerators if item.kind not in npus.CHECKS]
+    findings += npus.examine(machine, root)
+    if (onnxruntime := npus.jetson(machine)) is not None:
+        findings.append(onnxruntime)
     has_edgetpu = any(accelerator.kind.startswith("edgetpu") for accelerator in machine.accelerators)
     library = find_edgetpu(root)
     if has_edgetpu or library is not None:
@@ -35,18 +47,29 @@ def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
     return findings
 
 
-def _device(accelerator: Accelerator) -> Finding:
+def _device(accelerator: Accelerator, root: Path) -> Finding:
     """Check that an accelerator has a driver and a fast port."""
     kind, name, link_mbit = accelerator.kind, accelerator.name, accelerator.link_mbit
     if not accelerator.usable:
-        fix = "sudo apt install gasket-dkms && sudo reboot" if kind == "edgetpu-pci" else "install its driver"
+        fix = _gasket(root) if kind == "edgetpu-pci" else "install its driver"
         # An unused Intel GPU is not a problem. An accelerator that was plugged in but cannot be used is a problem.
-        level: Level = "failure" if kind in ("edgetpu-pci", "hailo") else "warning"
+        level: Level = "failure" if kind == "edgetpu-pci" else "warning"
         return Finding(kind, level, f"{name}: its driver has created no device", fix)
     if kind == "edgetpu-usb" and link_mbit is not None and link_mbit < USB3_MBIT:
         detail = f"{name}: connected through a USB 2 port or cable ({link_mbit} Mbit/s), a tenth of the speed of USB 3"
         return Finding(kind, "warning", detail, "plug it into a USB 3 port (blue), with the cable that came with it")
     return Finding(kind, "ok", name)
+
+
+def _gasket(root: Path) -> str:
+    """Return the command that installs the driver of a Coral on PCI Express for this kernel."""
+    numbers = re.match(r"(\d+)\.(\d+)", read(root / "proc/sys/kernel/osrelease"))
+    if numbers is None or (int(numbers[1]), int(numbers[2])) < GASKET_FAILS:
+        return "sudo apt install gasket-dkms && sudo reboot"
+    return (
+        f"Google's gasket-dkms cannot be built for Linux {numbers[0]}: download gasket-dkms_*_all.deb from "
+        f"github.com/{GASKET_FORK}/releases, and run sudo apt install ./gasket-dkms_*_all.deb && sudo reboot"
+    )
 
 
 def edgetpu_library(library: Path | None, version: str | None, machine: Machine) -> Finding:
@@ -86,8 +109,5 @@ def _library_version(version: str, machine: Machine) -> Finding:
 
 def _version(root: Path) -> str | None:
     """Return the version of the installed Debian package that contains libedgetpu, or None."""
-    for paragraph in read(root / "var/lib/dpkg/status").split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
-        if lines.get("Package") in PACKAGES and lines.get("Status", "").endswith(" installed"):
-            return lines.get("Version")
-    return None
+    versions = packages(root)
+    return next((versions[name] or None for name in PACKAGES if name in versions), None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, metadata
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distributions, metadata
+from importlib.util import find_spec
+from pathlib import Path
 
 from orilla.devices.finding import Finding
 from orilla.devices.packages import ENGINES, OPENCV_WHEELS, ORT_WHEELS, installed
@@ -20,18 +23,26 @@ def examine(bits: int = 64) -> list[Finding]:
     """
     numpy = installed(["numpy"]).get("numpy")
     findings = [
-        opencv(installed(OPENCV_WHEELS)) if bits == 64 else None,
+        opencv(installed(OPENCV_WHEELS), _folder("cv2")) if bits == 64 else None,
         engines(installed(ENGINES)) if bits == 64 else None,
         onnxruntime(installed(ORT_WHEELS)),
+        system_numpy(_numpys(), {name: _folder(name) for name in ("picamera2", "cv2")}, installed(OPENCV_WHEELS)),
         tflite_numpy(installed(["tflite-runtime"]).get("tflite-runtime"), numpy),
         pycoral(_metadata("pycoral")),
     ]
     return [finding for finding in findings if finding is not None]
 
 
-def opencv(wheels: dict[str, str]) -> Finding:
-    """Check that exactly one OpenCV wheel is installed."""
+def opencv(wheels: dict[str, str], folder: Path | None = None) -> Finding:
+    """Check that exactly one OpenCV wheel is installed, or OpenCV without a wheel, such as Debian's `python3-opencv`.
+
+    Args:
+        wheels: Versions of the installed wheels, by name.
+        folder: Folder that contains the package `cv2`. None if there is none.
+    """
     listed = _listed(wheels)
+    if not wheels and folder is not None:
+        return Finding("opencv wheel", "ok", f"none; the package cv2 is in {folder}")
     if not wheels:
         return Finding("opencv wheel", "failure", "OpenCV is not installed", "pip install opencv-python-headless")
     if len(wheels) == 1:
@@ -57,13 +68,43 @@ def onnxruntime(wheels: dict[str, str]) -> Finding | None:
     return Finding("onnxruntime", "failure", detail, f"pip uninstall -y {' '.join(wheels)} && pip install {keep}")
 
 
+def system_numpy(
+    numpys: Sequence[tuple[str, Path]], users: Mapping[str, Path | None], wheels: Iterable[str] = ()
+) -> Finding | None:
+    """Check that numpy 2 does not hide numpy 1 of the system, for which packages of the system are built.
+
+    This happens in a virtual environment with `--system-site-packages`. Source: raspberrypi/picamera2 issue 1088.
+
+    Args:
+        numpys: Version and folder of each numpy that can be imported. The first one is used.
+        users: Folders of packages that use numpy, by name. None if a package is not installed.
+        wheels: Names of the installed OpenCV wheels.
+    """
+    if len(numpys) < 2:
+        return None
+    (used, _), (hidden, folder) = numpys[0], numpys[1]
+    broken = [name for name, place in users.items() if place is not None and folder in (place, *place.parents)]
+    if not broken or int(used.split(".")[0]) < 2 or int(hidden.split(".")[0]) >= 2:
+        return None
+    detail = f"numpy {used} hides numpy {hidden} in {folder}, for which {' and '.join(broken)} in this folder is built"
+    return Finding("numpy", "failure", f"{detail}: its import fails", older_numpy(wheels))
+
+
 def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
     """Check that tflite-runtime, which is built for numpy 1, is not installed together with numpy 2."""
     if tflite is None or numpy is None or numpy.startswith(("0.", "1.")):
         return None
     detail = f"tflite-runtime {tflite} is built for numpy 1, but numpy {numpy} is installed: inference will fail"
-    fix = 'pip install "numpy<2" "opencv-python-headless<5"  (or: pip install ai-edge-litert)'
+    fix = f"{older_numpy(installed(OPENCV_WHEELS))}  (or: pip install ai-edge-litert)"
     return Finding("tflite-runtime", "failure", detail, fix)
+
+
+def older_numpy(wheels: Iterable[str]) -> str:
+    """Return the command that installs numpy 1, and versions of the OpenCV wheels that run with it.
+
+    Without a wheel, OpenCV is the system's, and a wheel would be a second copy.
+    """
+    return " ".join(["pip install", '"numpy<2"', *(f'"{name}<5"' for name in wheels)])
 
 
 def pycoral(text: str | None) -> Finding | None:
@@ -78,6 +119,16 @@ def pycoral(text: str | None) -> Finding | None:
         return Finding("pycoral", "ok", "this is Google's package; Orilla does not need it")
     detail = "this is the unrelated pycoral from PyPI, not Google's; Orilla needs neither"
     return Finding("pycoral", "warning", detail, "pip uninstall -y pycoral")
+
+
+def _folder(name: str) -> Path | None:
+    """Return the folder that contains a package, or None. The package is not imported, because an import may crash."""
+    spec = find_spec(name)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def _numpys() -> list[tuple[str, Path]]:
+    return [(found.version, Path(str(found.locate_file("")))) for found in distributions(name="numpy")]
 
 
 def _metadata(name: str) -> str | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import boards
@@ -43,6 +44,39 @@ def test_two_opencv_wheels_fail_with_the_command_that_fixes_it():
 def test_a_missing_package_fails_with_its_install_command():
     assert packages.opencv({}).fix == "pip install opencv-python-headless"
     assert packages.engines({}).fix == "pip install ai-edge-litert"
+
+
+def test_an_opencv_without_a_wheel_passes():
+    """Debian's `python3-opencv` has no metadata of a Python package."""
+    result = packages.opencv({}, Path("/usr/lib/python3/dist-packages"))
+    assert (result.level, result.detail) == ("ok", "none; the package cv2 is in /usr/lib/python3/dist-packages")
+
+
+@pytest.mark.parametrize(
+    ("used", "hidden", "place", "match"),
+    [
+        ("2.2.6", "1.24.2", "system", "numpy 2.2.6 hides numpy 1.24.2 in /system, for which picamera2"),
+        ("2.2.6", "1.24.2", "environment", None),  # picamera2 is not the system's
+        ("1.26.4", "1.24.2", "system", None),
+        ("2.2.6", "2.1.0", "system", None),
+        ("1.26.4", "2.2.4", "system", None),  # what is built for numpy 2 also runs with numpy 1
+    ],
+)
+def test_numpy_2_that_hides_the_numpy_of_the_system_fails(used, hidden, place, match):
+    numpys = [(used, Path("/environment")), (hidden, Path("/system"))]
+    users = {"picamera2": Path("/", place, "picamera2"), "cv2": None}
+    result = packages.system_numpy(numpys, users, ["opencv-python-headless"])
+    if match is None:
+        assert result is None
+    else:
+        assert (result.level, match in result.detail) == ("failure", True)
+        assert result.fix == 'pip install "numpy<2" "opencv-python-headless<5"'
+
+
+def test_the_opencv_of_the_system_gets_no_second_copy():
+    numpys = [("2.2.6", Path("/environment")), ("1.24.2", Path("/system"))]
+    result = packages.system_numpy(numpys, {"cv2": Path("/system")})
+    assert (result.level, result.fix) == ("failure", 'pip install "numpy<2"')
 
 
 def write_distribution(folder, name, release, text=""):

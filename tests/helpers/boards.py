@@ -164,3 +164,46 @@ def group_v1(quota_us: int = -1, limit: int = 9223372036854771712, used: int = 0
         "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{used}\n",
         "sys/fs/cgroup/memory/memory.stat": "cache 5\ntotal_inactive_file 0\n",
     }
+
+
+def dpkg(**versions: str) -> dict[str, str]:
+    """Return the file with the installed Debian packages. An underscore in a name stands for a dash."""
+    paragraphs = [
+        f"Package: {name.replace('_', '-')}\nStatus: install ok installed\nVersion: {version}\n"
+        for name, version in versions.items()
+    ]
+    return {"var/lib/dpkg/status": "\n".join(paragraphs)}
+
+
+def hailo(product: str, *nodes: str, module: str = "hailo_pci") -> dict[str, str]:
+    """Return the files of a Raspberry Pi 5 with a Hailo chip, of which `nodes` are the device files."""
+    return {
+        **{name: text for name, text in PI5.items() if "usb" not in name},
+        "sys/bus/pci/devices/0001:01:00.0/vendor": "0x1e60\n",
+        "sys/bus/pci/devices/0001:01:00.0/device": f"{product}\n",
+        f"sys/module/{module}/refcnt": "0\n",
+        **{f"dev/{node}": "" for node in nodes},
+    }
+
+
+AI_CAMERA = {
+    **{name: text for name, text in PI5.items() if "usb" not in name},
+    "sys/bus/i2c/devices/10-001a/name": "imx500\n",
+}
+ROCK5_VENDOR = {  # airockchip/rknn-toolkit2 issue 534
+    **ROCK5,
+    "proc/device-tree/compatible": "radxa,rock-5b\0rockchip,rk3588\0",
+    "sys/class/drm/renderD128/device/uevent": "DRIVER=panthor\nOF_NAME=gpu\n",
+    "sys/class/drm/renderD129/device/uevent": "DRIVER=RKNPU\nOF_NAME=npu\n",
+}
+ROCK5_MAINLINE = {
+    **ROCK5,
+    "proc/device-tree/compatible": "radxa,rock-5b\0rockchip,rk3588\0",
+    "sys/class/accel/accel0/device/uevent": "DRIVER=rocket\nOF_NAME=npu\n",
+}
+IMX93 = {
+    "proc/cpuinfo": arm("0xd05", A76, cores=2),
+    "proc/meminfo": memory(2000000, 1500000),
+    "proc/device-tree/model": "NXP i.MX93 11X11 EVK board\0",
+    "dev/ethosu0": "",
+}

@@ -98,6 +98,12 @@ def test_a_missing_library_of_opencv_is_named_with_its_fix(planted, missing, fix
     assert (finding.level, fix in finding.fix) == ("failure", True)
 
 
+def test_an_opencv_that_is_built_for_another_numpy_is_fixed_by_the_other_numpy(planted):
+    planted("cv2", "raise ImportError('numpy.core.multiarray failed to import')\n")
+    finding = doctor.finding(doctor.probe(doctor.OPENCV))
+    assert (finding.level, finding.fix) == ("failure", 'pip install "numpy<2" "opencv-python-headless<5"')
+
+
 def test_a_process_that_does_not_end_is_a_failure(planted, monkeypatch):
     planted("cv2", "import time; time.sleep(60)\n")
     monkeypatch.setattr(doctor, "TIMEOUT_S", 1)
