@@ -25,7 +25,7 @@ READ_SUFFIXES = (
 
 IMAGE_SUFFIXES = (
     *READ_SUFFIXES,
-    *(".heic", ".heif", ".jxl", ".psd", ".svg"),
+    *(".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".sgi"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
 )
 """Suffixes of image files in a folder. Files that cannot be decoded are included so that they are reported instead of

@@ -10,6 +10,7 @@ import cv2
 
 from orilla.runtime.preprocessing import jpeg
 from orilla.runtime.preprocessing.image_orientation import boxes, orientation_of
+from orilla.runtime.preprocessing.odd_image import why_odd
 from orilla.runtime.preprocessing.tiff_tags import (
     BITS,
     DNG_VERSION,
@@ -49,6 +50,16 @@ OTHERS: dict[str, tuple[tuple[bytes, ...], str]] = {
     "Apple icon (ICNS)": ((b"icns",), TO_PNG),
     "DDS": ((b"DDS ",), TO_PNG),
     "QOI": ((b"qoif",), TO_PNG),
+    "SGI": ((b"\x01\xda\0", b"\x01\xda\x01"), TO_PNG),
+    "DICOM": ((b"\0" * 128 + b"DICM",), TO_PNG),
+    "X bitmap (XBM)": ((b"#define ",), TO_PNG),
+    "X pixmap (XPM)": ((b"/* XPM */", b"! XPM2"), TO_PNG),
+    "DPX": ((b"SDPX", b"XPDS"), TO_PNG),
+    "BPG": ((b"BPG\xfb",), TO_PNG),
+    "KTX": ((b"\xabKTX ",), TO_PNG),
+    "MNG": ((b"\x8aMNG\r\n\x1a\n",), TO_PNG),
+    "Windows metafile (WMF)": ((b"\xd7\xcd\xc6\x9a",), TO_PNG),
+    "HDF5": ((b"\x89HDF\r\n\x1a\n",), TO_PNG),
     "PCX": ((b"\x0a\x05\x01",), TO_PNG),
     "FITS": ((b"SIMPLE  =",), TO_PNG),
     "JPEG XR": ((b"II\xbc\x01",), TO_JPEG),
@@ -126,7 +137,7 @@ def why_undecoded(data: bytes) -> str:
         return "{} is not supported; {}".format(*foreign)
     name = format_of(data)
     if name is None:
-        return "not an image, or damaged"
+        return why_odd(data) or "not an image, or damaged"
     width, height = _size(data, name)
     if max(width, height) > MAX_LENGTH or width * height > MAX_PIXELS:
         limit = f"the limit is {MAX_PIXELS} pixels, and {MAX_LENGTH} in height and width"
