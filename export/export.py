@@ -35,6 +35,7 @@ from orilla.export.data.calibration import (
 from orilla.export.data.draw import all_items, divide
 from orilla.export.data.open import generated_samples, is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
+from orilla.export.failures import all_reasons
 from orilla.export.imports.recipes import check_selection, imported_recipes
 from orilla.export.imports.registry import importer_for
 from orilla.export.imports.source import open_imported
@@ -257,8 +258,7 @@ def _applicable(source: SourceModel, options: ExportOptions) -> tuple[dict[str, 
     not_applicable = unsuitable | {name: reason for name, reason in reasons.items() if reason is not None}
     recipes = {name: recipe.fit(source.info) for name, recipe in selected.items() if name not in not_applicable}
     if not recipes:
-        name, reason = next(iter(not_applicable.items()))
-        msg = f"recipe {name} does not apply to this model: {reason}"
+        msg = f"no recipe applies to this model: {all_reasons(not_applicable)}"
         raise ConfigError(msg)
     return recipes, not_applicable
 

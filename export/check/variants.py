@@ -16,6 +16,7 @@ from orilla.export.check import timing
 from orilla.export.check.compare import Reference, answers, check, tolerance
 from orilla.export.check.file_tensors import file_tensors
 from orilla.export.check.golden import GoldenData
+from orilla.export.failures import all_reasons
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
 from orilla.export.source_model import SourceModel
@@ -145,8 +146,7 @@ class VariantChecks:
 
     def _require_variant(self) -> None:
         if not self.variants:
-            name, reason = next(iter(self.failed.items()))
-            msg = f"no variant can be used; the first failure is {name}: {reason}"
+            msg = f"no variant can be used: {all_reasons(self.failed)}"
             raise ConversionError(msg)
 
 

@@ -14,6 +14,7 @@ from orilla.export.convert import fork_server
 from orilla.export.data.calibration import calibration_familiarity
 from orilla.export.data.prepared import SampleSet
 from orilla.export.export import ExportOptions, export
+from orilla.export.failures import all_reasons
 from orilla.export.recipe import recipes, select
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle.bundle import Bundle
@@ -123,9 +124,15 @@ def test_a_recipe_that_is_not_for_the_model_says_why(tiny_run, tmp_path):
         tiny_run,
         tmp_path / "u.orilla",
         ConfigError,
-        "litert_fp32_fused does not apply to this model",
-        recipes="litert_fp32_fused",
+        "no recipe applies to this model: litert_fp32_fused: the model has no LSTM; onnx_wi8_afp32: dynamically quanti",
+        recipes="litert_fp32_fused,onnx_wi8_afp32",
     )
+
+
+def test_all_reasons_are_told_once_and_short():
+    reasons = {"a": "no LSTM", "b": "an operator\n is missing", "c": "no LSTM", "d": "x" * 500}
+    assert all_reasons(reasons) == f"a and c: no LSTM; b: an operator is missing; d: {'x' * 196} ..."
+    assert all_reasons(dict.fromkeys("abcdef", "no")) == "a, b, c, d and 2 more: no"
 
 
 def fails(run, out, error, match, **options):
