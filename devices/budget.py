@@ -101,17 +101,34 @@ def read_budgets(path: Path, known: Catalog | None = None) -> list[Budget]:
     if not tables:
         msg = f"{path} has no [[budget]] table"
         raise ConfigError(msg)
-    budgets = []
+    budgets, problems = [], file.problems()
     for index, table in enumerate(tables):
-        file.check(TABLE, table, KEYS, index)
-        try:
-            budget = budget_of(table, known)
-        except _BadKeyError as error:
-            raise file.error(TABLE, error.key, str(error), index) from error
-        if budget.reference is not None:
-            budget = replace(budget, reference=str(path.absolute().parent / budget.reference))
-        budgets.append(budget)
+        with problems.collected():
+            budgets.append(_read_budget(file, table, index, known))
+    problems.raise_all()
     return budgets
+
+
+def _read_budget(file: Tables, table: dict[str, Any], index: int, known: Catalog | None) -> Budget:
+    """Return the budget in a table. `index` is the position of the table in the file."""
+    problems = file.problems()
+    with problems.collected():
+        file.check(TABLE, table, KEYS, index)
+    for key, value in table.items():
+        with problems.collected():
+            try:
+                if key in KEYS:
+                    _value(key, value)
+            except _BadKeyError as error:
+                raise file.error(TABLE, key, str(error), index) from error
+    problems.raise_all()
+    try:
+        budget = budget_of(table, known)
+    except _BadKeyError as error:
+        raise file.error(TABLE, error.key, str(error), index) from error
+    if budget.reference is not None:
+        budget = replace(budget, reference=str(file.path.absolute().parent / budget.reference))
+    return budget
 
 
 def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:

@@ -135,16 +135,21 @@ def catalog(own: Path | None = None) -> Catalog:
 def _read(path: Path, base: Catalog) -> Catalog:
     """Return a catalogue extended by the tables of a file."""
     file = Tables.read(path)
-    file.check(TOP, file.content, {"devices", "engines"})
+    problems = file.problems()
+    with problems.collected():
+        file.check(TOP, file.content, {"devices", "engines"})
     devices, engines = dict(base.devices), dict(base.engines)
     for name, table in file.named_tables("engines").items():
-        engines[name] = _build(file, EngineSpec, f"engines.{name}", table)
+        with problems.collected():
+            engines[name] = _build(file, EngineSpec, f"engines.{name}", table)
     for name, table in file.named_tables("devices").items():
-        devices[name] = _build_device(file, name, table, devices)
-        for engine in devices[name].engines:
-            if engine not in engines:
-                header = f"devices.{name}"
-                raise file.error(header, "engines", str(unknown_name(engine, engines, kind="engine")))
+        with problems.collected():
+            devices[name] = _build_device(file, name, table, devices)
+            for engine in devices[name].engines:
+                if engine not in engines:
+                    header = f"devices.{name}"
+                    raise file.error(header, "engines", str(unknown_name(engine, engines, kind="engine")))
+    problems.raise_all()
     return Catalog(devices, engines)
 
 
@@ -179,8 +184,16 @@ def _build(file: Tables, kind: type[T], header: str, table: dict[str, Any]) -> T
 def _values(file: Tables, kind: type, header: str, table: dict[str, Any]) -> dict[str, Any]:
     """Check the keys of a table and the types of its values. Return the values by key."""
     hints = get_type_hints(kind)
-    file.check(header, table, {*hints, *(("like",) if kind is DeviceSpec else ())})
-    return {key: _value(file, header, key, value, hints[key]) for key, value in table.items()}
+    problems = file.problems()
+    with problems.collected():
+        file.check(header, table, {*hints, *(("like",) if kind is DeviceSpec else ())})
+    values = {}
+    for key, value in table.items():
+        with problems.collected():
+            if key in hints:
+                values[key] = _value(file, header, key, value, hints[key])
+    problems.raise_all()
+    return values
 
 
 def _value(file: Tables, header: str, key: str, value: Any, hint: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,70 @@ from orilla.devices.text_files import lines_of, read_text
 TOP = ""
 """Name of the part of a file above its first table."""
 
+CHOICES = re.compile(r"\? Choose from [^;]*")
+"""Pattern of the list of choices in a message that suggests a similar name."""
+
 HEADER = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
 """Pattern of a line that begins a table."""
+
+
+class Problems:
+    """The errors in a configuration file, which are raised together.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._found = path, list[ConfigError]()
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Store a `ConfigError` of the block instead of raising it."""
+        try:
+            yield
+        except _SeveralError as error:
+            self._found += error.errors
+        except ConfigError as error:
+            self._found.append(error)
+
+    def raise_all(self) -> None:
+        """Raise one `ConfigError` for all errors that were stored. Each is named with its line."""
+        if len(self._found) < 2:
+            for error in self._found:
+                raise error
+            return
+        texts = sorted({self._short(str(error)): None for error in self._found}, key=_line_of)
+        msg = f"{self._path} has {len(texts)} errors: {'; '.join(_without_repeats(texts))}"
+        raise _SeveralError(msg, self._found)
+
+    def _short(self, text: str) -> str:
+        """Return a message without the name of the file, and without a list of choices after a similar name."""
+        text = CHOICES.sub("?", text)
+        place = text.removeprefix(f"{self._path}:")
+        return text.removeprefix(f"{self._path} ") if place == text else f"line {place.lstrip()}"
+
+
+class _SeveralError(ConfigError):
+    """Raised for several errors in one file."""
+
+    def __init__(self, message: str, errors: list[ConfigError]) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+def _without_repeats(texts: list[str]) -> Iterator[str]:
+    """Yield messages in which a list of choices that an earlier one contains is omitted."""
+    seen = set()
+    for text in texts:
+        start, mark, choices = text.partition(": choose from ")
+        yield start if choices in seen else text
+        seen.add(choices if mark else None)
+
+
+def _line_of(text: str) -> int:
+    found = re.match(r"line (\d+):", text)
+    return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +114,18 @@ class Tables:
         return ConfigError(f"{self.path}:{self._line(table, key, index)}: {problem}")
 
     def check(self, table: str, values: dict[str, Any], known: Collection[str], index: int = 0) -> None:
-        """Raise `ConfigError` if the table contains an unknown key. The message names the first one."""
+        """Raise `ConfigError` if the table contains unknown keys. The message names all of them."""
+        problems = self.problems()
         for key in values:
-            if key not in known:
-                suffix = f" in [{table}]" if table else ""
-                raise self.error(table, key, f"{unknown_name(key, known, kind='key')}{suffix}", index)
+            with problems.collected():
+                if key not in known:
+                    suffix = f" in [{table}]" if table else ""
+                    raise self.error(table, key, f"{unknown_name(key, known, kind='key')}{suffix}", index)
+        problems.raise_all()
+
+    def problems(self) -> Problems:
+        """Return a collector of errors, which raises all of them together."""
+        return Problems(self.path)
 
     def named_tables(self, key: str) -> dict[str, dict[str, Any]]:
         """Return the tables `[key.NAME]` by name. Raise `ConfigError` if `key` contains anything else."""

@@ -20,6 +20,26 @@ NAMED = ("source", "policy", "count-line", "zone")
 HIDDEN = ("help", "json", "print_config", "dry_run")
 """Options that a configuration file cannot contain."""
 
+
+def _parse_policy(text: str) -> None:
+    """Raise `ConfigError` if a policy, with or without the name of a source, is unknown."""
+    from orilla.runtime.commands.run_sources import NAMED as WITH_NAME
+    from orilla.runtime.loop.policy import Policy
+
+    found = WITH_NAME.fullmatch(text)
+    Policy.parse(text if found is None else found[2])
+
+
+def _parse_sink(text: str) -> None:
+    """Raise `ConfigError` if a sink or one of its options is unknown."""
+    from orilla.runtime.sinks.registry import sink_opener
+
+    sink_opener(text)
+
+
+PARSED: dict[str, Callable[[str], None]] = {"policy": _parse_policy, "sink": _parse_sink}
+"""Functions that check the values of keys whose form the parser of the command line does not know."""
+
 AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
@@ -46,15 +66,20 @@ def expand(words: list[str], add_arguments: AddArguments) -> list[str]:
     others = words[:place] + words[place + 1 :]
     tables = Tables.read(Path(bundles[0]))
     options = {action.dest: action for action in parser._actions if action.dest not in HIDDEN}  # noqa: SLF001
-    tables.check(TOP, tables.content, {_key(action) for action in options.values()})
-    if not tables.content.get("bundle"):
-        msg = f'{bundles[0]} has no key `bundle`: add one, as in bundle = "road"'
-        raise ConfigError(msg)
+    problems = tables.problems()
+    with problems.collected():
+        tables.check(TOP, tables.content, {_key(action) for action in options.values()})
+    with problems.collected():
+        if not tables.content.get("bundle"):
+            msg = f'{bundles[0]} has no key `bundle`: add one, as in bundle = "road"'
+            raise ConfigError(msg)
     before: list[str] = []
     for action in options.values():
         key = _key(action)
         if key in tables.content and (action.dest == "bundle" or action.dest not in given):
-            before += _words(tables, key, action)
+            with problems.collected():
+                before += _words(tables, key, action)
+    problems.raise_all()
     parser.parse_args([*before, *others])  # The bundle is positional, so only the whole command line can be parsed.
     return [*before, *others]
 
@@ -125,6 +150,11 @@ def _check(tables: Tables, key: str, action: argparse.Action, texts: list[str]) 
             raise tables.error(TOP, key, f"{key} = {text}: expected {kind}") from error
         if action.choices is not None and value not in action.choices:
             raise tables.error(TOP, key, f"{key} = {text}: choose from {', '.join(map(str, action.choices))}")
+        if key in PARSED:
+            try:
+                PARSED[key](text)
+            except ConfigError as error:
+                raise tables.error(TOP, key, str(error)) from error
 
 
 def _is_plain(value: Any) -> bool:

@@ -59,6 +59,20 @@ def test_an_invalid_file_is_rejected_with_the_line(tmp_path, text, line, message
     assert message in str(caught.value)
 
 
+def test_all_errors_in_a_file_are_told_together(tmp_path):
+    path = tmp_path / "b.toml"
+    first, second = '[[budget]]\nbundle = "a"\np90_mx = 3\nthreads = 0\n', '[[budget]]\nbundle = "b"\nmax_mib = -1\n'
+    path.write_text(first + second)
+    with pytest.raises(ConfigError) as caught:
+        read_budgets(path)
+    for part in (
+        "has 3 errors: line 3: unknown key 'p90_mx'",
+        "; line 4: threads = 0: must be",
+        "; line 7: max_mib = -1",
+    ):
+        assert part in str(caught.value)
+
+
 @pytest.mark.parametrize(("text", "message"), [("", "has no [[budget]] table"), ("[[budget]", "b.toml: ")])
 def test_empty_damaged_and_missing_files_are_rejected(tmp_path, text, message):
     (tmp_path / "b.toml").write_text(text)

@@ -95,6 +95,10 @@ def test_an_unknown_device_names_the_known_ones():
         ("[device.rover]\n", r":1: unknown key 'device': did you mean devices"),
         (ROVER.replace('"pi5"', '["pi5"]'), r":4: like = .* must be a string"),
         ("x = " + "[" * 3000, "devices.toml: "),
+        (
+            ROVER.replace("cores = 2", 'cores = "two"').replace("ms = 11", "msec = 11"),
+            r"has 2 errors: line 6: cores = 'two': must be .*; line 8: unknown key 'msec': did you mean ms\?",
+        ),
         ("devices = 3\n", r":1: devices must contain tables"),
         ("\n\n[devices]\nrover = 3\n", r":3: devices must contain tables"),
     ],

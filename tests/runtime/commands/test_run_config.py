@@ -94,6 +94,25 @@ def test_errors_state_the_line(config, text, message):
     assert message in str(caught.value)
 
 
+def test_all_errors_in_a_file_are_told_together(config):
+    start = 'sorce = "0"\nmodel = "a"\npolicy = "lastest"\nengin = 1\n'
+    text = f'{start}sink = ["jsonll:a", "csv:b"]\nstats = 3\nthreads = "x"'
+    with pytest.raises(ConfigError) as caught:
+        expanded(config(text))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "rover.toml has 8 errors: has no key `bundle`" in message
+    for part in (
+        "line 1: unknown key 'sorce': did you mean source?; line 2: unknown key 'model': choose from bundle,",
+        "line 3: unknown policy 'lastest': did you mean latest?; line 4: unknown key 'engin': did you mean engine?; ",
+        "line 5: unknown sink 'jsonll': did you mean jsonl?; line 6: stats must be true or false; line 7: threads = x:",
+    ):
+        assert part in message
+    with pytest.raises(ConfigError) as caught:
+        expanded(config('bundle = "road"\nfoo = 1\nbar = 2\npolicy = { front = "rate:0" }'))
+    assert str(caught.value).count("choose from") == 1
+
+
 def test_a_dry_run_says_what_would_run(config, tmp_path):
     path = config(f'bundle = "road"\nsource = "scenes"\npolicy = "rate:5"\nsink = "jsonl:{tmp_path}/out.jsonl"')
     done = orilla("run", path, "--dry-run")
