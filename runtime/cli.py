@@ -241,10 +241,13 @@ def _open_standard_streams() -> None:
     """Open the null device in place of standard streams that are closed.
 
     Otherwise, the next file that is opened would get the number of such a stream, and the messages of libraries would
-    be written to this file.
+    be written to this file. Standard output can only be read, so that results which are written to it are not lost
+    without an error.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STREAM:
-        pass
+        if number == 1:
+            os.close(number)
+            os.open(os.devnull, os.O_RDONLY)
     os.close(number)
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
@@ -257,7 +260,9 @@ def _main(words: list[str]) -> int:
         os.environ.setdefault(name, value)
     interrupt_on_signals()
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except OrillaError as error:
         return _refuse(str(error))
     except ImportError as error:
@@ -265,17 +270,18 @@ def _main(words: list[str]) -> int:
             raise
         return _refuse(f"{error}; run `orilla doctor` to check this installation")
     except KeyboardInterrupt:
-        return INTERRUPTED
+        is_early = "orilla.runtime.commands.run_loop" not in sys.modules
+        return 0 if words[:1] == ["run"] and is_early else INTERRUPTED  # Stopping a loop is no error, even early.
     except BrokenPipeError:
         from orilla.runtime.stdio import drop_stdout
 
         drop_stdout()
         return 0
     except OSError as error:
-        from orilla.runtime.stdio import drop_stdout
+        from orilla.runtime.stdio import drop_stdout, reason_of_output
 
         drop_stdout()
-        return _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return _refuse(f"{error.filename or 'standard output'}: {reason_of_output(error)}")
 
 
 def _refuse(reason: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,13 @@ def drop_stdout() -> None:
     exit.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def reason_of_output(error: OSError) -> str:
+    """Return why standard output cannot be written."""
+    if error.errno == errno.EBADF:
+        return "it is closed: redirect it to a file or to /dev/null"
+    return error.strerror or str(error)
 
 
 def drop_stderr() -> None:

@@ -110,6 +110,15 @@ def execute(arguments: argparse.Namespace) -> PrintedConfig | Plan | RunResult:
     if arguments.frames is not None and arguments.frames < 1:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
-    from orilla.runtime.commands.run_loop import run
+    from orilla.runtime.commands.run_result import ClosingInterrupted, RunResult
 
-    return run(arguments)
+    try:
+        from orilla.runtime.commands.run_loop import run
+
+        return run(arguments)
+    except ClosingInterrupted:
+        raise
+    except KeyboardInterrupt:
+        if arguments.dry_run:
+            raise
+        return RunResult.before_start()

@@ -18,7 +18,7 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.commands import ladder_options, shadow_options, track_options
 from orilla.runtime.commands.notify import ServiceNotifier
 from orilla.runtime.commands.run_plan import Plan
-from orilla.runtime.commands.run_result import RunResult
+from orilla.runtime.commands.run_result import ClosingInterrupted, RunResult
 from orilla.runtime.commands.run_sources import parse_policies, parse_sinks, parse_sources
 from orilla.runtime.commands.run_trials import Trials
 from orilla.runtime.composite import cascade, together
@@ -202,10 +202,13 @@ class _Run:
         self._sinks = Sinks(openers, lambda source: self._setup(streams, source), self._on_sink_event)
         started = time.perf_counter()
         try:
-            with _live(streams) if self._arguments.stats else nullcontext(), self._notifier:
-                count = self._process(ticks, streams, self._sinks)
-        finally:
-            sink_counts = self._sinks.close()
+            try:
+                with _live(streams) if self._arguments.stats else nullcontext(), self._notifier:
+                    count = self._process(ticks, streams, self._sinks)
+            finally:
+                sink_counts = self._sinks.close()
+        except KeyboardInterrupt as error:
+            raise ClosingInterrupted from error
         seconds = time.perf_counter() - started
         figures = {name: stream.stats(recent=False) for name, stream in streams.items()}
         if self._arguments.clock and not any("clock" in own.stages for own in figures.values()):

@@ -48,6 +48,10 @@ class SeveralSourcesDocument(_RunKeys):
     """Answers per second of all sources."""
 
 
+class ClosingInterrupted(KeyboardInterrupt):
+    """Raised if the user interrupts the loop again while it closes its outputs, which may then be incomplete."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult(CommandResult):
     """The summary of a run."""
@@ -71,6 +75,11 @@ class RunResult(CommandResult):
     """Counts of lines and zones at the end of the run, by the name of the source. Empty if there are none."""
     sinks: dict[str, SinkCounts]
     """Number of written and dropped ticks of each sink, by its specification."""
+
+    @classmethod
+    def before_start(cls) -> RunResult:
+        """Return the result of a run that the user stopped before the loop started, which is no error."""
+        return cls({}, {}, {}, 0.0, 0.0, {}, {}, {})
 
     @property
     def exit_code(self) -> int:
@@ -113,6 +122,9 @@ class RunResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the summary, and a table with one row per stage for each source."""
+        if not self.models:
+            console.print_line("stopped before the loop started")
+            return
         frames = sum(figures.frames for figures in self.figures.values())
         console.print_line(
             f"{self.variant} on {self.engine}: {frames} frames in {self.seconds} s, {self.fps} per second"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from orilla.devices.errors import OutputError
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.sink import Sink
-from orilla.runtime.stdio import drop_stdout
+from orilla.runtime.stdio import drop_stdout, reason_of_output
 
 
 class StandardOutput(Sink):
@@ -31,7 +31,7 @@ class StandardOutput(Sink):
             return False
         except OSError as error:
             drop_stdout()
-            msg = f"cannot write standard output: {error.strerror or error}"
+            msg = f"cannot write standard output: {reason_of_output(error)}"
             raise OutputError(msg) from error
         return True
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 
@@ -114,6 +116,33 @@ def test_a_closed_pipe_ends_the_loop_without_an_error(tiny_bundle):
     assert json.loads(done.stdout)["index"] == 0
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
+
+
+def test_a_run_that_is_stopped_before_its_loop_starts_is_no_failure(tiny_bundle):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        words = [sys.executable, "-m", "orilla.runtime.cli", "run", tiny_bundle, "--source", address, "--json"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out) == {
+        **{"variant": "", "engine": "", "models": {}, "events": {}, "accelerator": {}, "seconds": 0.0, "sinks": {}},
+        **{"sources": {}, "fps": 0.0},
+    }
+
+
+def test_results_for_a_closed_standard_output_are_an_error(tiny_bundle):
+    for words in ("--version", f"run {tiny_bundle} --source scenes --frames 2", "show --json " + str(tiny_bundle)):
+        command = f"{sys.executable} -m orilla.runtime.cli {words} >&-"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 2, words
+        assert done.stderr.splitlines()[0].startswith("orilla: "), words
+        assert "standard output: it is closed: redirect it to a file or to /dev/null" in done.stderr, words
+        assert "Exception" not in done.stderr, words
 
 
 def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
