@@ -51,8 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def nothing_tuned() -> None:
-    """Ignore the stored choices of `orilla tune` on a developer's machine."""
+    """Ignore the stored choices of `orilla tune` on a developer's machine.
+
+    Also load model files without a trial, because the bundles of the tests are new in each run. The tests of the trial
+    remove this variable.
+    """
     os.environ["ORILLA_NO_TUNED"] = "1"
+    os.environ["ORILLA_NO_TRIAL"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from orilla.devices.onnx_file import check_onnx
 from orilla.devices.tflite_file import check_tflite
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest, Variant
+from orilla.runtime.engines.examination import examine
 from orilla.runtime.engines.registry import ENGINES, default_engine, installed, known
 from orilla.runtime.engines.session import UNBOUND, Binding, NotOfferedError, Session
 
@@ -67,15 +68,22 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
 
 
 def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads: int | None = None) -> Session:
-    """Load a variant on its own engine, or on another engine that can run its file. See `load_bytes`."""
+    """Load a variant on its own engine, or on another engine that can run its file. See `load_bytes`.
+
+    A file of a bundle that is neither shipped nor signed by a trusted key is first tried in a process under protection,
+    once on this machine.
+    """
     engine = engine or default_engine(variant.format)
     check_memory(engine, bundle.manifest.files[variant.file].size)  # The memory is checked before the file is read.
     binding = binding_of(bundle.manifest, variant)
+    data = bundle.read(variant.file)
+    if not bundle.is_trusted:
+        check_structure(engine, data)
+        examine(engine, data, bundle.manifest.files[variant.file].sha256)
     if engine in variant.compiled:
-        fallback = {"fallback": bundle.read(variant.file)}
-        check_structure(engine, fallback["fallback"])
-        return _session(engine, bundle.read(variant.compiled[engine]), threads, binding, fallback)
-    return _session(engine, bundle.read(variant.file), threads, binding)
+        check_structure(engine, data)
+        return _session(engine, bundle.read(variant.compiled[engine]), threads, binding, {"fallback": data})
+    return _session(engine, data, threads, binding)
 
 
 def check_structure(engine: str, data: bytes) -> None:
