@@ -146,7 +146,7 @@ COMMANDS = {
     "layers": Command(
         "orilla.export.layers.command",
         "show in which layers a quantised variant loses accuracy",
-        ("orilla layers mine.orilla", "orilla layers mine.orilla --variant litert_wi8_ai8 --data pictures/"),
+        ("orilla layers mine.orilla --variant litert_wi8_ai8", "orilla layers road --engines litert,onnx,reference"),
         extra="export",
     ),
     "show": Command(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.export.layers.map_command import EngineMapResult, engines_of, map_engines
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
 from orilla.runtime.tflite.names import short_name
@@ -43,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--samples", type=int, default=16, metavar="N", help="maximum number of samples of --data (default: 16)"
+    )
+    parser.add_argument(
+        "--engines",
+        metavar="ENGINE,ENGINE",
+        help="compare a variant on these engines instead, and find the first layer at which they differ: litert, onnx, "
+        "other engines that begin with onnx, or reference (LiteRT without XNNPACK)",
     )
     parser.add_argument(
         "--all", dest="every", action="store_true", help=f"show every layer, not only the {SHOWN} worst"
@@ -113,14 +120,29 @@ def cause_line(layer: Layer) -> str:
     return f"{short_name(layer.tensor)} ({layer.operator}) adds {100 * layer.added:.1f} %{remark}"
 
 
-def execute(arguments: argparse.Namespace) -> LayersResult:
-    """Compare the layers of two variants of a bundle."""
+def execute(arguments: argparse.Namespace) -> LayersResult | EngineMapResult:
+    """Compare the layers of two variants of a bundle, or of one variant on several engines."""
     from orilla.runtime.bundle.bundle import Bundle
 
     if arguments.samples < 1:
         msg = f"--samples {arguments.samples}: must be 1 or more"
         raise ConfigError(msg)
+    engines = [] if arguments.engines is None else engines_of(arguments.engines)
     bundle = Bundle.open(arguments.bundle)
+    if engines:
+        spec, count = arguments.data, arguments.samples
+        samples = _golden(bundle) if spec is None else _samples(bundle, spec, count)
+        name, maps, used = map_engines(bundle, engines, arguments.variant, samples)
+        return EngineMapResult(
+            bundle=str(bundle.path),
+            engine=engines[0],
+            variant=name,
+            samples=used,
+            maps=maps,
+            first=[None if found.first is None else found.first.tensor for found in maps],
+            every=arguments.every,
+            as_markdown=arguments.markdown,
+        )
     variant, original, report = compare_layers(bundle, arguments.variant, arguments.data, arguments.samples)
     return LayersResult(
         bundle=str(bundle.path),

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, EngineError
 from orilla.export.layers.trace import INPUT, TracedTensor
-from orilla.runtime.engines.litert import first_line, slots, tensor_details
+from orilla.runtime.engines.litert import first_line, new_interpreter, runtime, slots, tensor_details
 from orilla.runtime.engines.session import Binding, Inputs
 from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.preprocessing.quantization import Quantization, dequantise
 from orilla.runtime.tflite.graph import read_operators
+from orilla.runtime.tflite.rewrite import rewritten
 
 NUMBERS = (np.float32, np.float16, np.int8, np.uint8, np.int16)
 """Types of the tensors that are compared. Others, such as int32, contain positions and shapes."""
@@ -67,6 +68,43 @@ class LiteRTTrace:
         return TracedTensor(name, operator, reads, span, float(scale))
 
 
+def open_delegated(data: bytes, binding: Binding) -> LiteRTTrace:
+    """Open the content of a `.tflite` file with XNNPACK, as the engine `litert` runs it.
+
+    XNNPACK keeps its intermediate tensors to itself, so all tensors become outputs of the model.
+
+    Raises:
+        DataError: The model has a loop or several inputs.
+        EngineError: The interpreter rejects the file.
+    """
+
+    def edit(model: Any, _schema: Any) -> None:
+        graph = model.subgraphs[0]
+        computed = {index for operator in graph.operators for index in operator.outputs}
+        graph.outputs = sorted(computed | set(graph.outputs))
+        model.signatureDefs = []  # They would not fit the outputs.
+        if len(graph.inputs) > 1:
+            msg = "the model has several inputs, so its layers cannot be compared on several engines"
+            raise DataError(msg)
+
+    _reject_loops(data)
+    try:
+        interpreter = new_interpreter(runtime("ai_edge_litert")[1], rewritten(data, edit), 1)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        msg = f"LiteRT cannot load this variant: {first_line(error)}"
+        raise EngineError(msg) from error
+    return LiteRTTrace(interpreter, data, binding)
+
+
+def _reject_loops(data: bytes) -> None:
+    loops = [operator.name for operator in read_operators(data, "the variant") if operator.name in ("WHILE", "IF")]
+    if loops:
+        msg = f"the model contains the operator {loops[0]}, whose layers cannot be compared"
+        raise DataError(msg)
+
+
 def open_trace(data: bytes, binding: Binding) -> LiteRTTrace:
     """Open the content of a `.tflite` file.
 
@@ -76,10 +114,7 @@ def open_trace(data: bytes, binding: Binding) -> LiteRTTrace:
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    loops = [operator.name for operator in read_operators(data, "the variant") if operator.name in ("WHILE", "IF")]
-    if loops:
-        msg = f"the model contains the operator {loops[0]}, whose layers cannot be compared"
-        raise DataError(msg)
+    _reject_loops(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # The interpreter warns that it needs more memory.

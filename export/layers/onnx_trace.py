@@ -24,10 +24,10 @@ class OnnxTrace:
 
     channels_first = True
 
-    def __init__(self, model: Any, binding: Binding) -> None:
+    def __init__(self, model: Any, binding: Binding, provider: str = onnx_engine.CPU) -> None:
         self._rounded = _rounded(model.graph)
         self.tensors = tuple(_tensors(model.graph, self._rounded))
-        self._session = _session(model, [self._file_name(tensor.name) for tensor in self.tensors])
+        self._session = _session(model, [self._file_name(tensor.name) for tensor in self.tensors], provider)
         slots = onnx_engine.OnnxSession(self._session, "onnxruntime").inputs
         self._inputs = Inputs(slots, binding)
         self._arrays = dict(zip((slot.name for slot in slots), self._inputs.tensors(), strict=True))
@@ -38,7 +38,7 @@ class OnnxTrace:
         names = [tensor.name for tensor in self.tensors]
         computed = [name for name in names if self._file_name(name) not in self._arrays]
         arrays = self._session.run([self._file_name(name) for name in computed], self._arrays)
-        found = {name: self._arrays[name] for name in names if name not in computed}
+        found = {name: self._arrays[name].copy() for name in names if name not in computed}
         found |= dict(zip(computed, arrays, strict=True))
         return {
             name: np.asarray(array, np.float32)
@@ -107,7 +107,7 @@ def _tensors(graph: Any, rounded: dict[str, _Rounding]) -> list[TracedTensor]:
     ]
 
 
-def _session(model: Any, names: list[str]) -> Any:
+def _session(model: Any, names: list[str], provider: str) -> Any:
     import onnx
     import onnxruntime
 
@@ -120,14 +120,22 @@ def _session(model: Any, names: list[str]) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(changed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        providers = list(dict.fromkeys([provider, onnx_engine.CPU]))
+        settings = [onnx_engine.OPTIONS.get(name, {}) for name in providers]
+        return onnxruntime.InferenceSession(
+            changed.SerializeToString(), options, providers=providers, provider_options=settings
+        )
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
         msg = f"onnxruntime cannot load this variant: {cause(error)}"
         raise EngineError(msg) from error
 
 
-def open_trace(data: bytes, binding: Binding) -> OnnxTrace:
-    """Open the content of an `.onnx` file. Raise `EngineError` if ONNX Runtime rejects it."""
+def open_trace(data: bytes, binding: Binding, provider: str = onnx_engine.CPU) -> OnnxTrace:
+    """Open the content of an `.onnx` file. Raise `EngineError` if ONNX Runtime rejects it or lacks the provider."""
     import onnx
+    import onnxruntime
 
-    return OnnxTrace(onnx.load_from_string(data), binding)
+    if provider not in onnxruntime.get_available_providers():
+        msg = f"the installed onnxruntime {onnxruntime.__version__} has no {provider}"
+        raise EngineError(msg)
+    return OnnxTrace(onnx.load_from_string(data), binding, provider)

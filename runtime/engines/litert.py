@@ -161,11 +161,11 @@ def load(
         )
         raise EngineError(msg)
     try:
-        interpreter = _interpreter(module, data, threads, delegates)
+        interpreter = new_interpreter(module, data, threads, delegates)
         name = named(package)
         if threads > 1 and needs_one_thread(data, _operators(interpreter)):
             threads, name = 1, f"{name} (1 thread)"
-            interpreter = _interpreter(module, data, threads, delegates)
+            interpreter = new_interpreter(module, data, threads, delegates)
         _reject_wrong(package, interpreter)
         return LiteRTSession(interpreter, name, data, threads, binding)
     except Exception as error:  # A wheel that was built for another NumPy version may raise any exception.
@@ -173,7 +173,8 @@ def load(
         raise EngineError(msg) from error
 
 
-def _interpreter(module: Any, data: bytes, threads: int, delegates: Sequence[Any]) -> Any:
+def new_interpreter(module: Any, data: bytes, threads: int, delegates: Sequence[Any] = ()) -> Any:
+    """Return an interpreter with allocated tensors. Raise `RuntimeError` or `ValueError` if it rejects the file."""
     with hidden_stderr():  # The runtime prints a line whenever an interpreter is created.
         interpreter = module.Interpreter(
             model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
