@@ -46,7 +46,7 @@ def keep_to_core(index: int) -> None:
 
 
 def cores_of_thread() -> frozenset[int]:
-    """Return the numbers of the cores to which the calling thread is restricted.
+    """Return the indices of the cores to which the calling thread is restricted.
 
     The result is empty if the operating system does not state them.
     """

@@ -19,7 +19,7 @@ INSIDE: dict[str, dict[int, str]] = {
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
 }
-"""Messages inside each kind of message, by the number of the field."""
+"""Messages inside each kind of message. The keys are the numbers of the fields."""
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 """Fields of a tensor with external data."""
@@ -52,7 +52,7 @@ def _check(message: memoryview, kind: str, depth: int) -> None:
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield the number and the content of each field. The content of a number is its bytes."""
+    """Yield the field number and the content of each field. The content of an integer is its bytes."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -75,7 +75,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return a number and the position after it."""
+    """Return an integer and the position after it."""
     value = 0
     for place in range(10):
         if at + place >= len(message):

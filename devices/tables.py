@@ -144,7 +144,7 @@ class Tables:
         return [dict(table) for table in tables]
 
     def _line(self, table: str, key: str, index: int) -> int:
-        """Return the number of the line with a key, or of the table's first line if the key is not found."""
+        """Return the line number of a key, or of the table's first line if the key is not found."""
         assignment = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
         is_inside, table_line, seen = table == TOP, 1, -1
         for number, line in enumerate(lines_of(self.text), 1):

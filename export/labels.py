@@ -203,7 +203,7 @@ def _are_numbered(lines: list[str]) -> bool:
 
 
 def _are_numbers(numbers: list[int]) -> bool:
-    """Return True if the numbers of lines count classes: from 0 or 1, without many gaps."""
+    """Return True if the numbers of lines are class indices: from 0 or 1, without many gaps."""
     return min(numbers) <= 1 and len(set(numbers)) >= MIN_NUMBERED * (max(numbers) + 1 - min(numbers))
 
 

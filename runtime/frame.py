@@ -23,7 +23,7 @@ QUEUE_DEPTH = 2
 
 class _TickKeys(TypedDict):
     index: int
-    """Number of the frame. Missing numbers are dropped frames."""
+    """Index of the frame. A missing index is a dropped frame."""
     captured_ns: int
     """Capture time on the monotonic clock, in nanoseconds."""
     captured_at: str
@@ -208,7 +208,7 @@ class Event(msgspec.Struct, frozen=True):
 
     kind: EventKind
     index: int
-    """Number of the affected frame, or of the next frame."""
+    """Index of the affected frame, or of the next frame."""
     at_ns: int
     """Time on the monotonic clock, in nanoseconds."""
     detail: str
@@ -218,10 +218,10 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
-    """One image of a source, with its number and capture time."""
+    """One image of a source, with its index and capture time."""
 
     index: int
-    """Number of the frame, counted from 0. The count continues after the camera was lost. A missing number means a
+    """Index of the frame, counted from 0. The count continues after the camera was lost. A missing index means a
     dropped frame."""
     image: Image
     """Image `[H,W,3]` uint8 BGR. It stays unchanged as long as you keep a reference to it or to a view of it."""
@@ -245,7 +245,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
 
 class Line(msgspec.Struct, frozen=True, eq=False):
-    """One text of a source, with its number and time. Text models process texts as image models process frames."""
+    """One text of a source, with its index and time. Text models process texts as image models process frames."""
 
     index: int
     text: str
@@ -260,7 +260,7 @@ class Line(msgspec.Struct, frozen=True, eq=False):
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
-    """One sample of arrays, with its number and time.
+    """One sample of arrays, with its index and time.
 
     Models that take arrays process such samples as image models process frames.
     """
@@ -343,7 +343,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def index(self) -> int:
-        """Return the number of the frame."""
+        """Return the index of the frame."""
         return self.frame.index
 
     @property

@@ -287,7 +287,7 @@ class Runner(ABC):
             on_event: Function that receives events, with `event.source`. Several threads call it. If None, the logger
                 `orilla` logs the events.
             record: Path of the recordings. The name of the source is added to the file name.
-            track: As for `stream`. Each source has its own track numbers.
+            track: As for `stream`. Each source has its own track IDs.
             guard: As for `stream`.
             **named: Further sources by name, as in `streams(front=0, rear="rtsp://HOST/NAME")`.
 

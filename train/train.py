@@ -48,7 +48,7 @@ class TrainingData:
     skipped: dict[Item, str]
     """Reason for each skipped sample."""
     held_out: int | None = None
-    """Number of the part whose training samples are left out."""
+    """Index of the data set whose training samples are left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,7 +264,7 @@ def _hints(loaded: Any) -> FileHints:
 
 
 def _labels(text: str) -> tuple[str, ...] | None:
-    """Return the class names in a list, or in a dictionary by class number, written as JSON or Python."""
+    """Return the class names in a list, or in a dictionary by class index, written as JSON or Python."""
     try:
         names = json.loads(text)
     except ValueError:

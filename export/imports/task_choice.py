@@ -26,7 +26,7 @@ KNOWN_CLASSES = {
     1000: "ImageNet's 1000 classes",
     1001: "ImageNet's 1000 classes after the background",
 }
-"""Well-known class lists, by their number of classes."""
+"""Well-known class lists. The keys are the numbers of classes."""
 
 MAX_VALUES = 8
 """Maximum number of outputs of a regression whose last activation is not a softmax."""

@@ -111,7 +111,7 @@ def _slots(part: Part) -> tuple[list[Part], list[Part]]:
 
 
 def set_arrays(part: Part, arrays: Arrays) -> None:
-    """Set the weights of one layer. Raise `ValueError` if their number or a shape is wrong."""
+    """Set the weights of one layer. Raise `ValueError` if the number of arrays or a shape is wrong."""
     variables = part.weights()
     arrays = part.arrange(list(arrays))
     shapes = [tuple(value.shape) for value in arrays]

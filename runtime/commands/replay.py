@@ -30,7 +30,7 @@ class ReplayCheck(CommandResult):
     """Number of decisions."""
     identical: bool
     first_difference: int | None
-    """Number of the first decision that differs, counted from 0. None if all decisions are the same."""
+    """Index of the first decision that differs, counted from 0. None if all decisions are the same."""
 
     @property
     def exit_code(self) -> int:

@@ -45,12 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="max_gap_s",
         metavar="SECONDS",
         type=float,
-        help="time in seconds for which an object keeps its number while it is not found (default: 1); implies --track",
+        help="time in seconds for which an object keeps its track ID while it is not found (default: 1); implies "
+        "--track",
     )
     parser.add_argument(
         "--track-any-class",
         action="store_true",
-        help="let an object keep its number when the detector changes its class; implies --track",
+        help="let an object keep its track ID when the detector changes its class; implies --track",
     )
 
 

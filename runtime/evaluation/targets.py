@@ -26,7 +26,7 @@ def truth_of(sample: Sample) -> GroundTruth:
 def target_of(dataset: Dataset, task: str, context: DecodeContext) -> Target:
     """Match the classes of a data set with those of a model.
 
-    If the data set has no class names, its class numbers are those of the model.
+    If the data set has no class names, its class indices are those of the model.
 
     Args:
         dataset: The data set.
@@ -59,6 +59,6 @@ def _check_units(dataset: Dataset, context: DecodeContext, indices: tuple[int, .
 
 
 def check_labels(target: Target, dataset: Dataset) -> None:
-    """Raise `DataError` if a sample of the `check_split` has a class number that the model does not have."""
+    """Raise `DataError` if a sample of the `check_split` has a class index that the model does not have."""
     for index, label in enumerate(dataset.labels(dataset.check_split)):
         known_class(target, label, str(index))

@@ -108,7 +108,7 @@ class Climber:
         self._samples: deque[_Sample] = deque()
         self._left_out = 0
         self.rung = 0
-        """Number of the current rung. 0 is the best one."""
+        """Index of the current rung. 0 is the best one."""
         self.p90_ms = 0.0
         """Newest p90 of the age in milliseconds."""
         self._since_ns = self._stepped_up_ns = self._calm_since_ns = self._retry_ns = 0

@@ -25,7 +25,7 @@ class RungStages(Protocol):
         """Run the network and decode its outputs."""
 
     def finish(self, result: Any, timer: StageTimer) -> Result:
-        """Add to a result what depends on the frames before it, such as track numbers."""
+        """Add to a result what depends on the frames before it, such as track IDs."""
 
 
 class OpenRung(NamedTuple):
@@ -55,7 +55,7 @@ class LadderStages:
 
     The next rung is loaded in advance, in a thread beside the running loop, so a step takes no time. Rungs stay loaded
     until `close`. A frame is answered on the rung that prepared it. Objects are tracked by the first rung's stages, so
-    they keep their numbers.
+    they keep their track IDs.
 
     Args:
         settings: Settings of the ladder.

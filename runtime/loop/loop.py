@@ -85,7 +85,7 @@ class CameraLoop:
         self._invalid = ""
         """Reason why the newest outputs have no answer. Empty if they have one."""
         self._stalled: int | None = None
-        """Number of the last frame whose inference did not end in time."""
+        """Index of the last frame whose inference did not end in time."""
         self._size: tuple[int, ...] | None = None
         self._prepared_count, self._last_corrupt = 0, ""
         self._threads = [

@@ -171,7 +171,10 @@ class Replay:
 
 
 class _Times:
-    """Times of one stage in nanoseconds, by frame number. For a frame without a recorded time, the median is used."""
+    """Times of one stage in nanoseconds. The keys are the indices of the frames.
+
+    For a frame without a recorded time, the median is used.
+    """
 
     def __init__(self, by_index: Mapping[int, int]) -> None:
         self._by_index = by_index

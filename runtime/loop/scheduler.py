@@ -47,11 +47,11 @@ Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "invalid", "deli
 
 
 class Item(Protocol):
-    """A frame in the loop, as the scheduler sees it: its number and its capture time."""
+    """A frame in the loop, as the scheduler sees it: its index and its capture time."""
 
     @property
     def index(self) -> int:
-        """Return the number of the frame."""
+        """Return the index of the frame."""
 
     @property
     def captured_ns(self) -> int:
@@ -61,11 +61,11 @@ class Item(Protocol):
 T = TypeVar("T", bound=Item)
 
 OnStep = Callable[[Verb, int, int, int], None]
-"""Function that is called at each step with the verb, the current time in nanoseconds, the frame number, and the
+"""Function that is called at each step with the verb, the current time in nanoseconds, the index of the frame, and the
 capture time. The capture time is 0 unless the verb is `admit`."""
 
 OnDrop = Callable[[int, int, Reason], None]
-"""Function that receives each dropped frame: the current time in nanoseconds, the frame number and the reason."""
+"""Function that receives each dropped frame: the current time in nanoseconds, the index of the frame and the reason."""
 
 
 class FrameScheduler(Generic[T]):
@@ -96,7 +96,7 @@ class FrameScheduler(Generic[T]):
         """Return True if a frame should be prepared.
 
         Args:
-            index: Number of the frame.
+            index: Index of the frame.
             time_ns: Capture time in nanoseconds. For a recorded source with a frame rate, the time from its start to
                 the frame.
             now_ns: Current time on the monotonic clock.

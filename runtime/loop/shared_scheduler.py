@@ -55,7 +55,7 @@ class LoopItem(msgspec.Struct):
 
     @property
     def index(self) -> int:
-        """Return the number of the frame."""
+        """Return the index of the frame."""
         return self.frame.index
 
     @property
@@ -94,7 +94,7 @@ class SharedScheduler:
         inference is the slowest stage."""
         self._error: BaseException | None = None
         self._delivered: int | None = None
-        """Number of the frame whose answer the caller is working on, or None."""
+        """Index of the frame whose answer the caller is working on, or None."""
         self._listener: Callable[[], None] | None = None
 
     @property

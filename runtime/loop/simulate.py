@@ -57,7 +57,7 @@ class Outcome:
 
     delivered: list[Delivered] = field(default_factory=list)
     dropped: list[tuple[int, int, Reason]] = field(default_factory=list)
-    """Time in nanoseconds, frame number and reason of each drop."""
+    """Time in nanoseconds, index of the frame and reason of each drop."""
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ class RungInput(NamedTuple):
     """A frame that a rung of a ladder has prepared."""
 
     rung: int
-    """Number of the rung. 0 is the first one."""
+    """Index of the rung. 0 is the first one."""
     input: Any
     """The network's input."""
     comparable: bool

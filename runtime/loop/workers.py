@@ -30,7 +30,7 @@ class SplitStages(Protocol):
         """Run the network and decode its outputs, as `Stages.answer` does. One thread at a time calls this method."""
 
     def finish(self, result: Any, timer: StageTimer) -> Result:
-        """Add to a result what depends on the frames before it, such as track numbers."""
+        """Add to a result what depends on the frames before it, such as track IDs."""
 
 
 @dataclass(frozen=True, slots=True)

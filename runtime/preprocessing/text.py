@@ -23,21 +23,20 @@ MAX_FIRST_WORD, MAX_CHARACTERS = 1024, 4096
 """Maximum of `first_word`, and maximum number of characters in `separators`, `removed` and `white_space`."""
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
-"""Numbers of the three special tokens, and the number of the most frequent word. Source:
-`keras.datasets.imdb.load_data`."""
+"""The three special tokens, and the token of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
 
 SEPARATORS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'
 """Characters that separate words, in addition to spaces. An apostrophe is part of a word. Source: Keras'
 `Tokenizer`."""
 
 Tokens = NDArray[np.int32]
-"""Tokens: the numbers of the words in one text, `[length]`."""
+"""The tokens of one text, `[length]`: integers that represent words."""
 
 
 class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="text"):
     """Conversion of a text into tokens.
 
-    The text is converted to lower case and split into words, and each word is replaced with its number.
+    The text is converted to lower case and split into words, and each word is replaced with its token.
     """
 
     input_kind: ClassVar[str] = "text"
@@ -216,7 +215,7 @@ words = WordSplitter(TextPreprocess(length=1))
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
     """Return the most frequent words, the most frequent first.
 
-    Their number is limited so that `Tokeniser.size` is at most `size`.
+    The number of words is limited so that `Tokeniser.size` is at most `size`.
     """
     counts: Counter[str] = Counter()
     for text in texts:

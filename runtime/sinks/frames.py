@@ -38,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Frames(Sink):
-    """Writes one file per tick, with the time and the number of the frame in its name.
+    """Writes one file per tick, with the time and the index of the frame in its name.
 
     A file gets its final name when it is complete. Images from a folder keep their file names. For a file
     in a subfolder, the name begins with the name of the subfolder, as in `cat-1.jpg`.

@@ -92,7 +92,7 @@ class Messages:
 
 
 def _image_fields(result: _Masked) -> Mapping[str, Any]:
-    """Return the fields of an image with one byte per pixel: class numbers, or 255 for the pixels of the only class."""
+    """Return the fields of an image with one byte per pixel: class indices, or 255 for the pixels of the only class."""
     classes: NDArray[np.uint8] | None = getattr(result, "classes", None)
     pixels = FOREGROUND * result.mask().view(np.uint8) if classes is None else classes
     height, width = pixels.shape

@@ -40,7 +40,7 @@ class SharedTick(NamedTuple):
     """A tick that another process has written."""
 
     number: int
-    """Number of the tick, counted from 1. A gap in the numbers means that ticks were not read."""
+    """Serial number of the tick, counted from 1. A gap in the numbers means that ticks were not read."""
     captured_ns: int
     """Capture time on the monotonic clock, in nanoseconds. All processes of a machine share this clock."""
     captured_wall_ns: int

@@ -19,7 +19,7 @@ class Setup:
     live: bool = False
     """True for a live source, such as a camera."""
     labels: tuple[str, ...] = ()
-    """Names of the model's classes, in the order of their numbers. Empty if there are several models."""
+    """Names of the model's classes, in the order of their indices. Empty if there are several models."""
     report: Callable[[str], None] = print
     """Function that reports one line of text to the user, for example that a file was repaired."""
     closing: threading.Event = field(default_factory=threading.Event)

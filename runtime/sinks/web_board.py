@@ -28,7 +28,7 @@ class Point:
     """The largest times of the answers within one step."""
 
     step: int
-    """Number of the step: its time on the monotonic clock, in units of `STEP_NS`."""
+    """Index of the step: its time on the monotonic clock, in units of `STEP_NS`."""
     count: int = 0
     """Number of answers."""
     age_ms: float = 0.0

@@ -91,7 +91,7 @@ class CorruptFrames:
         """Return a frame with the image in BGR, or an event if the image is None or cannot be used.
 
         Args:
-            index: Number of the frame.
+            index: Index of the frame.
             image: The image, or None.
             captured_ns: Capture time on the monotonic clock, in nanoseconds.
             why: Reason why the image is None.

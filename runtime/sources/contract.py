@@ -43,7 +43,7 @@ def delivers_numbered_and_stamped_images(case: SourceCase) -> None:
         if frame is None:
             break
         assert isinstance(frame, Frame), f"the source reported an event: {frame}"
-        assert frame.index == expected, f"frame {expected} has the number {frame.index}"
+        assert frame.index == expected, f"frame {expected} has the index {frame.index}"
         assert frame.image.dtype == np.uint8
         assert frame.image.ndim == 3
         assert frame.image.shape[2] == 3, f"an image has shape {frame.image.shape}: expected [H,W,3]"

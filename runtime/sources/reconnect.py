@@ -20,7 +20,7 @@ TRIES = 5
 
 
 class Reconnecting:
-    """Reopens a source whenever it fails. The numbers of the frames continue.
+    """Reopens a source whenever it fails. The indices of the frames continue.
 
     Args:
         opener: Function that opens the source, or raises `SourceError`.
@@ -69,7 +69,7 @@ class Reconnecting:
         if self._offset:
             frame = replace(frame, index=self._offset + frame.index)
         if isinstance(frame, Event):
-            # Only events of the kind `corrupt` have their own frame number.
+            # Only events of the kind `corrupt` have their own frame index.
             self._next = frame.index + (frame.kind == "corrupt")
             return frame
         self._next = frame.index + 1

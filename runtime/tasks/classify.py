@@ -126,7 +126,7 @@ class ClassifyTask(Task):
     golden_candidates = 3
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Check that the model has one vector of scores. Return the labels, or class numbers if no labels are given."""
+        """Check that the model has one vector of scores. Return the labels, or class indices if no labels are given."""
         shape = self.only_output(outputs)
         while len(shape) > 1 and shape[0] == 1:  # Some networks keep the axes of their last feature map, of length 1.
             shape = shape[1:]
@@ -145,7 +145,7 @@ class ClassifyTask(Task):
     def decoding_for(self, output: ImportedOutput, *, multi_label: bool) -> Decoding:
         """Return the decoding for an output: softmax or sigmoid if it contains logits, else without an activation."""
         if output.has_numbers:
-            msg = "the model outputs class numbers, but a classifier outputs scores: use task=tensor"
+            msg = "the model outputs class indices, but a classifier outputs scores: use task=tensor"
             raise ConfigError(msg)
         if output.has_activation:
             return Decoding(multi_label=multi_label)
@@ -205,7 +205,7 @@ class ClassifyTask(Task):
         return tuple(labels.index(name) for name in classes)
 
     def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> ClassificationMetrics:
-        """Return accuracy, precision, recall and F1. Raise `DataError` if a class number is out of range."""
+        """Return accuracy, precision, recall and F1. Raise `DataError` if a class index is out of range."""
         labels, scores = [], []
         for truth, outputs in answers:
             labels.append(target.class_indices[known_class(target, int(truth.value), truth.name)])

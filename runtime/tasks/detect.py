@@ -87,7 +87,7 @@ class Detection(msgspec.Struct, frozen=True):
         return [listed + (", ..." if len(counts) > MAX_CAPTION else "")]
 
     def measures(self) -> list[Measure]:
-        """Return the number of objects, and their number per class that was found."""
+        """Return the number of objects, and the number of objects of each class that was found."""
         by_class = [Measure("boxes", label, count) for label, count in self._counts().items()]
         return [Measure("objects", "", len(self.boxes)), *by_class]
 
@@ -124,7 +124,7 @@ class DetectTask(Task):
     good_agreement = 0.95  # A box whose score is near the threshold may disagree, but this matters little.
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the labels. `head_labels` later compares their number with the outputs, when the layout is known."""
+        """Return the labels. `head_labels` compares the number of labels with the outputs later."""
         del outputs
         if not labels:
             msg = "`labels` is missing: a detector needs the names of its classes"
@@ -222,7 +222,7 @@ class DetectTask(Task):
         original model's decisions and it found no object in any image, the result is a `NoObjectMetrics`.
 
         Raises:
-            DataError: A class number is out of range, or there is no object.
+            DataError: A class index is out of range, or there is no object.
         """
         context = with_score(target.context, METRIC_SCORE)
         truths, found = [], []

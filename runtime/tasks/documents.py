@@ -74,7 +74,7 @@ class BoxDocument(_BoxKeys, total=False):
     keypoints: list[list[float]]
     """Points as x and y in pixels of the frame. Absent if the model finds none."""
     track: int
-    """Number of the object. Absent if objects are not tracked, and for new objects."""
+    """Track ID of the object. Absent if objects are not tracked, and for new objects."""
 
 
 class DetectionDocument(TypedDict):

@@ -54,7 +54,7 @@ class SegmentTask(Task):
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
         """Check that the model outputs one grid. Return the labels, by default `mask` for a single class.
 
-        A grid `[h,w]` or `[h,w,1]` contains the probability of a single class, or the class numbers of several classes.
+        A grid `[h,w]` or `[h,w,1]` contains the probability of a single class, or the class indices of several classes.
         """
         shape = self.only_output(outputs)
         if len(shape) not in (2, 3):
@@ -92,7 +92,7 @@ class SegmentTask(Task):
         return ClassSegmentation(context.labels, grid, placement)
 
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return the mask or the class numbers for each pixel of the frame or each cell of the network's grid."""
+        """Return the mask or the class indices for each pixel of the frame or each cell of the network's grid."""
         if context.frame_hw is None:
             grid = self._grid(outputs, context)
             context = context.of_frame((grid.shape[0], grid.shape[1]))
@@ -113,7 +113,7 @@ class SegmentTask(Task):
         return len(context.labels) == 1 and super().outputs_probabilities(context)
 
     def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return class numbers `[H,W]`. For a single class, 0 is the background and 1 is the class."""
+        """Return class indices `[H,W]`. For a single class, 0 is the background and 1 is the class."""
         return self.decisions(outputs, context).astype(np.uint8)
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
@@ -129,7 +129,7 @@ class SegmentTask(Task):
         return tuple(classes.index(name) for name in labels)
 
     def pseudo_indices(self, labels: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the pixel values of `pseudo_truth`: 1 for a single class, or the class numbers."""
+        """Return the pixel values of `pseudo_truth`: 1 for a single class, or the class indices."""
         return (1,) if len(labels) == 1 else tuple(range(len(labels)))
 
     def metrics(
@@ -154,7 +154,7 @@ class SegmentTask(Task):
         return ClassSegmentationMetrics(target.labels, counts)
 
     def _grid(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.float32]:
-        """Return probabilities `[h,w]`, scores `[h,w,C]` or class numbers `[h,w]`. The result is a copy."""
+        """Return probabilities `[h,w]`, scores `[h,w,C]` or class indices `[h,w]`. The result is a copy."""
         output, count = only(outputs), len(context.labels)
         if output.ndim == 3 and 1 in (output.shape[0], output.shape[-1]):
             output = output[..., 0] if output.shape[-1] == 1 else output[0]

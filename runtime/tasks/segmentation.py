@@ -20,10 +20,10 @@ from orilla.runtime.tasks.drawing import TINT, draw_mask, palette, tint
 from orilla.runtime.tasks.task import Image, Measure
 
 OUTSIDE = 255
-"""Class number of pixels that are not in the network's input, because a crop left them out."""
+"""Class index of pixels that are not in the network's input, because a crop left them out."""
 
 MAX_CLASSES = 255
-"""Maximum number of classes. Class numbers and `OUTSIDE` together then fit into uint8."""
+"""Maximum number of classes. Class indices and `OUTSIDE` together then fit into uint8."""
 
 CAPTION_CLASSES = 4
 """Maximum number of classes that the caption of an answer lists."""
@@ -200,8 +200,8 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
 
         Args:
             image: Image `[H,W,3]` uint8 in BGR order. It is changed.
-            labels: True class number of each pixel, `[H,W]`.
-            classes: Names of the class numbers.
+            labels: True class index of each pixel, `[H,W]`.
+            classes: Names of the class indices.
             ignore: Number of pixels without a label. They count as not found.
         """
         found, true = self.mask() & (labels != ignore), labels == classes.index(self.label)
@@ -219,14 +219,14 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
 
     labels: tuple[str, ...]
     grid: NDArray[np.float32]
-    """Scores of the classes, `[h,w,C]`, or class numbers, `[h,w]`, for each cell of the network's grid. The array is a
+    """Scores of the classes, `[h,w,C]`, or class indices, `[h,w]`, for each cell of the network's grid. The array is a
     copy, not a view of the engine's memory."""
     placement: Placement
     """Position and size of the frame in the network's input."""
 
     @cached_property
     def classes(self) -> NDArray[np.uint8]:
-        """Return the class number or `OUTSIDE` of each pixel, `[H,W]` uint8. Scores are interpolated bilinearly."""
+        """Return the class index or `OUTSIDE` of each pixel, `[H,W]` uint8. Scores are interpolated bilinearly."""
         classes = _nearest(self.grid, self.placement) if self.grid.ndim == 2 else self._best()
         left, top, right, bottom = (round(edge) for edge in self.placement.visible_frame_xyxy)
         if not self.placement.shows_whole_frame:
@@ -297,7 +297,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
 
     @cached_property
     def _cells(self) -> NDArray[np.intp]:
-        """Return the class number of each cell of the grid, `[h,w]`."""
+        """Return the class index of each cell of the grid, `[h,w]`."""
         cells: NDArray[np.intp] = self.grid.astype(np.intp) if self.grid.ndim == 2 else self.grid.argmax(axis=-1)
         return np.clip(cells, 0, len(self.labels) - 1)
 
@@ -347,7 +347,7 @@ def visible_cells(cells: NDArray[Cell], placement: Placement) -> NDArray[Cell]:
 
 
 def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint8]:
-    """Resize class numbers to the size of the frame. Each pixel gets the number of the cell at its centre."""
+    """Resize class indices to the size of the frame. Each pixel gets the class of the cell at its centre."""
     height, width = placement.frame_hw
     y = (np.arange(height) + 0.5) * placement.scale_xy[1] + placement.offset_xy[1]
     x = (np.arange(width) + 0.5) * placement.scale_xy[0] + placement.offset_xy[0]

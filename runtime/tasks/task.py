@@ -81,7 +81,7 @@ class ImportedOutput:
     shape: tuple[int, ...]
     """Shape without the batch axis."""
     has_numbers: bool
-    """True if the output contains integers that are not quantised, such as class numbers."""
+    """True if the output contains integers that are not quantised, such as class indices."""
     has_activation: bool
     """True if the network computes the output by a softmax or a sigmoid."""
 

@@ -92,7 +92,7 @@ def _metadata(root: _Table, data: bytes) -> ModelMetadata:
 def _labels(data: bytes, name: str) -> tuple[str, ...]:
     """Return the lines of a file that is attached to the model as a zip archive.
 
-    The number of a line is the number of its class, so an empty line before the last name is a class without a name.
+    The index of a line is the index of its class, so an empty line before the last name is a class without a name.
     Source: `BuildLabelMapFromFiles` in `tflite-support`, `task/core/label_map_item.cc`.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(name) as stream:

@@ -27,7 +27,7 @@ START_SPEED_STD = 2.0
 """Standard deviation of a new object's speed, in sides per second. Source: Wojke et al., 10/160 per frame at 30 Hz."""
 ACCELERATION = 3.0
 """Spectral density of the acceleration, in squared sides per cubic second. It is three times the value of Wojke et al.
-(1/160 of a side per frame at 30 Hz), so that turning objects keep their numbers even if frames are dropped."""
+(1/160 of a side per frame at 30 Hz), so that turning objects keep their track IDs even if frames are dropped."""
 MIN_SIDE = 1e-6
 """Smallest side of a predicted box, as a fraction of the frame."""
 

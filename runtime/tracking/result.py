@@ -22,7 +22,7 @@ class TrackedDocument(DetectionDocument):
 
 
 class TrackedDetection(Detection, frozen=True):
-    """The objects that a detector found in a frame, with their track numbers, and object counts per line and zone."""
+    """The objects that a detector found in a frame, with their track IDs, and object counts per line and zone."""
 
     counts: Mapping[str, Count]
     """Counts since the start of the stream, by the name of the line or zone."""
@@ -30,7 +30,7 @@ class TrackedDetection(Detection, frozen=True):
     """Settings of the tracker, which include the lines and zones."""
     history: tuple[Mapping[int, Point], ...] = ()
     """Counting points of the last second, as fractions of the frame. One mapping per frame, the oldest first, contains
-    the points by the number of the object."""
+    the points by track ID."""
 
     def trail(self, number: int) -> list[Point]:
         """Return the recent positions of an object, the oldest first, as fractions of the frame."""

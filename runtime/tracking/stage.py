@@ -43,7 +43,7 @@ class TrackStage:
         self._time_ns = 0
 
     def __call__(self, answer: Answer, time_ns: int | None) -> TrackedDetection:
-        """Return the answer with the numbers of the objects, without boxes that have a low score and no track.
+        """Return the answer with the track IDs of the objects, without boxes that have a low score and no track.
 
         Args:
             answer: Answer of the detector, decoded with `context`.

@@ -42,8 +42,8 @@ class Track:
     """Minimum score of a box that continues a track. A box that begins a track needs the score threshold of the
     model."""
     class_wise: bool = True
-    """If True, all boxes of a track must have the same class. If False, an object keeps its number even if the detector
-    changes its class, and counts for the class that it has at that moment."""
+    """If True, all boxes of a track must have the same class. If False, an object keeps its track ID even if the
+    detector changes its class, and counts for the class that it has at that moment."""
     rate_hz: float = 30.0
     """Frame rate in hertz that is assumed for a source without times, such as a folder of images."""
 

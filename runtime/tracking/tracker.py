@@ -40,7 +40,7 @@ class Tracked:
     """Key of the track of each box, `[N]`, which is unique within the stream. -1 for a box with a low score and no
     track."""
     numbers: Ints
-    """Number of the object, `[N]`. 0 if the box has no track or its track is not confirmed."""
+    """Track ID of the object, `[N]`. 0 if the box has no track or its track is not confirmed."""
     boxes_xyxy: Floats
     """Filtered boxes, `[N,4]`. They jitter less than the detected boxes."""
 
@@ -72,7 +72,7 @@ class Tracker:
         Args:
             boxes_xyxy: Left, top, right and bottom edge, `[N,4]`, as fractions of the frame.
             scores: Scores, `[N]`, 0–1.
-            classes: Class numbers, `[N]`.
+            classes: Class indices, `[N]`.
             time_ns: Time of the frame in nanoseconds. If it is before the time of the last frame, the latter is used.
         """
         time_ns = max(time_ns, self._time_ns) if self._time_ns is not None else time_ns

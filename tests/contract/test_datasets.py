@@ -103,7 +103,7 @@ LISTS[:] = [[1, 2]] * 9 + [[0]]
         ("arrays", {"x": np.full((30, 4), np.nan)}, "x contains NaN or infinity"),
         ("arrays", {"x": LISTS}, "cannot read"),
         ("arrays", {"y": np.array(["cat"] * 30)}, "give numbers, one row per sample"),
-        ("arrays of images", {"y": np.zeros((5, 2), np.uint8)}, r"give class numbers \[N\] or masks \[N,H,W\]"),
+        ("arrays of images", {"y": np.zeros((5, 2), np.uint8)}, r"give class indices \[N\] or masks \[N,H,W\]"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(name, replaced, message, tmp_path):

@@ -162,7 +162,7 @@ def test_a_classifier_of_arrays(tmp_path):
         (np.arange(40), r"sample 3 has class 3: the classes are 0 to 2"),
         (np.full(40, -1), "has class -1"),
         (np.float32(1), r"y has shape \[\] and type float32"),
-        (np.zeros((40, 3), np.int64), r"for images give class numbers \[N\] or masks"),
+        (np.zeros((40, 3), np.int64), r"for images give class indices \[N\] or masks"),
         (np.array(["cat"] * 40), "give numbers, one row per sample"),
     ],
 )

@@ -242,7 +242,7 @@ def without_inputs(graph):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (with_class_number, ConfigError, "the model outputs class numbers, but a classifier outputs scores"),
+        (with_class_number, ConfigError, "the model outputs class indices, but a classifier outputs scores"),
         (without_inputs, DataError, "cannot be imported: the model has no inputs"),
     ],
 )

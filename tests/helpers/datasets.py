@@ -298,7 +298,7 @@ def _boxed_images(path: Path, places: dict[str, str], change: Change) -> dict[st
 
 
 def coco_document(boxes: dict[str, list[tuple[float, ...]]]) -> dict[str, Any]:
-    """Return an annotation file in COCO's format. The numbers of the categories have gaps, as in COCO itself."""
+    """Return an annotation file in COCO's format. The ids of the categories have gaps, as in COCO itself."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image, (name, rows) in enumerate(boxes.items(), start=10):

@@ -52,7 +52,7 @@ class Scene:
     dropped: float = 0.0
     """Probability that a frame is dropped."""
     hidden: Sequence[tuple[int, float, float]] = ()
-    """Objects that are hidden: number of the object, and the start and end in seconds."""
+    """Objects that are hidden: index of the object, and the start and end in seconds."""
     seed: int = 0
     times_ns: list[int] = field(default_factory=list)
     truth: list[Objects] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Scene:
 
 
 def track(scene: Scene, tracker: Tracker) -> list[Objects]:
-    """Track the detections of a scene. Return the confirmed boxes of each frame, with their numbers as identities."""
+    """Track the detections of a scene. Return the confirmed boxes of each frame, with their track IDs as identities."""
     answers = []
     for time_ns, found in zip(scene.times_ns, scene.found, strict=True):
         numbers = tracker.update(found.boxes, found.scores, found.classes, time_ns).numbers

@@ -92,12 +92,12 @@ def mcap_frames(path: Path) -> int:
 
 
 def json_lines(path: Path) -> int:
-    """Parse all lines, and return their number."""
+    """Parse all lines, and return the number of lines."""
     return len([json.loads(line) for line in path.read_text().splitlines()])
 
 
 def csv_rows(path: Path) -> int:
-    """Parse all rows, and return their number without the first one."""
+    """Parse all rows, and return the number of rows without the first one."""
     rows = list(csv.reader(path.read_text().splitlines()))
     assert len({len(row) for row in rows}) == 1, f"{path}: rows of different lengths"
     return len(rows) - 1

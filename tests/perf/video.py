@@ -61,7 +61,7 @@ READERS: dict[str, Callable[[Path], VideoFile | OpenCvFile]] = {"pyav": VideoFil
 
 
 def read_all(path: Path, reader: str) -> int:
-    """Read all frames, and return their number."""
+    """Read all frames, and return the number of frames."""
     source, count = READERS[reader](path), 0
     for item in iter(source.read, None):
         count += not isinstance(item, Event)
@@ -70,7 +70,7 @@ def read_all(path: Path, reader: str) -> int:
 
 
 def run_all(path: Path, reader: str, model: Model) -> int:
-    """Run the loop on all frames, and return their number."""
+    """Run the loop on all frames, and return the number of frames."""
     return sum(1 for _ in model.stream(READERS[reader](path), policy="every"))
 
 

@@ -17,7 +17,7 @@ is below the second value is background. All other anchors are ignored. Source: 
 Detection" (2017), section 4."""
 
 BACKGROUND, IGNORED = -1, -2
-"""Class numbers of background anchors and of ignored anchors in a target. Ignored anchors have no influence on the
+"""Class indices of background anchors and of ignored anchors in a target. Ignored anchors have no influence on the
 loss."""
 
 IN_CROWD = 0.5

@@ -30,7 +30,7 @@ class Data(Protocol):
     """The training data."""
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend only on its number, not on earlier epochs."""
+        """Return the batches of one epoch. They depend only on the index of the epoch, not on earlier epochs."""
 
 
 @dataclass(frozen=True, slots=True)

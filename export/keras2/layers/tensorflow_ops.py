@@ -101,7 +101,7 @@ class FunctionCall(layers.Layer):
 
 
 PLACE = "tensor of this call"
-"""Key of a placeholder: a dictionary that replaces a tensor. Its value is the number of the tensor."""
+"""Key of a placeholder: a dictionary that replaces a tensor. Its value is the index of the tensor."""
 
 
 def _numbered(value: Any, tensors: list[Any]) -> Any:

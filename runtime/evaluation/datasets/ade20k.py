@@ -1,6 +1,6 @@
 """Data set ADE20K of the scene parsing challenge: `images/training`, `annotations/training` and `objectInfo150.txt`.
 
-The value of a pixel is the number of its class in `objectInfo150.txt`, starting at 1. Pixels with the value 0 are
+The value of a pixel is the index of its class in `objectInfo150.txt`, counted from 1. Pixels with the value 0 are
 ignored.
 
 Source: Zhou et al., "Scene Parsing through ADE20K Dataset" (2017); CSAILVision/sceneparsing, README.

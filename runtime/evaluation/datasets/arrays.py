@@ -1,6 +1,6 @@
 """Data set of arrays in a `.npz` file: `x` with one sample per row, and optionally `y` with the ground truth.
 
-If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class numbers of the model, or masks.
+If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class indices of the model, or masks.
 Other files contain inputs for a model that takes arrays: `x`, or several arrays that have the names of the model's
 inputs. For a model that takes images, `pixel_arrays` converts other forms of `x` into RGB images.
 """
@@ -67,7 +67,7 @@ class ArrayFile(NumberedDataset):
             notes: Differences between the images and the array, with one line for each.
 
         Raises:
-            DataError: The ground truth is neither class numbers nor masks.
+            DataError: The ground truth is neither class indices nor masks.
         """
         _check_truths(self._path, self._y)
         return ArrayFile(self._path, {next(iter(self._inputs)): images}, self._y, notes)
@@ -131,10 +131,10 @@ def open_dataset(path: Path) -> ArrayFile:
 
 
 def _check_truths(path: Path, y: NDArray[np.generic] | None) -> None:
-    """Raise `DataError` if the ground truth of images is neither class numbers nor masks."""
+    """Raise `DataError` if the ground truth of images is neither class indices nor masks."""
     if y is not None and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
         msg = (
-            f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: for images give class numbers [N] or masks "
+            f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: for images give class indices [N] or masks "
             "[N,H,W]"
         )
         raise DataError(msg)
@@ -154,7 +154,7 @@ def _check_lengths(path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArra
 
 
 def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
-    """Return the ground truth. Class numbers get the shape `[N]`.
+    """Return the ground truth. Class indices get the shape `[N]`.
 
     Raises:
         DataError: `y` is not numeric, or does not have one row per sample.

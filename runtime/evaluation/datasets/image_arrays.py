@@ -31,7 +31,7 @@ CLASS_NAMES = ("class_names", "names", "classes", "label_names", "labels")
 """Names of the array with the names of the classes."""
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images `[N,H,W]` or `[N,H,W,3]` RGB, and class numbers `[N]`."""
+"""Images `[N,H,W]` or `[N,H,W,3]` RGB, and class indices `[N]`."""
 
 
 class MemoryImages(NumberedDataset):

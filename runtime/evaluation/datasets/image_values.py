@@ -1,4 +1,4 @@
-"""Convert arrays of images into uint8, and arrays of labels into class numbers, from all usual forms."""
+"""Convert arrays of images into uint8, and arrays of labels into class indices, from all usual forms."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def _to_bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def to_labels(array: NDArray[Any], count: int, name: str) -> NDArray[np.int64]:
-    """Return the class numbers `[N]`.
+    """Return the class indices `[N]`.
 
     Args:
-        array: Class numbers `[N]` or `[N,1]`, or one-hot vectors `[N,C]`.
+        array: Class indices `[N]` or `[N,1]`, or one-hot vectors `[N,C]`.
         count: Number of images.
         name: Name of the array, for messages.
 

@@ -53,7 +53,7 @@ class SceneSteering(Scenes):
         return f"scene_steering v1 {self.size_hw} drive {self._drive(split, index)}".encode()
 
     def _car(self, split: str, index: int) -> Car:
-        """Return the car of a sample. The number of the drive determines its pose."""
+        """Return the car of a sample. The index of the drive determines its pose."""
         require_split(self, split)
         drive = self._drive(split, index)
         rng = np.random.default_rng([drive, 0xCA7])

@@ -1,6 +1,6 @@
 """Data set in the layout of YOLO: `images/` and `labels/` with a text file per image.
 
-A line of a label file is `class x y width height`: the number of the class, and the centre and size of the box as
+A line of a label file is `class x y width height`: the index of the class, and the centre and size of the box as
 fractions of the image size. An image with an empty label file or without one has no objects. The class names are in
 `classes.txt` (one per line) or under `names` in `data.yaml`. Splits are folders inside `images/` and `labels/`, or
 around them.
@@ -156,7 +156,7 @@ def _kind_of(values: list[str]) -> tuple[str, str]:
     if count < FIELDS:
         return "too few", ""
     if count == FIELDS + 1:
-        kind = "a confidence" if SHARE.fullmatch(values[-1]) else "a track number"
+        kind = "a confidence" if SHARE.fullmatch(values[-1]) else "a track ID"
         return f"and the last one is {kind}, as in the predictions of a model", "; remove the last value of each line"
     if count in (CORNERS, CORNERS + 1):
         return "the corners of a rotated box or a polygon", "; export boxes"

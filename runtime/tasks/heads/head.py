@@ -34,7 +34,7 @@ class Detections:
     scores: Floats
     """Scores, `[N]`, 0–1."""
     classes: NDArray[np.int64]
-    """Class numbers, `[N]`."""
+    """Class indices, `[N]`."""
     keypoints: Floats | None = None
     """Points of each object as x and y, `[N,K,2]`. None if the network predicts no points."""
 
@@ -95,7 +95,7 @@ class Head(ABC):
         Args:
             shapes: Shapes of all outputs.
             input_hw: Height and width of the network's input in pixels.
-            names_hint: Names of the classes, if they are known. Their number can help to decide between layouts.
+            names_hint: Names of the classes, if they are known. The number of names can help to decide between layouts.
         """
 
     def used(self, outputs: Outputs, spec: HeadSpec) -> Outputs:

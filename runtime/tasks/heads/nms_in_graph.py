@@ -48,7 +48,7 @@ class NmsInGraph(Head):
         "class_offset": 0,
     }
     """`columns`: names of the columns of `detections`, separated by spaces: x1, y1, x2, y2, score, class and batch.
-    `coordinates`: unit of the boxes. `class_offset`: number that is added to the network's class number to get the
+    `coordinates`: unit of the boxes. `class_offset`: number that is added to the network's class index to get the
     index of the label."""
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"coordinates": ("pixels", "normalised")}
     overlaps = False

@@ -23,7 +23,7 @@ class Ssd(Head):
     title = "boxes [N,4], classes [N], scores [N], count [1]: the operator TFLite_Detection_PostProcess"
     roles = ("boxes", "classes", "scores", "count")
     defaults: ClassVar[dict[str, Option]] = {"class_offset": 0}
-    """`class_offset`: number that is added to the network's class number to get the index of the label."""
+    """`class_offset`: number that is added to the network's class index to get the index of the label."""
     overlaps = False
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:

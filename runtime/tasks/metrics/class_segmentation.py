@@ -20,9 +20,9 @@ def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.integer], indices:
     """Count the pixels of one image. Pixels whose true class is unknown to the model are left out.
 
     Args:
-        predicted: Class numbers of the model, `[H,W]`.
-        truth: Class numbers of the data set, `[H,W]`.
-        indices: Number in the data set of each class of the model.
+        predicted: Class indices of the model, `[H,W]`.
+        truth: Class indices of the data set, `[H,W]`.
+        indices: Index in the data set of each class of the model.
     """
     count = len(indices)
     of_data = np.full(max(256, max(indices) + 1), count, np.int64)

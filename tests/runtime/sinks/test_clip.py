@@ -23,7 +23,7 @@ RATE_HZ = 10
 
 
 def tick(index, result=None, doubts=(), size=(48, 64)):
-    """Return a tick of a camera with ten frames per second. Its picture shows the number of the frame."""
+    """Return a tick of a camera with ten frames per second. Its picture shows the index of the frame."""
     image = np.full((*size, 3), 2 * index % 256, np.uint8)
     captured_ns = round(1e9 * (100 + index / RATE_HZ))
     return Tick(Frame(index, image, captured_ns), result or detected(), {"infer": 1.0}, captured_ns, doubts=doubts)
@@ -44,7 +44,7 @@ def in_order(tmp_path, suffix=".m*"):
 
 
 def clips(tmp_path):
-    """Return the documents of each clip: triggers, and frames with the number that their picture shows."""
+    """Return the documents of each clip: triggers, and frames with the index that their picture shows."""
     found = []
     for path in in_order(tmp_path):
         lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]

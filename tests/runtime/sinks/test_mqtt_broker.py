@@ -41,7 +41,7 @@ def wait_until(condition, timeout_s=15.0):
 
 
 def indices(payloads):
-    """Return the numbers of the frames. Repeated messages, which QoS 1 allows, count once."""
+    """Return the indices of the frames. Repeated messages, which QoS 1 allows, count once."""
     return list(dict.fromkeys(json.loads(payload)["index"] for payload in payloads))
 
 

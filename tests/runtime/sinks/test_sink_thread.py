@@ -14,7 +14,7 @@ from orilla.runtime.tasks.tensor import ArrayResult
 
 
 class Fake(Sink):
-    """A sink whose `write` calls a function with the number of the tick."""
+    """A sink whose `write` calls a function with the index of the tick."""
 
     def __init__(self, action=lambda index: None):
         self.action, self.written, self.events, self.closed = action, [], [], 0

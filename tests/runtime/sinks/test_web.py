@@ -70,7 +70,7 @@ def stream(sink, path="/stream.mjpg"):
 
 
 def part(reply):
-    """Return the number of the frame and the image of the next part of a stream."""
+    """Return the index of the frame and the image of the next part of a stream."""
     headers = {}
     assert reply.readline() == b"--frame\r\n"
     while (line := reply.readline()) != b"\r\n":
@@ -84,7 +84,7 @@ def part(reply):
 
 @contextmanager
 def writing(sink, rate_hz=100.0, **options):
-    """Write ticks in the background. Yield a list with the number of the newest one."""
+    """Write ticks in the background. Yield a list with the index of the newest one."""
     stop, last = threading.Event(), [0]
 
     def write():
@@ -103,7 +103,7 @@ def writing(sink, rate_hz=100.0, **options):
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """Record the number of each frame that is encoded."""
+    """Record the index of each frame that is encoded."""
     from orilla.runtime.sinks import web_server
 
     numbers, encode = [], web_server.encode

@@ -103,7 +103,7 @@ def mpegts(path, count=60, gop=10):
 
 @contextmanager
 def sending(data, drop=()):
-    """Send data as datagrams over three seconds again and again, without those with the numbers `drop`."""
+    """Send data as datagrams over three seconds again and again, without those with the indices `drop`."""
     with socket.socket(type=socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

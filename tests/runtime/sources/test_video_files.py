@@ -1,6 +1,6 @@
 """Video files of every codec and container that PyAV can write, with the oddities of files that people have.
 
-Each frame of a test clip is a bar of known width and colour on a grey background, so that its number can be read from
+Each frame of a test clip is a bar of known width and colour on a grey background, so that its index can be read from
 its pixels. The clips are made here, so no file is needed.
 """
 
@@ -31,14 +31,14 @@ def two_cores(monkeypatch):
 
 
 def picture(number, width=WIDTH, height=HEIGHT):
-    """Return image `number`: a grey background with a coloured bar that is `number + 1` eighths of a tenth wide."""
+    """Return the image with this index: a grey background with a coloured bar, `8 * (number + 1)` pixels wide."""
     image = np.full((height, width, 3), 120, np.uint8)
     image[:, : 8 * (number + 1)] = BAR_BGR
     return image
 
 
 def number_of(image):
-    """Return the index of the image in a frame. The width of the bar encodes it."""
+    """Return the index of the image in a frame, which the width of the bar encodes."""
     green = image[image.shape[0] // 2, :, 1].astype(int)
     return round(float((green < (BAR_BGR[1] + 120) / 2).sum()) / 8) - 1
 
@@ -85,7 +85,7 @@ def read(path):
 
 
 def check_whole(path, *, count=COUNT, size=(WIDTH, HEIGHT), tolerance=30, rate=RATE):
-    """Check the number, order, times and colours of all frames."""
+    """Check the count, order, times and colours of all frames."""
     source, frames, images, events = read(path)
     assert events == []
     assert [frame.index for frame in frames] == list(range(count))

@@ -53,7 +53,7 @@ def test_other_outputs_are_refused(shape):
 
 LABELS = ("background", "road", "car")
 CLASSES = np.array([[0, 0, 0, 2], [0, 1, 1, 2], [1, 1, 1, 1]])
-"""Class numbers of a grid of 3 x 4 cells."""
+"""Class indices of a grid of 3 x 4 cells."""
 FORMS = {
     "scores": np.eye(3, dtype=np.float32)[CLASSES],
     "planes": np.eye(3, dtype=np.float32)[CLASSES].transpose(2, 0, 1),

@@ -63,7 +63,7 @@ def model(bundle):
 
 
 def numbers(ticks, label):
-    """Return the track numbers of the objects with a label, as one set per tick."""
+    """Return the track IDs of the objects with a label, as one set per tick."""
     return [{box.track for box in tick.result.boxes if box.label == label} for tick in ticks]
 
 
