@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from orilla.runtime.sources.http_encoding import DecompressedResponse, decompressed, encodings_of
 from orilla.runtime.sources.source import now_ns
 
 MULTIPART = "multipart/x-mixed-replace"
@@ -138,6 +139,13 @@ def _response(address: str, timeout_s: float, authorization: str | None = None) 
     if authorization is not None:
         request.add_unredirected_header("Authorization", authorization)
     response: Response = urllib.request.build_opener().open(request, timeout=timeout_s)
+    try:
+        encodings = encodings_of(response.headers)
+    except OSError:
+        response.close()
+        raise
+    for _ in encodings:
+        response = DecompressedResponse(response)
     return response
 
 
@@ -209,7 +217,7 @@ class KeepAlive:
         self._connection.request("GET", target, headers={**fields, **authorization})
         response = self._connection.getresponse()
         arrived_ns = now_ns()
-        body = response.read(MAX_BYTES + 1)
+        body = decompressed(response.read(MAX_BYTES + 1), encodings_of(response.headers), MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
             msg = f"it sent an image that does not end within {MAX_BYTES} bytes"
             raise OSError(msg)

@@ -4,6 +4,7 @@ import hashlib
 import socket
 import threading
 import time
+import zlib
 from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -279,6 +280,51 @@ def test_a_stream_in_chunks_of_any_kind_of_multipart():
 
     with serving(reply) as server, opened(server.address) as source:
         assert [item.index for item in items(source, 20)] == list(range(20))
+
+
+WBITS = {"gzip": 31, "deflate": 15, "Deflate": -15}
+"""Kind of header that zlib writes for each encoding. Servers send `deflate` with or without a header."""
+
+
+@pytest.mark.parametrize("encoding", WBITS)
+def test_a_compressed_stream_is_decompressed_while_it_arrives(encoding):
+    def reply(request):
+        packer = zlib.compressobj(wbits=WBITS[encoding])
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
+        request.send_header("Content-Encoding", encoding)
+        request.end_headers()
+        for number in range(100):
+            data = b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + JPEGS[number % 5] + b"\r\n"
+            request.wfile.write(packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))
+            time.sleep(0.01)
+
+    with serving(reply) as server, opened(server.address) as source:
+        found = items(source, 20)
+        assert [item.index for item in found] == list(range(20))
+        assert found[0].image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_compressed_single_images_are_read(encoding):
+    def reply(request):
+        packer = zlib.compressobj(wbits=WBITS[encoding])
+        body = packer.compress(JPEGS[len(request.server.requests) % 5]) + packer.flush()
+        request.send(200, body, Content_Type="image/jpeg", Content_Encoding=encoding)
+
+    with serving(reply) as server, opened(f"{server.address}/snapshot.jpg#rate=50") as source:
+        assert [item.image.shape for item in items(source, 5)] == [(48, 64, 3)] * 5
+
+
+def test_an_unknown_compression_is_named():
+    def reply(request):
+        request.send(200, b"?" * 99, Content_Type="image/jpeg", Content_Encoding="br")
+
+    with (
+        serving(reply) as server,
+        pytest.raises(SourceError, match="compresses its images with 'br': turn compression"),
+    ):
+        open_stream(f"{server.address}/snapshot.jpg", LIMITS)
 
 
 @pytest.mark.parametrize("first", [b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", b""])
