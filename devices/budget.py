@@ -66,7 +66,7 @@ class Budget:
     max_drop: Range | None = None
     """Drop of the primary metric compared with the original model, in percentage points."""
     min_agreement: Range | None = None
-    """Share of decisions, 0–1, that are the same as those of the original model."""
+    """Share of decisions (0–1) that are the same as those of the original model."""
 
     def limits(self) -> dict[str, Range]:
         """Return the limits that are not None. The keys are the names of the limits."""

@@ -60,7 +60,7 @@ def reason_of(error: Exception) -> str:
 def read_file(path: Path, limit_bytes: int, error: type[OrillaError] = DataError) -> bytes:
     """Return the content of a regular file.
 
-    A pipe or a device is refused, because it could block the reader or have no end.
+    A pipe or a device is rejected, because it could block the reader or have no end.
 
     Raises:
         OrillaError: The file does not exist, is not a regular file, or is too large. The type is `error`.

@@ -1,8 +1,8 @@
-"""Read the class names of a model from a file, in the forms in which tools write them.
+"""Read the class names of a model from a file, in the formats in which tools write them.
 
-Known forms: one name per line; numbered lines (`0 stop`, `0: stop`, `0,stop`), as Teachable Machine and Coral write
-them; `name,number` lines; a list on one line; TensorFlow's label map (`.pbtxt`); the names of a YOLO `data.yaml`; and
-JSON: a list, a mapping from number to name, as Keras publishes for ImageNet, or from name to number
+Supported formats: one name per line; numbered lines (`0 stop`, `0: stop`, `0,stop`), as Teachable Machine and Coral
+write them; `name,number` lines; a list on one line; TensorFlow's label map (`.pbtxt`); the names of a YOLO `data.yaml`;
+and JSON: a list, a mapping from number to name, as Keras publishes for ImageNet, or from name to number
 (`class_indices`), and the documents of Hugging Face (`id2label`) and Teachable Machine (`labels`).
 """
 
@@ -120,7 +120,7 @@ def _is_invisible(letter: str) -> bool:
 
 
 def _parsed(text: str, path: Path) -> tuple[str, ...]:
-    """Return the names in a file of any known form."""
+    """Return the names in a file of any supported format."""
     start = text.lstrip()[:1]
     if path.suffix.lower() == ".json" or (start in ("{", "[") and _is_json(text)):
         return _of_json(text, path)
@@ -237,7 +237,7 @@ def _of_json(text: str, path: Path) -> tuple[str, ...]:
         if len(numbered) == len(pairs) and _are_numbers([number for number, _ in numbered]):
             return _in_order(numbered, path)
     msg = (
-        f'labels={path} has an unknown form: give a list of names, or a mapping from number to name as in {{"0": '
+        f'labels={path} has an unknown format: give a list of names, or a mapping from number to name as in {{"0": '
         '"stop"}, or a text file with one name per line'
     )
     raise DataError(msg)

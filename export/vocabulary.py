@@ -115,7 +115,7 @@ class _File:
             ranks = {pair[0]: pair[1] for pair in pairs if pair is not None}
             if len(ranks) == len(pairs):
                 return self.of_ranks(ranks)
-        msg = "a JSON document of an unknown form"
+        msg = "a JSON document in an unknown format"
         raise self._refused(msg)
 
     def _of_tokenizer(self, config: Mapping[str, Any]) -> Vocabulary:

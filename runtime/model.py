@@ -95,7 +95,7 @@ class Model(Runner):
             variant: Name of a variant. If None, the bundle's default is used.
             engine: Name of an engine, as listed by `orilla devices`. If None, the engine of the variant is used.
             threads: Number of inference threads. If None, all cores except one are used, at most four.
-            trust: Paths of public keys. A bundle that none of them signed is refused, and so is one that is older than
+            trust: Paths of public keys. A bundle that none of them signed is rejected, and so is one that is older than
                 before. If None, signatures are not checked.
 
         Raises:

@@ -202,9 +202,9 @@ class Runner(ABC):
                 the function, so a function that refers to the stream keeps the loop running until the stream is
                 closed.
             record: Path of a recording to write for `orilla replay`. If None, nothing is recorded.
-            track: If True, or if given as settings, the objects of a detector get numbers that they keep from frame to
-                frame. The settings may contain lines and zones at which objects are counted. Each stream has its own
-                numbers and counts.
+            track: If True, or if given as settings, the objects of a detector get track IDs that they keep from frame
+                to frame. The settings may contain lines and zones at which objects are counted. Each stream has its own
+                track IDs and counts.
             guard: Checks of the frames: names separated by commas, such as `dark,frozen` (see
                 `orilla.runtime.loop.guard.CHECKS`), True for all, or False for none. If None, the frames of a live
                 source are checked. `tick.doubts` lists the checks that the frame fails.

@@ -23,7 +23,7 @@ from orilla.runtime.tasks.metrics.detection import BoxTruth
 from orilla.runtime.tasks.task import GroundTruth
 
 MAX_FRAMES = 12
-"""Number of worst samples that are drawn and used for the calibration."""
+"""Number of worst samples that are shown on the contact sheet and used for the calibration."""
 
 SHARE = 4
 """At most one of `SHARE` validation samples counts as one of the worst, so that the others can show the gain."""

@@ -115,7 +115,7 @@ def _number(decibels: float | None) -> str:
 
 
 def cause_line(layer: Layer) -> str:
-    """Return what a layer adds to the loss, and why."""
+    """Return a line with the error that a layer adds, and the probable reason."""
     remark = f"; {layer.remark}" if layer.remark else ""
     return f"{short_name(layer.tensor)} ({layer.operator}) adds {100 * layer.added:.1f} %{remark}"
 

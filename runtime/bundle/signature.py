@@ -105,7 +105,7 @@ def make(name: str, digests: Mapping[str, str], counter: int, key: PrivateKey) -
     Args:
         name: Name of the bundle.
         digests: SHA-256 (hex) of every file, by path.
-        counter: Counter of the bundle. Robots refuse a bundle with a lower counter than the last one.
+        counter: Counter of the bundle. Robots reject a bundle with a lower counter than the last one.
         key: The key.
 
     Returns:

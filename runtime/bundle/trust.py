@@ -38,7 +38,7 @@ class Trust:
     Args:
         keys: The keys.
         accept_other: If True, accept a bundle with another name than the one that was at the same path before.
-        remember: If True, store the counter of an accepted bundle, so that older bundles are refused from now on.
+        remember: If True, store the counter of an accepted bundle, so that older bundles are rejected from now on.
     """
 
     def __init__(self, keys: Sequence[PublicKey], *, accept_other: bool = False, remember: bool = True) -> None:

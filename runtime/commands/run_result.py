@@ -29,7 +29,7 @@ class _RunKeys(TypedDict):
     events: dict[str, int]
     """Number of events by kind."""
     accelerator: dict[str, int]
-    """Number of losses, recoveries and fallbacks to the CPU."""
+    """Number of times that the accelerator was lost, came back, and was replaced by the CPU."""
     seconds: float
     sinks: dict[str, SinkCounts]
     """Sinks by specification."""

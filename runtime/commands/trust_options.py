@@ -11,6 +11,6 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         "--trust",
         action="append",
         metavar="KEY",
-        help="public key, as `orilla sign --new-key` writes it: refuse bundles that are unsigned, changed, signed by "
+        help="public key, as `orilla sign --new-key` writes it: reject bundles that are unsigned, changed, signed by "
         "another key, or older than before; may be repeated",
     )

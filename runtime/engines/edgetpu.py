@@ -32,11 +32,11 @@ WATCHDOG_S = 5.0
 the first inference also sends the weights."""
 
 RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""Waiting time in seconds before the stick is opened again after the first loss, the second loss, and so on. A USB
-reset takes some seconds."""
+"""Waiting time in seconds before the stick is opened again after it was lost once, twice, and so on. A USB reset takes
+some seconds."""
 
 STEADY = 100
-"""After this number of inferences without a loss, the next loss counts as the first one."""
+"""If the stick is lost after this number of inferences, this counts as the first time."""
 
 OPERATOR = b"edgetpu-custom-op"
 INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this user was just added to the group plugdev"

@@ -84,7 +84,7 @@ class View:
         return int(np.clip(round(column), -20000, 20000)), int(np.clip(round(row), -20000, 20000))
 
     def haze(self, z: Any) -> Any:
-        """Return the share of haze, 0–1, in the colour of objects at the distances `z` in metres.
+        """Return the share of haze (0–1) in the colour of objects at the distances `z` in metres.
 
         Source: Koschmieder's law.
         """

@@ -21,7 +21,7 @@ CONNECT_S, SEND_S = 5.0, 2.0
 """Timeouts in seconds: for connecting, and for sending one message."""
 
 SILENT_S = 2.0
-"""Number of seconds without a refused packet after which a UDP receiver counts as present."""
+"""Number of seconds without a rejected packet after which a UDP receiver counts as present."""
 
 PORT = 14550
 """Usual port of ground stations and autopilots."""
@@ -41,7 +41,7 @@ class Link(Protocol):
 
 
 class UdpLink:
-    """Sends one UDP packet per message. If no program listens, the first refused packet is reported."""
+    """Sends one UDP packet per message. If no program listens, the first rejected packet is reported."""
 
     def __init__(self, address: Address, report: Callable[[str], None]) -> None:
         self._address, self._report = address, report

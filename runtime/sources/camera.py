@@ -106,7 +106,7 @@ def _connected_with(device: str | int, options: CameraOptions) -> tuple[cv2.Vide
             apply_controls(driver, name, options)
             given = driver.format()
             if (given.width, given.height, given.pixelformat) != (*size, code):
-                msg = f"{name} refused {asked_text(options)}, and gave {given.width}x{given.height} "
+                msg = f"{name} rejected {asked_text(options)}, and gave {given.width}x{given.height} "
                 msg += f"{fourcc_name(given.pixelformat)}: another program may use it"
                 raise SourceError(msg)
             return capture, report(driver, name, options)

@@ -88,7 +88,7 @@ def apply_controls(device: Device, name: str, options: CameraOptions) -> None:
                 msg = f"{name} has no control for {setting}={shown}: it has {', '.join(have) or 'none of them'}"
             else:
                 low, high = control.minimum / ids.per_unit, control.maximum / ids.per_unit
-                msg = f"{name} refused {setting}={shown}: its range is {low:g} to {high:g}"
+                msg = f"{name} rejected {setting}={shown}: its range is {low:g} to {high:g}"
             raise SourceError(msg)
 
 
@@ -96,7 +96,7 @@ def _set(device: Device, ids: ControlIds, value: Setting) -> bool:
     if value == "auto":
         return any(device.set_value(ids.auto, auto) for auto in ids.auto_values)
     assert isinstance(value, float | int)
-    device.set_value(ids.auto, ids.manual)  # Cameras without automatic control refuse this.
+    device.set_value(ids.auto, ids.manual)  # Cameras without automatic control reject this.
     return device.set_value(ids.value, round(value * ids.per_unit))
 
 

@@ -27,7 +27,7 @@ FILE_OPTIONS = {"protocol_whitelist": PROTOCOLS}
 """FFmpeg's options for video files that are read from a URL."""
 
 RTSP_OPTIONS = {"rtsp_flags": "prefer_tcp"}
-"""FFmpeg's options for RTSP: use TCP, which loses no packets, and UDP only if the server refuses TCP."""
+"""FFmpeg's options for RTSP: use TCP, which loses no packets, and UDP only if the server rejects TCP."""
 
 REASONS: dict[type[Exception], str] = {
     av.HTTPUnauthorizedError: "the server responded with 401 Unauthorized: put the user name and the password into the "

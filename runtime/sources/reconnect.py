@@ -50,7 +50,7 @@ class Reconnecting:
         self._due_ns = self._lost_ns = 0
         self._lost = self._delivered = False
         self._pending: Frame | Line | Record | None = None
-        """First frame after a loss. `read` returns it after the event `back`."""
+        """First frame after the source was lost. `read` returns it after the event `back`."""
 
     def read(self) -> Frame | Line | Record | Event | None:
         """Return the next frame or an event, or None at the end."""
@@ -122,7 +122,7 @@ class Reconnecting:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason for a loss in one line. Raise the error again if the user has to fix something.
+    """Return the reason why the source was lost in one line. Raise the error again if the user has to fix something.
 
     Drivers, libraries and plug-ins raise errors of many kinds, for example if the process has no file descriptor left.
     A robot must keep trying then.

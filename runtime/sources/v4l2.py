@@ -102,7 +102,7 @@ class Device:
         os.close(self._file)
 
     def ask(self, request: int, struct: S) -> S:
-        """Send an ioctl, and return the structure filled in by the driver. Raise `OSError` if the driver refuses it."""
+        """Send an ioctl, and return the structure filled in by the driver. Raise `OSError` if the driver rejects it."""
         fcntl.ioctl(self._file, request, struct)
         return struct
 

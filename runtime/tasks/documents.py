@@ -17,7 +17,7 @@ AnswerDocument = Annotated[
 
 
 class ScoreDocument(TypedDict):
-    """A class with its score, 0–1, in a JSON document."""
+    """A class with its score (0–1) in a JSON document."""
 
     label: str
     score: float

@@ -1,4 +1,4 @@
-"""Damaged and hostile model files are refused before a native library reads them."""
+"""Damaged and hostile model files are rejected before a native library reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HDF5 files that Keras 3 wrote are read as the model that was saved, or refused with the cause."""
+"""HDF5 files that Keras 3 wrote are read as the model that was saved, or rejected with the cause."""
 
 import zipfile
 import zlib

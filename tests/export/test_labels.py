@@ -77,7 +77,7 @@ def test_a_yaml_file_of_yolo(tmp_path):
 def test_what_looks_like_another_form(text, labels, tmp_path):
     (tmp_path / "labels.txt").write_text(text)
     if labels is None:
-        with pytest.raises(DataError, match="unknown form"):
+        with pytest.raises(DataError, match="unknown format"):
             read_labels(tmp_path / "labels.txt")
     else:
         assert read_labels(tmp_path / "labels.txt") == labels
@@ -96,8 +96,8 @@ def test_what_looks_like_another_form(text, labels, tmp_path):
         (b"0 stop\n0 go\n1 turn\n", "gives the number 0 to stop and to go: correct one"),
         (b"stop\n\ngo\nleft\n", "has an empty line 2 between two names, .*or write a name such as 'class 1' for this"),
         (b"\n\nstop\ngo\n\n\nleft\n", "has an empty line 5 between"),
-        (b'["stop", 3]', "has an unknown form"),
-        (b'["stop", ""]', "has an unknown form"),
+        (b'["stop", 3]', "has an unknown format"),
+        (b'["stop", ""]', "has an unknown format"),
     ],
 )
 def test_files_that_are_refused(data, match, tmp_path):

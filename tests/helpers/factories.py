@@ -72,7 +72,7 @@ def boxed_picture(side: int, seed: int) -> tuple[NDArray[np.uint8], list[tuple[i
 
 
 def boxed_folder(folder: Path, counts: dict[str, int], side: int = 64) -> Path:
-    """Write images of `boxed_picture` in the layout of YOLO."""
+    """Write images of `boxed_picture` in the YOLO layout."""
     for split, count in counts.items():
         (folder / split / "labels").mkdir(parents=True)
         for index in range(count):

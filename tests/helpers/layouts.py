@@ -201,7 +201,7 @@ def one_folder_per_image(path: Path, change: Change = None) -> Path:
 
 
 def json_labels(path: Path, change: Change = None) -> Path:
-    """Write images and annotations in JSON of an unknown form."""
+    """Write images and annotations in JSON in an unknown format."""
     del change
     scene(path / "images", "1.png", 1)
     (path / "labels").mkdir()
@@ -695,7 +695,7 @@ LAYOUTS = {
         )
     },
     "one folder per image": Layout(one_folder_per_image, "", {}, refusal="is images with annotation images"),
-    "json labels": Layout(json_labels, "", {}, refusal="is images with annotations of an unknown form"),
+    "json labels": Layout(json_labels, "", {}, refusal="is images with annotations in an unknown format"),
     "depth images": Layout(
         lambda path, _: two_kinds(path, "rgb", "depth"), "", {}, refusal="is images with annotation images"
     ),

@@ -1,1 +1,1 @@
-"""Translations of the layers of Keras 1 and Keras 2, one function per layer class."""
+"""Functions that translate the layers of Keras 1 and Keras 2, one function per layer class."""

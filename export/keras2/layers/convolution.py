@@ -1,4 +1,4 @@
-"""Translations of convolution and pooling layers."""
+"""Functions that translate convolution and pooling layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPTHWISE = ("kernel_size", "strides", "padding", "depth_multiplier", "dilation_
 
 
 def convolution(kind: Any, rank: int, *keys: str) -> Translation:
-    """Return the translation of a convolution layer.
+    """Return the function that translates a convolution layer.
 
     Args:
         kind: Class of Keras 3.
@@ -49,7 +49,7 @@ def convolution(kind: Any, rank: int, *keys: str) -> Translation:
 
 
 def pooling(kind: Any, rank: int) -> Translation:
-    """Return the translation of a pooling layer."""
+    """Return the function that translates a pooling layer."""
 
     def translate(config: LayerConfig, translator: Translator) -> Part:
         arguments = kept(config, "pool_size", "strides", "padding")
@@ -64,7 +64,7 @@ def pooling(kind: Any, rank: int) -> Translation:
 
 
 def global_pooling(kind: Any, rank: int) -> Translation:
-    """Return the translation of a global pooling layer."""
+    """Return the function that translates a global pooling layer."""
 
     def translate(config: LayerConfig, _: Translator) -> Part:
         layer = kind(**kept(config, "keepdims"), data_format="channels_last")

@@ -1,4 +1,4 @@
-"""Translations of layers that Keras 3 lacks: locally connected layers, and the highway and maxout layers of Keras 1."""
+"""Functions that translate layers that Keras 3 lacks, such as locally connected layers and `Highway` of Keras 1."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orilla.export.keras2.part import Arrays, Part, plain
 
 
 def locally_connected(rank: int) -> Translation:
-    """Return the translation of `LocallyConnected1D` or `LocallyConnected2D`.
+    """Return the function that translates `LocallyConnected1D` or `LocallyConnected2D`.
 
     Args:
         rank: Number of spatial axes.
@@ -113,7 +113,7 @@ def layer_scale(config: LayerConfig, _: Translator) -> Part:
 
 
 def per_value(kind: Any) -> Translation:
-    """Return the translation of a Keras 1 activation that has weights for each value."""
+    """Return the function that translates a Keras 1 activation that has weights for each value."""
 
     def translate(config: LayerConfig, _: Translator) -> Part:
         layer = kind(name=layer_name(config))

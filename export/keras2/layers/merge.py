@@ -1,4 +1,4 @@
-"""Translations of layers with several inputs: merging and attention."""
+"""Functions that translate layers with several inputs: merging and attention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.export.keras2.part import Part, as_sequence, plain
 
 
 def merging(kind: Any) -> Translation:
-    """Return the translation of a layer that combines its inputs element by element."""
+    """Return the function that translates a layer that combines its inputs element by element."""
 
     def translate(config: LayerConfig, _: Translator) -> Part:
         return plain(config, kind(**kept(config)), elementwise=True)
@@ -58,7 +58,7 @@ LOSES_CAUSAL = (2, 10, 0)
 
 
 def attention(kind: Any, *keys: str) -> Translation:
-    """Return the translation of an attention layer. `causal` was an argument of the layer until Keras 2.10."""
+    """Return the function that translates an attention layer. `causal` was its argument until Keras 2.10."""
 
     def translate(config: LayerConfig, translator: Translator) -> Part:
         layer = kind(**kept(config, *keys))

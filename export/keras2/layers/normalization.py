@@ -1,4 +1,4 @@
-"""Translations of normalisation and preprocessing layers."""
+"""Functions that translate normalisation and preprocessing layers."""
 
 from __future__ import annotations
 

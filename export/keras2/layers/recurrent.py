@@ -1,4 +1,4 @@
-"""Translations of recurrent layers, their cells, and the wrappers around them."""
+"""Functions that translate recurrent layers, their cells, and the wrappers around them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _cudnn_cell(config: LayerConfig, _: Origin) -> dict[str, Any]:
 def recurrent(
     kind: Any, cell: Callable[[LayerConfig, Origin], dict[str, Any]], arrange: Callable[[Arrays], Arrays] = list
 ) -> Translation:
-    """Return the translation of a recurrent layer.
+    """Return the function that translates a recurrent layer.
 
     Args:
         kind: Class of Keras 3.

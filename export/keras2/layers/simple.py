@@ -1,4 +1,4 @@
-"""Translations of layers that need few changes: activations, reshaping, noise, padding and cropping."""
+"""Functions that translate layers that need few changes: activations, reshaping, noise, padding and cropping."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def first(config: LayerConfig) -> bool:
 
 
 def spatial(kind: Any, rank: int, *keys: str) -> Translation:
-    """Return the translation of a layer without weights that works on the spatial axes.
+    """Return the function that translates a layer without weights that works on the spatial axes.
 
     Args:
         kind: Class of Keras 3.
@@ -120,7 +120,7 @@ def spatial(kind: Any, rank: int, *keys: str) -> Translation:
 
 
 def shared(kind: Any, *keys: str) -> Translation:
-    """Return the translation of a layer whose arguments are the same in Keras 2 and Keras 3."""
+    """Return the function that translates a layer whose arguments are the same in Keras 2 and Keras 3."""
     return lambda config, _: plain(config, kind(**kept(config, *keys)))
 
 
@@ -139,7 +139,7 @@ def up_sampling_2d(config: LayerConfig, translator: Translator) -> Part:
 
 
 def cropping_or_padding(kind: Any, rank: int, key: str) -> Translation:
-    """Return the translation of a cropping or padding layer.
+    """Return the function that translates a cropping or padding layer.
 
     Args:
         kind: Class of Keras 3.

@@ -1,4 +1,4 @@
-"""Translations of calls to TensorFlow functions, which Keras 2 stores as separate layers.
+"""Functions that translate calls to TensorFlow functions, which Keras 2 stores as separate layers.
 
 The translated layer calls the same TensorFlow function, so it computes the same values. Only functions that compute
 values from tensors are allowed: none that reads files, calls Python code or draws random numbers.

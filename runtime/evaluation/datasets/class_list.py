@@ -1,7 +1,7 @@
 """Read the list of classes of a data set with masks, in the forms that are in common use.
 
-Known forms: one name per line, whose line number is the value in a mask (`classes.txt`, `codes.txt`); `name r g b` and
-`name,r,g,b` (`class_dict.csv`); `r g b name` (`label_colors.txt`); CVAT's `labelmap.txt` (`name:r,g,b::`); and
+Supported formats: one name per line, whose line number is the value in a mask (`classes.txt`, `codes.txt`); `name r g
+b` and `name,r,g,b` (`class_dict.csv`); `r g b name` (`label_colors.txt`); CVAT's `labelmap.txt` (`name:r,g,b::`); and
 `value,name` (Roboflow's `_classes.csv`).
 """
 

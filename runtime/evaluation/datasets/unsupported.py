@@ -102,7 +102,7 @@ UNSUPPORTED = (
     Layout("Matlab", _has(".mat"), "store its arrays as .npz, or its images in folders"),
     Layout("HDF5", _has(".h5", ".hdf5"), "store its arrays as .npz, or its images in folders"),
     Layout("images with annotation images", _are_pairs, f"convert it to {MASKS}", is_certain=True),
-    Layout("images with annotations of an unknown form", _has_other_annotations, f"convert it to {MASKS} or {BOXES}"),
+    Layout("images with annotations in an unknown format", _has_other_annotations, f"convert it to {MASKS} or {BOXES}"),
     Layout("images in split folders without labels", _is_flat, f"move them to {CLASS_FOLDERS}"),
     Layout("images without labels", _are_only_images, f"move them to {CLASS_FOLDERS}"),
 )
@@ -116,7 +116,7 @@ FILES = {
     **dict.fromkeys((".mat", ".h5", ".hdf5", ".npy"), "a file of arrays: store them as .npz with x and y"),
     **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), "TFRecord: export it as COCO, YOLO or folders of images"),
     **dict.fromkeys((".txt", ".jsonl", ".ndjson"), f"not a table: Orilla reads {TEXTS}"),
-    ".json": "JSON of an unknown form: Orilla reads COCO, with the sections images, annotations and categories",
+    ".json": "JSON in an unknown format: Orilla reads COCO, with the sections images, annotations and categories",
 }
 """Description and advice for files, by suffix."""
 

@@ -1,4 +1,4 @@
-"""Data set in the layout of Pascal VOC: `JPEGImages/`, `Annotations/` with an XML file per image, `ImageSets/Main/`.
+"""Data set in the Pascal VOC layout: `JPEGImages/`, `Annotations/` with an XML file per image, `ImageSets/Main/`.
 
 The folders may also be named `images/` and `annotations/`. If there is no list such as `ImageSets/Main/train.txt`, a
 hash of the content of each sample determines its split. The classes are the names in the XML files in alphabetical

@@ -1,4 +1,4 @@
-"""Data set of masks in the layout of Pascal VOC: `JPEGImages/`, `SegmentationClass/` and `ImageSets/Segmentation/`.
+"""Data set of masks in the Pascal VOC layout: `JPEGImages/`, `SegmentationClass/` and `ImageSets/Segmentation/`.
 
 Without a list of classes, the values of a mask are those of Pascal VOC: 0 is the background, 1 to 20 are the classes,
 and 255 is ignored. CVAT writes `labelmap.txt` with the colour of each class, and labelme writes `class_names.txt`.

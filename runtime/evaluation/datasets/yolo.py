@@ -1,4 +1,4 @@
-"""Data set in the layout of YOLO: `images/` and `labels/` with a text file per image.
+"""Data set in the YOLO layout: `images/` and `labels/` with a text file per image.
 
 A line of a label file is `class x y width height`: the index of the class, and the centre and size of the box as
 fractions of the image size. An image with an empty label file or without one has no objects. The class names are in

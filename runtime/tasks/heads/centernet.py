@@ -1,6 +1,6 @@
 """Heat maps of object centres with a size and an offset for each cell, as CenterNet outputs them.
 
-A cell is a candidate if its value is the maximum of the 3x3 cells around it. This replaces non-maximum suppression.
+A cell gives a box if its value is the maximum of the 3x3 cells around it. This replaces non-maximum suppression.
 
 Source: Zhou et al., "Objects as Points" (arXiv 1904.07850), section 4.
 """

@@ -29,7 +29,7 @@ from orilla.runtime.tasks.heads.head import (
 from orilla.runtime.tasks.heads.ssd_anchors import activated, box_and_score_outputs
 
 MAX_QUERIES = 1000
-"""Maximum number of queries. A network with more candidates is assumed to have anchors instead."""
+"""Maximum number of queries. A network with more boxes is assumed to have anchors instead."""
 
 
 class Detr(Head):

@@ -22,17 +22,17 @@ def cell_count(input_hw: tuple[int, int], strides: Sequence[int]) -> int:
 
 
 def strides_of(count: int, input_hw: tuple[int, int], per_cell: int = 1) -> tuple[int, ...] | None:
-    """Return the first entry of `STRIDE_SETS` whose grids together have `count` candidates, or None."""
+    """Return the first entry of `STRIDE_SETS` whose grids together give `count` boxes, or None."""
     fitting = (strides for strides in STRIDE_SETS if per_cell * cell_count(input_hw, strides) == count)
     return next(fitting, None)
 
 
 @lru_cache(maxsize=32)
 def cells(input_hw: tuple[int, int], strides: tuple[int, ...], per_cell: int = 1) -> Floats:
-    """Return the column, row and stride of each candidate, `[A,3]` float32, as a read-only array.
+    """Return the column, row and stride of each box, `[A,3]` float32, as a read-only array.
 
-    The grids are concatenated in the order of `strides`. Within a grid, the cells are in row-major order, and the
-    candidates of a cell are adjacent.
+    The grids are concatenated in the order of `strides`. Within a grid, the cells are in row-major order, and the boxes
+    of a cell are adjacent.
     """
     grids = []
     for stride in strides:
@@ -44,7 +44,7 @@ def cells(input_hw: tuple[int, int], strides: tuple[int, ...], per_cell: int = 1
 
 
 def candidate_grid(count: int, input_hw: tuple[int, int], strides: Sequence[float]) -> Floats:
-    """Return the cells, as `cells` does, of an output with one candidate per cell.
+    """Return the cells, as `cells` does, of an output with one box per cell.
 
     Raises:
         BundleError: The number of rows differs from the number of cells.

@@ -83,7 +83,7 @@ class Head(ABC):
     labels: ClassVar[tuple[str, ...]] = ()
     """Names of the classes, if the layout is used only for certain classes."""
     overlaps: ClassVar[bool] = True
-    """True if several candidates may describe one object, so that non-maximum suppression is necessary."""
+    """True if several boxes may describe one object, so that non-maximum suppression is necessary."""
 
     @abstractmethod
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
@@ -142,7 +142,7 @@ class Head(ABC):
 
     @abstractmethod
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Return the candidates with a score of at least `spec.score_threshold`, before non-maximum suppression.
+        """Return the boxes with a score of at least `spec.score_threshold`, before non-maximum suppression.
 
         Raises:
             BundleError: An output is missing.
@@ -216,14 +216,14 @@ def bare_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def best_classes(scores: Floats, threshold: float) -> tuple[NDArray[np.intp], Floats, NDArray[np.int64]]:
-    """Return the candidates whose best class has a score of at least `threshold`.
+    """Return the boxes whose best class has a score of at least `threshold`.
 
     Args:
         scores: Scores, `[A,C]`. NaN counts as a score below every threshold.
         threshold: Minimum score.
 
     Returns:
-        The indices of the candidates `[N]` in ascending order, their scores `[N]` and their classes `[N]`.
+        The indices of the boxes `[N]` in ascending order, their scores `[N]` and their classes `[N]`.
     """
     classes = scores.argmax(axis=1)
     best = np.take_along_axis(scores, classes[:, None], axis=1)[:, 0]

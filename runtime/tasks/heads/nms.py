@@ -10,7 +10,7 @@ import numpy as np
 from orilla.runtime.tasks.heads.head import Detections
 
 MAX_CANDIDATES = 4096
-"""Maximum number of candidates that are compared with each other. If there are more, those with the lowest scores are
+"""Maximum number of boxes that are compared with each other. If there are more, those with the lowest scores are
 removed beforehand."""
 
 

@@ -94,8 +94,8 @@ class YoloAnchors(Head):
         ordered = [channels_last(grids[role], channels) for role in self.roles_of(spec)]
         strides = strides_of_grids(ordered, input_hw)
         rows = np.concatenate([grid.reshape(-1, channels // per_cell) for grid in ordered])
-        # The score is a product of two probabilities, so it needs the sigmoid of all class scores. Only a few
-        # candidates remain.
+        # The score is a product of two probabilities, so it needs the sigmoid of all class scores. Only a few boxes
+        # remain.
         objectness = sigmoid(rows[:, 4])
         likely = np.flatnonzero(objectness >= spec.score_threshold)
         scores = objectness[likely, None] * sigmoid(rows[likely, 5:])
@@ -111,11 +111,11 @@ class YoloAnchors(Head):
         return Detections(boxes, best, classes)
 
     def _boxes(self, rows: Floats, grid: Floats, sizes: Floats, spec: HeadSpec) -> Floats:
-        """Return the boxes of the candidates in pixels of the input, `[N,4]`.
+        """Return the boxes in pixels of the input, `[N,4]`.
 
         Args:
             rows: Raw values, `[N,5+C]`.
-            grid: Column, row and stride of each candidate, `[N,3]`.
+            grid: Column, row and stride of each box, `[N,3]`.
             sizes: Width and height of the anchors, `[N,2]`.
             spec: Layout.
         """

@@ -1,6 +1,6 @@
 """Rows of box, objectness and class scores, as YOLOX and detectors like YOLOv5 output them.
 
-The score of a candidate is its objectness times the score of its best class.
+The score of a box is its objectness times the score of its best class.
 
 Sources: Ge et al., "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430), and its code under Apache-2.0
 (Megvii-BaseDetection/YOLOX, `yolox/utils/demo_utils.py`), which contains the formulas centre = (offset + cell) * stride
@@ -38,7 +38,7 @@ from orilla.runtime.tasks.heads.head import (
 )
 
 ANCHORS_PER_CELL = 3
-"""Number of candidates per cell in detectors like YOLOv5."""
+"""Number of boxes per cell in detectors like YOLOv5."""
 
 NORMALISED_LIMIT = 4.0
 """If 99 % of the coordinates are below this value, they are fractions of the input's size, otherwise pixels."""

@@ -1,6 +1,6 @@
 """Boxes and class scores without objectness, as anchor-free YOLO detectors output them after decoding.
 
-The score of a candidate is the score of its best class. Boxes are given as centre and size in the image.
+The score of a box is the score of its best class. Boxes are given as centre and size in the image.
 
 Source: OpenCV, `samples/dnn/yolo_detector.cpp` (Apache-2.0), which describes the layout: an output `[4+C,A]` with
 centre x, centre y, width and height, then the class scores.
@@ -82,7 +82,7 @@ class YoloPlain(Head):
         return f"predictions has shape {list(shape)}, but needs {needed}"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of values per candidate minus those of the box and the keypoints."""
+        """Return the number of values per box, without those of the position and the keypoints."""
         return (
             self._columns(spec, shapes[spec.outputs["predictions"]][-2 if self.option(spec, "transposed") else -1]) - 4
         )

@@ -1,4 +1,4 @@
-"""Signed bundles: what is refused, and that `model-signing` reads ours and its signatures are read."""
+"""Signed bundles: what is rejected, and that `model-signing` reads ours and its signatures are read."""
 
 import base64
 import json

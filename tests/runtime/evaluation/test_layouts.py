@@ -1,4 +1,4 @@
-"""Each usual layout of data is read as what it is, or refused with what is wanted, and never taken for another one."""
+"""Each usual layout of data is recognised, or rejected with what is needed, and never mistaken for another one."""
 
 import numpy as np
 import pytest

@@ -57,7 +57,7 @@ def kinds(events):
 
 
 def camera(*sources):
-    """Return a camera that is opened again after a loss. An error in place of a source is raised."""
+    """Return a camera that is opened again after it was lost. An error in place of a source is raised."""
     left = list(sources)
 
     def open_source():

@@ -82,7 +82,7 @@ def test_without_options_nothing_is_asked_or_reported(fake_camera):
         ("0?size=1920x1080&format=mjpg", "has no size 1920x1080 in the format mjpg: choose 640x480, 1280x720"),
         ("0?focus=3", "camera 0 has no control for focus=3: it has exposure, gain"),
         ("0?white_balance=auto", "has no control for white_balance=auto"),
-        ("0?exposure=9000", "camera 0 refused exposure=9000: its range is 0.3 to 204.7"),
+        ("0?exposure=9000", "camera 0 rejected exposure=9000: its range is 0.3 to 204.7"),
         ("/dev/video9?fps=3", "no camera at /dev/video9: No such file"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_camera_that_refuses_is_one_line(fake_camera, spec, message):
 
 def test_a_driver_that_keeps_its_format_is_one_line(fake_camera):
     fake_camera.stubborn = True
-    with pytest.raises(SourceError, match=r"refused size=1280x720, and gave 640x480 yuyv: another program may use it"):
+    with pytest.raises(SourceError, match=r"rejected size=1280x720, and gave 640x480 yuyv: another program may use it"):
         open_source("0?size=1280x720")
 
 

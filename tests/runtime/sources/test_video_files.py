@@ -543,7 +543,7 @@ def test_names_and_metadata_of_any_kind(tmp_path):
 
 
 def refused(path):
-    """Return the message with which a file is refused, without its name."""
+    """Return the message with which a file is rejected, without its name."""
     with pytest.raises(SourceError) as caught:
         read(path)
     text = str(caught.value)
