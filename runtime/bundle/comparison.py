@@ -131,7 +131,9 @@ def why_default(manifest: Manifest, max_drop: float) -> str:
         )
     largest = _full_precision(manifest, default)
     if largest is None or largest is default:
-        return f"{default.name} is the default, and {accuracy} is within the allowed {max_drop:g}."
+        others = sum(variant.check.drop > max_drop for variant in manifest.variants)
+        excluded = f"; {others} of the other variants drop by more than that" if others else ""
+        return f"{default.name} is the default, and {accuracy} is within the allowed {max_drop:g}{excluded}."
     gains = [f"{manifest.files[default.file].size / manifest.files[largest.file].size:.2f} times the size"]
     if default.latency is not None and largest.latency is not None:
         gains.insert(0, f"{default.latency.p50_ms / largest.latency.p50_ms:.2f} times the time")

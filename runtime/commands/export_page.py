@@ -211,9 +211,11 @@ def plot(manifest: Manifest, compared: Pareto, max_drop: float) -> str:
         y = down(drop)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH}" stroke="currentColor" opacity=".2"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{drop:g}</text>')
+    # A narrow range contains no round number.
+    ticks = list(_round_values(low, high)) or [float(f"{value:.3g}") for value in (min(values), max(values))]
     parts += [
         f'<text x="{across(value):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{value:g}</text>'
-        for value in _spaced([(value, across(value)) for value in _round_values(low, high)], 40)
+        for value in _spaced([(value, across(value)) for value in ticks], 40)
     ]
     if max_drop <= highest:
         y = down(max_drop)

@@ -120,9 +120,7 @@ def _copies(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # n
             "convert the original model again, because this file is made for the other order of the axes (NCHW or NHWC)"
         )
     else:
-        change = (
-            "each concatenation and padding copies its inputs: add instead of concatenating, and let convolutions pad"
-        )
+        change = "add instead of concatenating, and let convolutions pad, because both steps copy their inputs"
     yield Advice(_share(left), f"{len(left)} steps only move data: {_counted(_kernels(left))}", change)
 
 

@@ -53,6 +53,16 @@ def test_without_times_the_plot_shows_sizes(manifest):
     assert "milliseconds" not in drawn
 
 
+def test_a_narrow_range_of_times_has_a_label(manifest):
+    latencies = [14.98 + 0.01 * index for index in range(len(manifest.variants))]
+    timed = tuple(
+        msgspec.structs.replace(variant, latency=msgspec.structs.replace(variant.latency, p50_ms=p50_ms))
+        for variant, p50_ms in zip(manifest.variants, latencies, strict=True)
+    )
+    manifest = msgspec.structs.replace(manifest, variants=timed)
+    assert ">15</text>" in plot(manifest, pareto(manifest, 1.0), 1.0)
+
+
 def test_names_and_sections_are_escaped(manifest):
     changed = msgspec.structs.replace(manifest, name="<b>net</b>")
     html = export_page(changed, 1.0, [Section("A & B", ("1 < 2",), ("x",), (("<i>",),))]).decode()
