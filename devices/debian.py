@@ -8,7 +8,7 @@ from orilla.devices.reading import read
 
 
 def packages(root: Path = Path("/")) -> dict[str, str]:
-    """Return the versions of the installed Debian packages, by name. Empty on a system without dpkg."""
+    """Return the versions of the installed Debian packages. The keys are the names. Empty on a system without dpkg."""
     versions = {}
     for paragraph in read(root / "var/lib/dpkg/status").split("\n\n"):
         lines = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")

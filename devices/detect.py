@@ -90,7 +90,7 @@ class Machine:
     """Memory limit of the control group in MiB. None if there is no limit."""
     accelerators: tuple[Accelerator, ...] = ()
     engines: dict[str, str] = field(default_factory=dict)
-    """Versions of the installed distributions that contain engines, by name."""
+    """Versions of the installed distributions that contain engines. The keys are the names."""
 
     def __str__(self) -> str:
         name = f"{self.board} ({self.cpu})" if self.board else self.cpu

@@ -18,7 +18,7 @@ DEVICES = {
     "coral": "Coral's Edge TPU: int8 models that contain only supported operators",
     "pi4": "Raspberry Pi 4: four Cortex-A72 cores, LiteRT with XNNPACK",
 }
-"""Descriptions of the devices for which there are rules, by name."""
+"""Descriptions of the devices for which there are rules. The keys are the names."""
 
 TPU_CACHE = 8 << 20
 """Size of the Edge TPU's parameter memory in bytes. Parameters that do not fit are sent again for every frame.

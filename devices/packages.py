@@ -18,7 +18,7 @@ ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the installed distributions among `names`, by name."""
+    """Return the versions of the installed distributions among `names`. The keys are the names."""
     # This import is slow, and is not needed by a loop for which no choice of `orilla tune` is stored.
     from importlib.metadata import PackageNotFoundError, version
 

@@ -77,7 +77,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The known devices and engines, by name."""
+    """The known devices and engines. The keys are the names."""
 
     devices: dict[str, DeviceSpec] = field(default_factory=dict)
     engines: dict[str, EngineSpec] = field(default_factory=dict)

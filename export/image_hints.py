@@ -89,7 +89,7 @@ def values_of(name: str, channels: int) -> PixelValues:
 
 
 def named_values(channels: int) -> dict[str, PixelValues]:
-    """Return the mean and standard deviation of each value range for this number of channels, by name."""
+    """Return the mean and standard deviation of each named value range for this number of channels."""
     ranges = {
         "0..255": PixelValues(),
         "0..1": PixelValues((0.0,), (255.0,)),

@@ -13,7 +13,7 @@ from orilla.devices.errors import ConfigError, unknown_name
 from orilla.export.model_info import ModelInfo
 
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
-"""Suffix of model files, by format."""
+"""Suffix of model files. The keys are the file formats."""
 
 
 def _rewritten(data: bytes) -> bytes:

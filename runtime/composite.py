@@ -50,7 +50,7 @@ class MultiModel(Runner):
         return [note for model in self._models.values() for note in model.notes()]
 
     def describe(self) -> dict[str, str]:
-        """Return the variant and engine of each model, by name."""
+        """Return the variant and engine of each model. The keys are the names."""
         return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ class _TickKeys(TypedDict):
     dropped: int
     """Frames dropped so far."""
     drops: dict[str, int]
-    """Frames dropped so far, by reason."""
+    """Number of frames dropped so far for each reason."""
     result: AnswerDocument
 
 
@@ -60,7 +60,7 @@ class TickDocument(_TickKeys, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Answers(Mapping[str, Answer]):
-    """The answers of several models to one frame, by the names of the models."""
+    """The answers of several models to one frame. The keys are the names of the models."""
 
     by_name: Mapping[str, Answer]
 

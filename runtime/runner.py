@@ -130,7 +130,7 @@ class Runner(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
-        """Return the variant and engine of each model, by name."""
+        """Return the variant and engine of each model. The keys are the names."""
 
     def listen(self, on_event: Callable[[str], None]) -> None:
         """Register a method that the inference thread calls with each event of an accelerator.
@@ -148,7 +148,7 @@ class Runner(ABC):
                 session.on_event = call_if_alive
 
     def counts(self) -> dict[str, int]:
-        """Return the number of accelerator events, by kind. The result is empty if there is no accelerator."""
+        """Return the number of accelerator events for each kind. The result is empty if there is no accelerator."""
         totals: dict[str, int] = {}
         for session in self.sessions():
             if isinstance(session, Recoverable):

@@ -42,7 +42,7 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
     "hard_sigmoid_keras2": ("HardSigmoid", 0.2, 0.5),
 }
-"""ONNX name, alpha and beta of each activation, by its Keras name."""
+"""ONNX name, alpha and beta of each activation. The keys are the Keras names."""
 
 
 def recurrent_layers(model: keras.Model) -> list[layers.Layer]:
@@ -226,7 +226,7 @@ MERGES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "mul": lambda _, forward, backward: forward * backward,
     "ave": lambda _, forward, backward: (forward + backward) / 2.0,
 }
-"""Function for each merge mode of `Bidirectional`, by Keras name."""
+"""Function for each merge mode of `Bidirectional`. The keys are the Keras names."""
 
 
 class _Marked(_StandIn):

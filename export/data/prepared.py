@@ -22,7 +22,7 @@ from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.tasks.task import GroundTruth
 
 Inputs = dict[str, NDArray[Any]]
-"""Prepared samples as arrays `[N,...]`, by the name of the network's input."""
+"""Prepared samples as arrays `[N,...]`. The keys are the names of the network's inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _array_in_file(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> 
 
 
 def by_input(source: SourceModel, sample: ModelInput) -> Inputs:
-    """Return the arrays of a prepared sample, by the names of the network's inputs."""
+    """Return the arrays of a prepared sample. The keys are the names of the network's inputs."""
     if isinstance(sample, np.ndarray):
         return {source.info.inputs[0].name: sample}
     return {name: np.asarray(array) for name, array in sample.items()}

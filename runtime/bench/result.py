@@ -133,7 +133,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accuracy: Accuracy | None = None
     soak: Soak | None = None
     drops: dict[str, int] = {}
-    """Number of frames that the loop dropped, by reason."""
+    """Number of frames that the loop dropped for each reason."""
     interference: Interference | None = None
     """Interference that the reference workload detected. None in the scenario `loop`, which runs no reference
     workload."""

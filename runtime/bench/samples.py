@@ -60,7 +60,7 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return next((percentile for percentile in self.percentiles if percentile.percent == percent), None)
 
     def withheld(self) -> dict[str, int]:
-        """Return the number of samples that each omitted percentile needs, by the name of the percentile."""
+        """Return the number of samples that each omitted percentile needs. The keys are names such as `p99`."""
         return {f"p{percent:g}": min_samples(percent) for percent in PERCENTS if self.at(percent) is None}
 
 

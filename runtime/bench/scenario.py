@@ -52,7 +52,7 @@ class SampleSet:
 
     def __init__(self) -> None:
         self.times: dict[str, array[float]] = {}
-        """Times in milliseconds, by stage."""
+        """Time of each stage in milliseconds."""
         self.began_s: array[float] = array("d")
         """Start of each query in seconds, on the clock of `time.perf_counter`."""
         self.frames = 0
@@ -60,7 +60,7 @@ class SampleSet:
         self.stride = 1
         """One in `stride` queries is stored."""
         self.drops: dict[str, int] = {}
-        """Number of frames that the loop dropped, by reason."""
+        """Number of frames that the loop dropped for each reason."""
         self.notes: list[str] = []
         self._queries = 0
 

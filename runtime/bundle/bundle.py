@@ -80,7 +80,7 @@ class Bundle:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The SHA-256 (hex) of every file except the signature, by path."""
+        """The SHA-256 (hex) of every file except the signature. The keys are the paths."""
         listed = {name: entry.sha256 for name, entry in self.manifest.files.items()}
         return {MANIFEST: hashlib.sha256(self.manifest_bytes).hexdigest(), **listed}
 

@@ -222,9 +222,9 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timed_on: str | None = None
     """Machine and number of threads with which latencies were measured. None if they were not measured."""
     failed: dict[str, str] = {}
-    """Reasons why recipes failed, by the name of the recipe."""
+    """Reasons why recipes failed. The keys are the names of the recipes."""
     not_applicable: dict[str, str] = {}
-    """Reasons why recipes do not apply to this model, by the name of the recipe."""
+    """Reasons why recipes do not apply to this model. The keys are the names of the recipes."""
     doubts: tuple[str, ...] = ()
     """Facts about the model that the user should check, one line each: stated facts that are probably wrong, and how a
     file of Keras 1 or 2 was read."""
@@ -258,7 +258,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Card of the training run. None if Orilla did not train the model."""
     report: Report
     files: dict[str, FileEntry]
-    """Every file of the bundle except the manifest, by path."""
+    """Every file of the bundle except the manifest. The keys are the paths."""
     vocabulary: str | None = None
     """Path of the file with the words of a text model."""
     head: HeadSpec | None = None

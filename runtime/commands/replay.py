@@ -25,7 +25,7 @@ class ReplayCheck(CommandResult):
 
     policy: str
     models: dict[str, str]
-    """Variant and engine of each model, by name."""
+    """Variant and engine of each model. The keys are the names."""
     decisions: int
     """Number of decisions."""
     identical: bool
@@ -60,7 +60,7 @@ class SimulatedLoop:
     frames: int
     """Number of answers."""
     drops: dict[str, int]
-    """Number of dropped frames, by reason."""
+    """Number of dropped frames for each reason."""
     age_ms: SimulatedAges
 
     @classmethod
@@ -90,7 +90,7 @@ class ReplaySimulation(CommandResult):
     policy: str
     """The recorded policy."""
     models: dict[str, str]
-    """Variant and engine of each model, by name."""
+    """Variant and engine of each model. The keys are the names."""
     simulated: dict[str, SimulatedLoop]
     """The loops by policy. The loop with the recorded settings has the name `recorded`."""
 

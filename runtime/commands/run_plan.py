@@ -36,7 +36,7 @@ class Plan(CommandResult):
     """
 
     models: dict[str, str]
-    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
+    """Variant and engine of each model, as `VARIANT on ENGINE`. The keys are the names of the models."""
     notes: list[str]
     """Reasons for the choice of variant and engine. Empty if the defaults of the bundle are used."""
     sources: dict[str, dict[str, str]]

@@ -25,7 +25,7 @@ class _RunKeys(TypedDict):
     variant: str
     engine: str
     models: dict[str, str]
-    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
+    """Variant and engine of each model, as `VARIANT on ENGINE`. The keys are the names of the models."""
     events: dict[str, int]
     """Number of events by kind."""
     accelerator: dict[str, int]
@@ -59,9 +59,9 @@ class RunResult(CommandResult):
     to_stderr = True
 
     models: dict[str, str]
-    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
+    """Variant and engine of each model, as `VARIANT on ENGINE`. The keys are the names of the models."""
     events: dict[str, int]
-    """Number of events of the source, by kind."""
+    """Number of events of the source for each kind of event."""
     accelerator: dict[str, int]
     """Number of times that the accelerator was lost, recovered, or replaced by the CPU. Empty if there is no
     accelerator."""
@@ -70,11 +70,12 @@ class RunResult(CommandResult):
     fps: float
     """Answers per second."""
     figures: dict[str, Figures]
-    """Statistics of the whole run, by the name of the source. The name is empty if there is only one source."""
+    """Statistics of the whole run for each source. The keys are the names of the sources. The name is empty if there is
+    only one source."""
     counts: dict[str, dict[str, object]]
-    """Counts of lines and zones at the end of the run, by the name of the source. Empty if there are none."""
+    """Counts of lines and zones at the end of the run for each source. Empty if there are none."""
     sinks: dict[str, SinkCounts]
-    """Number of written and dropped ticks of each sink, by its specification."""
+    """Number of written and dropped ticks of each sink. The keys are the specifications."""
 
     @classmethod
     def before_start(cls) -> RunResult:

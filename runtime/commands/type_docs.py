@@ -48,7 +48,7 @@ def load_guarded_names(kind: type | Callable[..., Any]) -> list[type]:
 
 
 def field_docs(kind: type) -> dict[str, str]:
-    """Return the documentation below each field of a class and of its base classes, by the name of the field."""
+    """Return the documentation below each field of a class and of its base classes. The keys are the fields."""
     module = sys.modules[kind.__module__]
     nodes = ast.walk(_tree(module)) if _is_written_in_python(module) else ()
     node = next((node for node in nodes if isinstance(node, ast.ClassDef) and node.name == kind.__name__), None)

@@ -21,14 +21,14 @@ from orilla.runtime.engines.session import UNBOUND, Binding, NotOfferedError, Se
 MAX_THREADS = 64
 
 CHECKS = {"tflite": check_tflite, "onnx": check_onnx}
-"""Functions that check the structure of a model file, by format."""
+"""Functions that check the structure of a model file. The keys are the file formats."""
 
 COPIES = 2
 """Minimum memory that a model needs, as a multiple of its file size. The weights are in memory twice: in the layout of
 the file, and in the layout that the kernels need."""
 
 BASE_BYTES = {"tflite": 12 << 20, "onnx": 40 << 20}
-"""Minimum memory in bytes that an engine needs without a model, by file format. Measured with
+"""Minimum memory in bytes that an engine needs without a model. The keys are the file formats. Measured with
 `python tests/perf/engines.py`."""
 
 

@@ -57,7 +57,7 @@ class Recoverable(Protocol):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return the number of events, by kind of event."""
+        """Return the number of events for each kind of event."""
 
 
 class NotOfferedError(EngineError):

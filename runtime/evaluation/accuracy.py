@@ -35,7 +35,7 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: tuple[float, float]
     """95 % confidence interval of the primary metric, by bootstrap."""
     metrics: dict[str, float]
-    """All metrics, by name."""
+    """All metrics. The keys are the names."""
     drop: float | None
     """Drop of the primary metric compared with the original model, in percentage points.
 

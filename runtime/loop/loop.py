@@ -149,7 +149,7 @@ class CameraLoop:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Return the number of dropped frames so far, by reason."""
+        """Return the number of dropped frames so far for each reason."""
         return self._scheduler.drops
 
     def report_engine(self, detail: str) -> None:

@@ -40,7 +40,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_d
     rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     """Frame rate of the source in frames per second. None if the source has no frame rate."""
     models: dict[str, str] = {}
-    """Variant and engine of each model, by name."""
+    """Variant and engine of each model. The keys are the names."""
     unix_offset_ns: Nanoseconds = 0
     """Unix time minus the time on the monotonic clock, both at the start of the loop, in nanoseconds."""
 

@@ -32,7 +32,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     captured_ns: int = 0
     began_ns: int = 0
     drops: dict[str, int] = {}
-    """Number of frames that had been dropped by that time, by reason."""
+    """Number of frames that had been dropped by that time for each reason."""
     result: dict[str, Any] | None = None
 
 

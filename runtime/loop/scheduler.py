@@ -82,7 +82,7 @@ class FrameScheduler(Generic[T]):
         self, policy: Policy, *, live: bool, on_step: OnStep | None = None, on_drop: OnDrop | None = None
     ) -> None:
         self.drops: dict[str, int] = {}
-        """Number of dropped frames so far, by reason."""
+        """Number of dropped frames so far for each reason."""
         self._only_newest = live and policy.name != "every"
         self._sampler = Sampler(policy.value or 0) if policy.name == "rate" else None
         self._deadline_ns = int(1e6 * (policy.value or 0)) if policy.name == "deadline" else None

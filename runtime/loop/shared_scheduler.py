@@ -99,7 +99,7 @@ class SharedScheduler:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Return the number of dropped frames so far, by reason."""
+        """Return the number of dropped frames so far for each reason."""
         with self._lock:
             return dict(self._scheduler.drops)
 

@@ -43,7 +43,7 @@ class Delivered:
     """Time at which the inference began."""
     delivered_ns: int
     drops: dict[str, int]
-    """Number of frames that had been dropped by that time, by reason."""
+    """Number of frames that had been dropped by that time for each reason."""
 
     @property
     def age_ms(self) -> float:

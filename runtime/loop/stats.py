@@ -63,7 +63,7 @@ class Figures(msgspec.Struct, frozen=True):
     fps: float
     """Number of answers per second, computed from the last `RECENT_ANSWERS` answers or from the whole run."""
     drops: Mapping[str, int]
-    """Number of dropped frames in the whole run, by reason."""
+    """Number of dropped frames in the whole run for each reason."""
     drop_ratio: float
     """Share of all frames in the whole run that were dropped, 0–1."""
     age_ms: float
@@ -80,7 +80,7 @@ class Figures(msgspec.Struct, frozen=True):
     workers: int = 1
     """Number of threads that run inferences at the same time, each on a frame and a session of its own."""
     rungs: Mapping[str, int] = {}
-    """Number of answers of each rung in the whole run, by name. Empty if the loop has no ladder."""
+    """Number of answers of each rung in the whole run. The keys are the names. Empty if the loop has no ladder."""
     rung: str | None = None
     """Name of the rung that gave the newest answer. None if the loop has no ladder."""
     agreement: float | None = None

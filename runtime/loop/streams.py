@@ -42,7 +42,7 @@ class Streams:
 
     @property
     def sources(self) -> dict[str, Stream]:
-        """Return the stream of each source, by name."""
+        """Return the stream of each source. The keys are the names."""
         return dict(self._streams)
 
     def __iter__(self) -> Streams:

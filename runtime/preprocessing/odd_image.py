@@ -23,7 +23,7 @@ PREFIXES = (
 """Patterns of bytes before an image, and what they are."""
 
 BASE64 = {"JPEG": b"/9j/", "PNG": b"iVBORw0KGgo", "GIF": b"R0lGOD", "WebP": b"UklGR"}
-"""First characters of an image in base64, by format."""
+"""First characters of an image in base64. The keys are the file formats."""
 
 DATA_ADDRESS = re.compile(rb"\s*data:image/([\w.+-]{1,20});base64,", re.IGNORECASE)
 """Pattern of the start of an address that contains an image in base64."""

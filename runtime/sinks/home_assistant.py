@@ -62,7 +62,7 @@ class Device:
 
 
 def discovery(tick: Document, device: Device, prefix: str) -> dict[str, dict[str, Any]]:
-    """Return the messages that describe the values in the JSON document of a tick, by topic.
+    """Return the messages that describe the values in the JSON document of a tick. The keys are the topics.
 
     Args:
         tick: Document of a tick of the loop.
@@ -130,7 +130,7 @@ def _answers(result: Document, model: str = "", path: tuple[str, ...] = ()) -> I
 
 
 def _line_counts(answer: Document) -> dict[tuple[str, str], int]:
-    """Return the counts of lines and zones, by the name of the line or zone and the name of the count."""
+    """Return the counts of lines and zones. The keys are the name of the line or zone and that of the count."""
     return {
         (name, kind): number
         for name, counts in answer.get("counts", {}).items()
@@ -178,7 +178,7 @@ def _none(answer: Document, path: str, device: Device) -> Iterator[Entity]:
 
 
 ENTITIES = {"classify": _classify, "text": _classify, "segment": _segment, "detect": _detect, "regress": _regress}
-"""Functions that yield the sensors of an answer, by task."""
+"""Functions that yield the sensors of an answer. The keys are the tasks."""
 
 
 def _measured(expression: str, unit: str | None = None) -> dict[str, Any]:

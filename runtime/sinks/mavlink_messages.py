@@ -47,7 +47,7 @@ class MavlinkMessages:
     def __init__(self, fov: FieldOfView | None, label: str | None) -> None:
         self._fov, self._label = fov, label
         self._told: dict[str, tuple[str, int]] = {}
-        """Last label that was sent and its capture time, by source and model."""
+        """Last label that was sent and its capture time, for each source and model."""
 
     def of_tick(self, tick: Tick) -> Iterator[Any]:
         """Yield the messages of one tick. They contain the capture time since the computer was switched on."""

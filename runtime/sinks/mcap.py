@@ -58,7 +58,7 @@ class Mcap(Sink):
     def __init__(self, segments: Segments, messages: RosMessages, options: Options) -> None:
         self._segments, self._messages, self._options = segments, messages, options
         self._diagnosed: dict[str | None, tuple[int, int]] = {}
-        """Time in nanoseconds and number of dropped frames of the last diagnostic message, by source."""
+        """Time in nanoseconds and number of dropped frames of the last diagnostic message of each source."""
         self._file: McapFile | None = self._next_file()
 
     def write(self, tick: Tick) -> bool:

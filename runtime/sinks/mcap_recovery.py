@@ -35,7 +35,7 @@ class _Content:
     counts: Counter[int] = field(default_factory=Counter)
     """Number of messages by the number of the channel."""
     last_index: dict[int, MessageIndex] = field(default_factory=dict)
-    """Times and offsets of the messages in the last chunk, by the number of the channel."""
+    """Times and offsets of the messages in the last chunk. The keys are the numbers of the channels."""
 
 
 def finish_file(path: Path) -> int | None:

@@ -68,7 +68,7 @@ class MetricsTable:
         self._names: dict[tuple[str, str, str], dict[tuple[str, str], None]] = {}
         """Names and units of the values so far, by source, model and quantity."""
         self._labels: dict[tuple[str, str], set[str]] = {}
-        """Labels of the results that were counted, by source and model."""
+        """Labels of the results that were counted, for each source and model."""
 
     def add(self, tick: Tick) -> None:
         """Update all metrics with one tick."""

@@ -99,7 +99,7 @@ class Mqtt(Sink):
         self._broker, self._topic, self._options, self._setup = broker, topic, options, setup
         self._encoder = msgspec.json.Encoder()
         self._seen: dict[str, tuple[int, object]] = {}
-        """Time in nanoseconds and state of the last published tick, by topic."""
+        """Time in nanoseconds and state of the last published tick. The keys are the topics."""
         self._described: set[str] = set()
 
     def write(self, tick: Tick) -> bool:

@@ -133,7 +133,7 @@ class Device:
         return found
 
     def formats(self) -> dict[str, tuple[int, str]]:
-        """Return the code and the description of each pixel format, by name."""
+        """Return the code and the description of each pixel format. The keys are the names."""
         entries = self._enumerate(raw.ENUM_FMT, raw.FormatDescription(type=CAPTURE))
         return {fourcc_name(entry.pixelformat): (entry.pixelformat, _text(entry.description)) for entry in entries}
 
@@ -221,6 +221,6 @@ def _text(data: bytes) -> str:
 
 
 def device_paths() -> list[str]:
-    """Return the paths of the video devices of this machine, by number."""
+    """Return the paths of the video devices of this machine. The keys are the numbers."""
     paths = [path for path in Path("/dev").glob("video*") if path.name.removeprefix("video").isdecimal()]
     return [str(path) for path in sorted(paths, key=lambda path: int(path.name.removeprefix("video")))]

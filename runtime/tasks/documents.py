@@ -106,7 +106,7 @@ class ArraysDocument(TypedDict):
 
 
 class AnswersDocument(TypedDict):
-    """The answers of several models to one frame, by the names of the models."""
+    """The answers of several models to one frame. The keys are the names of the models."""
 
     task: Literal["several"]
     answers: dict[str, AnswerDocument]

@@ -47,7 +47,7 @@ class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 class TensorTask(Task):
-    """The task `tensor`: arrays of any numbers, by the names of the outputs."""
+    """The task `tensor`: arrays of any numbers, with the names of the outputs."""
 
     name = "tensor"
     input_kinds = ("tensor", "image")

@@ -23,7 +23,7 @@ BITS = {
     "BOOL": 8,
     "INT4": 4,
 }
-"""Number of bits of an element, by type. An element of a type that is not listed has 32 bits."""
+"""Number of bits of an element. The keys are the types. An element of a type that is not listed has 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

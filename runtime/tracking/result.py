@@ -16,7 +16,7 @@ ZONE_COLOR = palette(2)[1]
 
 
 class TrackedDocument(DetectionDocument):
-    """The answer of a detector whose objects are tracked, with the counts by the name of the line or zone."""
+    """The answer of a detector whose objects are tracked, with the counts of each line or zone."""
 
     counts: dict[str, CountDocument]
 
@@ -25,7 +25,7 @@ class TrackedDetection(Detection, frozen=True):
     """The objects that a detector found in a frame, with their track IDs, and object counts per line and zone."""
 
     counts: Mapping[str, Count]
-    """Counts since the start of the stream, by the name of the line or zone."""
+    """Counts since the start of the stream. The keys are the names of the lines and zones."""
     settings: Track
     """Settings of the tracker, which include the lines and zones."""
     history: tuple[Mapping[int, Point], ...] = ()

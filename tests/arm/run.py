@@ -205,7 +205,7 @@ JOBS = {
     **{f"verify {words}": ([*ORILLA, "verify", *words.split()], "verdict: pass") for words in BUNDLES},
     "contract": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_engines.py"], " passed"),
 }
-"""Python commands with their expected outputs, by name."""
+"""Python commands with their expected outputs. The keys are the names."""
 
 
 def main() -> int:

@@ -83,7 +83,7 @@ CASES = {
     "layers": lambda bundle, data, out: [],
     "edgetpu": lambda bundle, data, out: ["--predict", "--variant", "litert_wi8_ai8"],
 }
-"""Arguments after the bundle, by the name of the command and its first option."""
+"""Arguments after the bundle. The keys are the names of the commands and their first options."""
 
 
 def _budget(folder: Path) -> Path:

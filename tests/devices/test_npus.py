@@ -11,7 +11,7 @@ from orilla.devices.detect import detect
 
 @pytest.fixture
 def examine(tmp_path):
-    """Return a function that writes a board's files and returns the findings about its accelerators, by name."""
+    """Return a function that writes a board's files and returns the finding about each accelerator."""
 
     def examine(files, **engines):
         machine = detect(boards.write(tmp_path, files), arch="aarch64")

@@ -284,7 +284,7 @@ BOXES = ((5.0, 6.0, 25.0, 30.0), (30.0, 2.0, 50.0, 38.0))
 
 
 def _boxed_images(path: Path, places: dict[str, str], change: Change) -> dict[str, list[tuple[float, ...]]]:
-    """Write three images per split. Return the boxes of each image, by its path."""
+    """Write three images per split. Return the boxes of each image. The keys are the paths."""
     boxes: dict[str, list[tuple[float, ...]]] = {}
     for split, place in places.items():
         for index in range(3):

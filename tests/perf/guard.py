@@ -76,7 +76,7 @@ def generated(name: str, count: int) -> Iterator[np.ndarray]:
 
 
 def unusable(image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return the image in unusable forms, by the name of the check that must find each."""
+    """Return the image in unusable forms. The keys are the names of the checks that must find them."""
     height, width = image.shape[:2]
     ramp = np.linspace(80, 120, width)[None, :, None] + np.linspace(0, 20, height)[:, None, None]
     return {
@@ -88,7 +88,7 @@ def unusable(image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarra
 
 
 def figures(name: str, count: int, model: Model) -> dict[str, object]:
-    """Return the number of images, the findings, and the misses, by the name of the check."""
+    """Return the number of images, the findings, and the misses. The keys are the names of the checks."""
     rng, total, night = np.random.default_rng(0), 0, 0
     found: Counter[str] = Counter()
     misses: Counter[str] = Counter()

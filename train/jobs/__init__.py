@@ -7,4 +7,4 @@ JOBS = {
     "segment": "orilla.train.jobs.segment:segment_job",
     "detect": "orilla.train.jobs.detect:detect_job",
 }
-"""Functions that create the jobs, by task."""
+"""Functions that create the jobs. The keys are the tasks."""

@@ -64,7 +64,7 @@ class Job:
 
     @property
     def requirements(self) -> dict[str, str]:
-        """Requirements that pip installs on the machine, by import name."""
+        """Requirements that pip installs on the machine. The keys are the import names."""
         return {**REQUIREMENTS, **(ONNX if self.needs_onnx else {})}
 
     @property

@@ -32,7 +32,7 @@ REQUIREMENTS = {
     "rich": "rich>=13",
     "tomli": "tomli>=2; python_version < '3.11'",
 }
-"""Requirements of Orilla without extras, by import name. A test compares them with `pyproject.toml`."""
+"""Requirements of Orilla without extras. The keys are the import names. A test compares them with `pyproject.toml`."""
 
 ONNX = {"onnxruntime": "onnxruntime>=1.20"}
 SIGN = {"cryptography": "cryptography>=43"}

@@ -40,7 +40,7 @@ class Ade20k(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the label image of each sample, by split."""
+        """Return the image and the label image of each sample. The keys are the splits."""
         folders = {"train": "training", "val": "validation"}
         return {
             split: pair_up(self._top / "images" / name, self._top / "annotations" / name)

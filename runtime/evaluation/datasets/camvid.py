@@ -53,7 +53,7 @@ class CamVid(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the label image of each sample, by split."""
+        """Return the image and the label image of each sample. The keys are the splits."""
         return {
             split: pair_up(self._root / split, self._root / f"{split}annot")
             for split in ("train", "val", "test")

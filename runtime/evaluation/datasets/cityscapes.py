@@ -75,7 +75,7 @@ class Cityscapes(CityscapesLabels):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the label image of each sample, by split."""
+        """Return the image and the label image of each sample. The keys are the splits."""
         found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split in KNOWN:
             images = self._top / "leftImg8bit" / split

@@ -69,7 +69,7 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def published() -> dict[str, Published]:
-    """Return all data sets of `published.toml`, by name."""
+    """Return all data sets of `published.toml`. The keys are the names."""
     from orilla.devices import toml
 
     rows = toml.loads(files("orilla.runtime.evaluation.datasets").joinpath("published.toml").read_text())

@@ -75,7 +75,7 @@ def _classes(mapping: tree.Folder, arrays: dict[str, Split]) -> tuple[list[int],
 
 
 def _sets(path: Path) -> dict[str, tuple[tree.Folder, str]]:
-    """Return the folder and the file prefix of each EMNIST set at a path, by the name of the set."""
+    """Return the folder and the file prefix of each EMNIST set at a path. The keys are the names of the sets."""
     if path.is_file():
         match = FILE.fullmatch(path.name)
         return {match[2].lower(): (path.parent, match[1])} if match else {}

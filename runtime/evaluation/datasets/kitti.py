@@ -33,7 +33,7 @@ class Kitti(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the label image of each sample, by split."""
+        """Return the image and the label image of each sample. The keys are the splits."""
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {"train": [], "val": []}
         counts: Counter[str] = Counter()
         for image in tree.files(self._images, (".png",)):

@@ -26,7 +26,7 @@ class KittiSemantics(CityscapesLabels):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the label image of each sample, by split."""
+        """Return the image and the label image of each sample. The keys are the splits."""
         pairs = pair_up(self._top / "image_2", self._top / "semantic")
         val = pairs[EVERY - 1 :: EVERY]
         return {"train": [pair for pair in pairs if pair not in val], "val": val} if val else {"train": pairs}

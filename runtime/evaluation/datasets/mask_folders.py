@@ -36,7 +36,7 @@ class MaskFolders(MaskImages):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the mask of each sample, by split."""
+        """Return the image and the mask of each sample. The keys are the splits."""
         found = self._layout.pairs
         if len(found) == 1:  # If there is only one split, divide it.
             found = {"": next(iter(found.values()))}

@@ -151,7 +151,7 @@ class Masks(MaskImages):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the label image of each sample, by split."""
+        """Return the image and the label image of each sample. The keys are the splits."""
         parents = tree.split_folders(self._top)
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:

@@ -38,7 +38,7 @@ class ReadOptions:
 
     @property
     def stated(self) -> dict[str, str]:
-        """Return the options that are stated, by name."""
+        """Return the options that are stated. The keys are the names."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

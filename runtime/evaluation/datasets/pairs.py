@@ -23,7 +23,7 @@ MAX_READERS = 8
 """Number of threads that read the headers of images."""
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
-"""Image and label image of each sample, by split."""
+"""Image and label image of each sample. The keys are the splits."""
 
 
 class Pairs(Dataset):

@@ -125,7 +125,7 @@ def _children(folder: Folder) -> list[Folder]:
 
 @lru_cache(maxsize=8)
 def _names_by_folder(archive: zipfile.ZipFile) -> dict[str, list[str]]:
-    """Return the names of the files and folders in each folder of a zip, by the path of the folder."""
+    """Return the names of the files and folders in each folder of a zip. The keys are the paths of the folders."""
     names: dict[str, list[str]] = {}
     for path in archive.namelist():
         parent, slash, name = path.rstrip("/").rpartition("/")

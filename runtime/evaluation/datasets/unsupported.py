@@ -118,7 +118,7 @@ FILES = {
     **dict.fromkeys((".txt", ".jsonl", ".ndjson"), f"not a table: Orilla reads {TEXTS}"),
     ".json": "JSON in an unknown format: Orilla reads COCO, with the sections images, annotations and categories",
 }
-"""Description and advice for files, by suffix."""
+"""Description and advice for files. The keys are the suffixes."""
 
 
 def refuse_unsupported(path: Path, *, recognised: bool) -> None:

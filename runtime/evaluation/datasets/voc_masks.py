@@ -40,7 +40,7 @@ class VocMasks(MaskImages):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        """Return the image and the mask of each sample, by split."""
+        """Return the image and the mask of each sample. The keys are the splits."""
         masks = {Path(file.name).stem: file for file in tree.files(self._masks, (".png", ".bmp"))}
         images = {Path(file.name).stem: file for file in tree.files(self._top / "JPEGImages", IMAGE_SUFFIXES)}
         listed = self._listed_stems() or dict.fromkeys(sorted(masks))

@@ -34,7 +34,7 @@ def with_image(index, result=None, source=None, image=None):
 
 
 def recorded(path, written, options="", events=()):
-    """Record ticks and events. Return the messages, as rosbags reads them, by topic."""
+    """Record ticks and events. Return the messages, as rosbags reads them. The keys are the topics."""
     sink = opened(f"mcap:{path}{options}")
     for tick in written:
         assert sink.write(tick)

@@ -224,7 +224,7 @@ def test_variable_frame_rates_and_other_starts(tmp_path, suffix, codec, options,
 
 
 def box(data, *names):
-    """Return the place of the content of an MP4 box, by its path."""
+    """Return the start and end of the content of the MP4 box with this path."""
     place, end = 0, len(data)
     for name in names:
         while data[place + 4 : place + 8] != name:
