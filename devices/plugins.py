@@ -282,7 +282,7 @@ def installed_plugins() -> tuple[Plugin, ...]:
 
 
 def _some_may_exist() -> bool:
-    """Return False if the entry points of no installed package mention a group of Orilla.
+    """Return False if no installed package has an entry point in an Orilla group.
 
     A search through the files takes less time than the import of `importlib.metadata`.
     """

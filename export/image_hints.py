@@ -112,7 +112,7 @@ def describe_values(hints: ModelHints, values: PixelValues) -> str:
 
 
 def stated_color(hints: ModelHints, values: PixelValues | None, channels: int, inputs: str) -> str | None:
-    """Return the colour that the user states or that the value range implies, or None.
+    """Return the stated colour, else the colour that the value range implies, or None.
 
     Args:
         hints: Facts that the user states.

@@ -1,4 +1,4 @@
-"""Determine the preprocessing of images for a Keras model that Orilla did not train."""
+"""Determine the image preprocessing of a Keras model that Orilla did not train."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def keras_images(hints: ModelHints, info: ModelInfo, name: str) -> KerasImages:
         raise ConfigError(msg)
     values = stated or PixelValues()
     color = stated_color(hints, values, channels, describe_inputs(info)) or ("luma" if channels == 1 else "rgb")
-    # A range that implies BGR is part of the graph, so that the file also runs in runtimes that deliver RGB.
+    # If a range implies BGR, the conversion is part of the graph. The file then also runs in runtimes that deliver RGB.
     reverse = values.color == "bgr"
     resize = stated_resize(hints) or "stretch"
     spec = Preprocess(

@@ -34,7 +34,7 @@ MIN_GAIN = 0.1
 """Minimum increase of the accuracy with another numbering for which a message is returned."""
 
 NEAR_GUESSING = 0.15
-"""An accuracy of at most this much above that of guessing shows that the words have wrong tokens."""
+"""Largest difference to the accuracy of guessing at which the words are assumed to have wrong tokens."""
 
 
 def numbering_doubts(

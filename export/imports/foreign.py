@@ -14,7 +14,7 @@ USUAL_SIZE = 224
 """Input height and width of most image networks, in pixels."""
 
 USUAL_LENGTH = 128
-"""Size proposed for an axis that the file does not fix and that is not an image's height or width."""
+"""Proposed size of an open axis that is not the height or width of an image."""
 
 
 class ForeignTensor(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class FileHints(msgspec.Struct, frozen=True):
     """Standard deviation in grey levels."""
     color: Literal["rgb", "bgr", "grey"] | None = None
     preprocess: Preprocess | None = None
-    """The whole preprocessing of images, if Orilla itself wrote the metadata."""
+    """The whole image preprocessing, if Orilla itself wrote the metadata."""
 
 
 class ForeignModel(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Determine the preprocessing of images for an imported model: size, layout, colour, value range and resizing."""
+"""Determine the image preprocessing of an imported model: size, layout, colour, value range and resizing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def image_size(model: ForeignModel) -> tuple[int, int]:
 
 
 def image_spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> ImportedImages:
-    """Return the preprocessing of images. A question about each unknown fact is added to `questions`.
+    """Return the image preprocessing. A question about each unknown fact is added to `questions`.
 
     Args:
         model: The model.

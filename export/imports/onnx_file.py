@@ -283,7 +283,7 @@ def _labels(text: str) -> tuple[str, ...] | None:
 
 
 def _own_preprocess(text: str) -> Preprocess | None:
-    """Return the preprocessing of images that `orilla extract` wrote into the file, or None."""
+    """Return the image preprocessing that `orilla extract` wrote into the file, or None."""
     try:
         document = json.loads(text)
         document.pop("values", None)

@@ -201,7 +201,7 @@ def _onnx(program: Any, name: str, torch: Any) -> Any:
 
 
 def _compare(program: Any, file: Path, name: str, torch: Any) -> None:
-    """Raise `ValueError` if the ONNX file answers otherwise than PyTorch, for random inputs."""
+    """Raise `ValueError` if the ONNX file and PyTorch give different outputs for random inputs."""
     import onnxruntime
     from torch.utils import _pytree
 
@@ -228,7 +228,7 @@ def _compare(program: Any, file: Path, name: str, torch: Any) -> None:
         largest = max(1.0, float(np.abs(theirs).max(initial=0)))
         difference = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0))
         if not difference <= MAX_DIFFERENCE * largest:
-            msg = f"the ONNX file of {name} answers otherwise than PyTorch: {entry.name} differs by {difference:.3g}"
+            msg = f"the ONNX file of {name} gives other outputs than PyTorch: {entry.name} differs by {difference:.3g}"
             raise ValueError(msg)
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class CommandResult(ABC):
     """The result of a command. A subclass is a dataclass whose fields are the keys of the JSON document.
 
-    `orilla --schema` describes the document by the types of the fields. If a subclass replaces `to_json`, the schema is
-    that of the type that its `to_json` returns.
+    `orilla --schema` describes the document by the types of the fields. If a subclass replaces `to_json`, the schema
+    describes the return type of its `to_json`.
     """
 
     __slots__ = ()

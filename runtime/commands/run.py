@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         help="maximum number of inferences at the same time, for a recorded source with the policy every (default: as "
-        "many as pay, at most one per core)",
+        "many as increase the throughput, at most one per core)",
     )
     ladder_options.add_arguments(parser)
     shadow_options.add_arguments(parser)

@@ -143,7 +143,7 @@ def names_its_library(case: EngineCase) -> None:
 
 
 def rejects_what_is_not_a_model(case: EngineCase) -> None:
-    """Check that data that are not a model raise `EngineError` with a message of one line."""
+    """Check that an engine rejects data without a model: it raises `EngineError` with a one-line message."""
     for data in NOT_MODELS:
         message = _message(EngineError, partial(loader.load_bytes, case.engine, data))
         assert "cannot load this variant" in message, message

@@ -180,7 +180,7 @@ class EdgeTpuSession:
 
 
 class _Worker:
-    """A thread that calls the stick, so that a call that never returns can be abandoned."""
+    """A thread that calls the stick. A call that never returns can then be abandoned."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()

@@ -147,6 +147,6 @@ def _require(session: Any, provider: str) -> None:
 
 
 def _threads_of(provider: str, threads: int) -> dict[str, str]:
-    """Return the option that sets the number of threads of a provider that has its own threads."""
+    """Return the option for the number of threads of a provider with its own threads."""
     name = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
     return {name[provider]: str(threads)} if provider in name else {}

@@ -239,9 +239,10 @@ class CameraLoop:
         self._scheduler.end_turn()
 
     def _share(self, plan: WorkerPlan) -> None:
-        """Add as many inference workers as pay. The capture thread becomes one of them until the loop ends.
+        """Add as many inference workers as increase the throughput.
 
-        The workers read the source in turn, so a core never waits for frames that another core has to capture.
+        The capture thread becomes one of them until the loop ends. The workers read the source in turn, so a
+        core never waits for frames that another core has to capture.
         """
         count = plan.count(*self._spent_ms) - 1 + plan.replaces_first
         self._has_planned = self._answered

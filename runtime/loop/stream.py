@@ -120,7 +120,7 @@ class Stream:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `take` may return something new.
 
-        If None, no function is called any more.
+        If None, no function is called from now on.
         """
         self._loop.listen(listener)
 

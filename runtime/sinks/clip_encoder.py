@@ -129,7 +129,7 @@ class Ring:
         """Number of bytes in memory."""
 
     def add(self, coded: Coded) -> None:
-        """Add the newest frame, and remove frames that are not needed any more."""
+        """Add the newest frame, and remove frames that are no longer needed."""
         if not self._frames and not coded.is_key:
             return
         self._frames.append(coded)

@@ -56,7 +56,7 @@ def writes_frames_of_every_size(case: SinkCase) -> None:
 
 
 def keeps_what_was_written(case: SinkCase) -> None:
-    """Check that the sink has written a file that is not empty if the loop ends after the first frame."""
+    """Check that the sink's file is not empty if the loop ends after the first frame."""
     sink = case.open()
     sink.write(case.ticks()[0])
     sink.close()
@@ -79,7 +79,7 @@ def replaces_no_file(case: SinkCase) -> None:
 
 
 def ends_in_a_thread(case: SinkCase) -> None:
-    """Check that a sink that runs in its own thread writes every tick of a recorded source."""
+    """Check that a sink in its own thread writes every tick of a recorded source."""
     events: list[Event] = []
     opener = sink_opener(case.spec)
     if opener.main_thread:

@@ -23,7 +23,7 @@ PART = ".part"
 """Suffix of the name of a file that is being written. Such a name also begins with a dot."""
 
 OLD_S = 10
-"""Age in seconds above which an incomplete file is not being written by another loop any more."""
+"""Age in seconds above which an incomplete file is no longer being written by another loop."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Source of images from the caller: an array, a list or a generator."""
+"""Source for images from the caller: an array, a list or a generator."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def _image(frame: av.VideoFrame, orientation: int, pool: BufferPool, *, owned: b
     """Return the image of a BGR frame, upright and with contiguous rows.
 
     If the frame has this form already, the image shares its memory. FFmpeg reuses the memory when nothing refers to the
-    frame any more.
+    frame.
 
     Args:
         frame: Frame in the pixel format `bgr24`.

@@ -13,8 +13,8 @@ class KeyframeParts:
 
     Some RTSP servers (GStreamer's `rtph264pay config-interval=-1` with several slices) send the parameter sets before
     each slice of a keyframe. FFmpeg then returns each slice as a separate packet, and all of them have the same
-    presentation time. The number of parts is learnt from complete keyframes. Only keyframes are held back until they
-    are complete.
+    presentation time. Complete keyframes show the number of parts. Only keyframes are held back until they are
+    complete.
     """
 
     def __init__(self) -> None:

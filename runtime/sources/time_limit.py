@@ -1,4 +1,4 @@
-"""Read a live source in a separate thread, so that a source that hangs never blocks the loop or its shutdown."""
+"""Read a live source in a separate thread, so that a hanging source never blocks the loop or its shutdown."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ presentation times are used: a stream whose times run more than 2 % faster or sl
 forth."""
 
 MAX_SPAN_NS = PARTS * PART_NS
-"""Length in nanoseconds above which the shares do not increase the allowed change any more. The parts of a stream with
-few frames may be longer."""
+"""Length in nanoseconds above which the shares no longer increase the allowed change. The parts of a stream with few
+frames may be longer."""
 
 MAX_LATE_NS = 1_000_000_000
 """Maximum plausible difference in nanoseconds between the delay of a frame and the reference. If it is larger, the

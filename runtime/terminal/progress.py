@@ -31,7 +31,7 @@ class _ProgressConsole(Console):
     """A console whose output may be lost."""
 
     def on_broken_pipe(self) -> None:
-        """Print nothing from now on. Rich would exit with code 1, whatever the result of the command is."""
+        """Print nothing from now on. Rich would exit with code 1, even if the command has succeeded."""
         self.quiet = True
 
 

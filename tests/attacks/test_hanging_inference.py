@@ -159,7 +159,7 @@ def interrupted(how: str, number: signal.Signals, *words: str, times: int = 1) -
     """Send a signal to a command as soon as its inference hangs. Return its exit code and standard error."""
     command = [sys.executable, "-c", HANG.replace("HOW", how), *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A program that the shell starts in the background inherits that SIGINT is ignored, and so would the command.
+    # A shell lets programs in the background ignore SIGINT, and the command would inherit this.
     with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "hangs\n"

@@ -108,7 +108,7 @@ def test_a_table_that_is_named_again_and_again(count: int):
 
 
 def test_changed_numbers_are_refused_or_consistent():
-    """Whatever the check accepts can be read completely by the reader of the graph, without an error of Python."""
+    """The reader of the graph can read every file that the check accepts, without a Python error."""
     data, chance = model("litert_wi8_ai8"), random.Random(0)
     refused = 0
     for _ in range(300):

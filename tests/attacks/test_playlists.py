@@ -59,7 +59,7 @@ def test_a_playlist_is_refused(attack: str, folder: Path):
 
 
 def test_ffmpeg_itself_refuses_playlists(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """The formats are excluded, whatever the start of the file looks like."""
+    """The formats are excluded for every start of the file."""
     monkeypatch.setattr("orilla.runtime.sources.video_container.KNOWN_HEADS", ())
     for attack in ("concat", "hls", "sdp"):
         name, text = ATTACKS[attack]

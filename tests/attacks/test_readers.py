@@ -1,4 +1,4 @@
-"""Only errors of Orilla leave the readers of files from elsewhere, whatever the files contain.
+"""Readers of files from elsewhere raise only Orilla errors, for any content.
 
 `ORILLA_FUZZ=100000 pytest tests/attacks/test_readers.py` tries more damaged files per reader than the usual run.
 """

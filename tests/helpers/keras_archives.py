@@ -46,7 +46,7 @@ DIFFERS = {
         "partly-frozen": "Keras 3.15 reads the Sequential with one axis too many",
     },
 }
-"""Models that Orilla reads, but that it computes otherwise than the Keras that wrote them, and the reason."""
+"""Models for which Orilla and the Keras that wrote them give different answers, and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def refusal(archive: str, name: str) -> str | None:
 
 
 def known_difference(archive: str, name: str) -> str | None:
-    """Return the reason why a model answers otherwise than in the Keras that wrote it, or None if it must not."""
+    """Return the reason why a model may give other answers than in the Keras that wrote it, or None if it must not."""
     return DIFFERS.get(archive, {}).get(name)
 
 

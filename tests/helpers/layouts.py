@@ -79,7 +79,7 @@ CLASS_DICT = "name,r,g,b\nSky,70,130,180\nRoad,128,64,128\nCar,0,0,142\n"
 
 
 def fastai(path: Path, change: Change = None) -> Path:
-    """Write CamVid in the layout of fastai. `valid.txt` names the images of `val`."""
+    """Write CamVid in the fastai layout. `valid.txt` names the images of `val`."""
     for index in range(8):
         own = change if index == 0 else None
         scene(path / "images", f"{index}.png", 99 if own == "input" else index)
@@ -98,21 +98,21 @@ def kaggle_camvid(path: Path, change: Change = None) -> Path:
 
 
 def kaggle_without_list(path: Path, change: Change = None) -> Path:
-    """Write CamVid in the layout of Kaggle, without the list of colours."""
+    """Write CamVid in the Kaggle layout, without the list of colours."""
     kaggle_camvid(path, change)
     (path / "class_dict.csv").unlink()
     return path
 
 
 def colours_in_masks(path: Path, change: Change = None) -> Path:
-    """Write masks of colours in the folder masks/, with the list of Kaggle."""
+    """Write colour masks in the folder masks/, with the list of Kaggle."""
     pairs(path, {"": ("images", "masks")}, change, colours=True)
     (path / "class_dict.csv").write_text(CLASS_DICT)
     return path
 
 
 def colours_without_list(path: Path, change: Change = None) -> Path:
-    """Write masks of colours in the folder masks/, without a list. They are refused."""
+    """Write colour masks in the folder masks/, without a list. They are rejected."""
     colours_in_masks(path, change)
     (path / "class_dict.csv").unlink()
     return path
@@ -124,7 +124,7 @@ def values_without_list(path: Path, change: Change = None) -> Path:
 
 
 def nested_camvid(path: Path, change: Change = None) -> Path:
-    """Write CamVid in the layout of Kaggle, in a zip with two folders around it and files of macOS."""
+    """Write CamVid in the Kaggle layout, in a zip with two folders around it and macOS files."""
     kaggle_camvid(path / "archive" / "CamVid", change)
     (path / "archive" / "__MACOSX").mkdir()
     (path / "archive" / "__MACOSX" / "._train.png").write_bytes(b"x")
@@ -133,7 +133,7 @@ def nested_camvid(path: Path, change: Change = None) -> Path:
 
 
 def label_colors(path: Path, change: Change = None) -> Path:
-    """Write images and masks of colours whose list states the colours first, as in CamVid itself."""
+    """Write images and colour masks whose list states the colours first, as in CamVid itself."""
     pairs(path, {"train": ("train/img", "train/gt"), "val": ("val/img", "val/gt")}, change, colours=True)
     (path / "label_colors.txt").write_text("70 130 180\tSky\n128 64 128\tRoad\n0 0 142\tCar\n")
     return path
@@ -253,7 +253,7 @@ def voc_masks(path: Path, change: Change = None) -> Path:
 
 
 def cvat_masks(path: Path, change: Change = None) -> Path:
-    """Write masks of colours in the layout of Pascal VOC, as CVAT does."""
+    """Write colour masks in the Pascal VOC layout, as CVAT does."""
     pairs(path, {"train": ("JPEGImages", "SegmentationClass")}, change, colours=True)
     (path / "labelmap.txt").write_text(
         "# label:color_rgb:parts:actions\nsky:70,130,180::\nroad:128,64,128::\ncar:0,0,142::\n"
@@ -479,7 +479,7 @@ def gtsrb_with_test(path: Path, change: Change = None) -> Path:
 
 
 def gtsrb_of_kaggle(path: Path, change: Change = None) -> Path:
-    """Write GTSRB in the layout of Kaggle: tables for training and test, and a table with one image per class."""
+    """Write GTSRB in the Kaggle layout: tables for training and test, and a table with one image per class."""
     heading = "Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path\n"
     for start, (split, count) in enumerate((("Train", 4), ("Test", 2))):
         rows = []

@@ -132,7 +132,7 @@ class Subscriber:
         return payloads
 
     def wait_for_silence(self, quiet_s: float = 0.2) -> None:
-        """Wait until no message arrives any more, such as the retained ones."""
+        """Wait until no more messages arrive, such as retained ones."""
         count = -1
         while count != len(self.messages):
             count = len(self.messages)

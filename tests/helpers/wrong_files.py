@@ -1,4 +1,4 @@
-"""Files that people give to a command that needs a model or a bundle, although it cannot read them."""
+"""Files that commands for models or bundles cannot read, although users give them such files."""
 
 from __future__ import annotations
 

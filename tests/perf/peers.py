@@ -14,7 +14,7 @@ The two libraries run in a separate environment, each in a separate process, alt
   int8 inputs. Orilla runs the same variant, and computes the same mask at the size of the frame.
 
 Frames per second are counted from the first to the last answer, with each library's default number of threads. Orilla
-adds inference workers if they pay.
+adds inference workers if they increase the throughput.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ table states for each `--data` the IoU of the road with its 95 % interval, and t
 its probability: the difference between the probability and the share of road among the cells with this probability,
 averaged over the cells in 15 bins. Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
 
-For each `--empty`, whose frames show no road, the table states the share of pixels that the model takes for road: the
+For each `--empty`, whose frames show no road, the table states the share of pixels in which the model finds road: the
 mean, and the share of frames with more than 1 %. Black, white, noise and a test pattern are always measured. `--sheets`
 writes a PNG for each data set in which found road is green, missed road is red, and other pixels that were taken for
 road are blue.

@@ -142,8 +142,8 @@ class Observer:
     """Notes the ages of answers, and the state of the process at regular points.
 
     Args:
-        capacity: Largest number of answers. The memory for them is allocated and touched at once, so that it is not
-            taken for growth.
+        capacity: Largest number of answers. The memory for them is allocated and used at once, so that it does not
+            count as growth.
     """
 
     def __init__(self, capacity: int) -> None:

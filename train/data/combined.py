@@ -59,7 +59,7 @@ class CombinedDataset(Dataset):
         return self._splits
 
     def parts_of(self, items: Sequence[Item]) -> NDArray[np.int64]:
-        """Return the number of the data set that each training sample comes from, `[N]`. The first one is 0."""
+        """Return the index of the data set to which each training sample belongs, `[N]`."""
         return np.array([self._train[index][0] for _, index in items], np.int64)
 
     def names(self, split: str) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def download_errors() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message. Error messages of Keras often span many lines."""
+    """Return the first line of an error's message. Keras error messages often span many lines."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -20,8 +20,8 @@ UNITS = 64
 """Number of units of the dense layer."""
 
 MOMENTUM = 0.95
-"""Momentum of the running batch-norm statistics. With the default of Keras, 0.99, the statistics would still be
-inaccurate after a short training run."""
+"""Momentum of the running batch-norm statistics. With Keras' default, 0.99, the statistics would still be inaccurate
+after a short training run."""
 
 
 def build(options: NetworkOptions) -> Network:

@@ -318,6 +318,6 @@ def _reference_frames(subject: BudgetTarget, frames: list[KnownFrame]) -> list[K
 
 
 def _needed_samples(budget: Budget) -> int:
-    """Return the number of samples that are needed for all percentiles that a budget limits."""
+    """Return the number of samples for all percentiles that a budget limits."""
     keys = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
     return max((min_samples(percent_of(key)) for key in keys), default=1)

@@ -1,4 +1,4 @@
-"""Find a Python environment on another machine that has the packages that Orilla needs, or create it."""
+"""Find or create a Python environment on another machine with the packages that Orilla needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ INSTALL_S = 1800.0
 
 
 def find_python(remote: Remote) -> str:
-    """Return a command that starts a Python on the machine that is new enough for Orilla.
+    """Return a command that starts a new enough Python on the machine.
 
     Raises:
         RemoteError: The machine has no such Python.

@@ -131,7 +131,7 @@ def open_dataset(path: Path) -> ArrayFile:
 
 
 def _check_truths(path: Path, y: NDArray[np.generic] | None) -> None:
-    """Raise `DataError` if the ground truth of images is neither class indices nor masks."""
+    """Raise `DataError` if the ground truth is neither class indices nor masks."""
     if y is not None and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
         msg = (
             f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: for images give class indices [N] or masks "

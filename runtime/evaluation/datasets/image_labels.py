@@ -186,5 +186,5 @@ def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> ImageLabels:
     are_classes = len(folders) == len(found) and not any(folders.values())
     if not found or (len(found) > 1 and not are_classes and not all(split for split, _, _ in found)):
         tables = [(folder, file) for _, folder, file in found]
-        only_table(path, tables, "has no .csv with columns of images and classes")
+        only_table(path, tables, "has no .csv with a column of image files and a column of classes")
     return ImageLabels([(split, folder, read_table(file, options)) for split, folder, file in found], path, options)

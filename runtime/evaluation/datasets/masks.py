@@ -41,10 +41,10 @@ THREE_VALUES = {0, 1, 255}
 BINARY = ("background", "road")
 
 COMPARED = 3
-"""Number of masks that are opened to find out that a list of classes is missing, or that masks have other sizes."""
+"""Number of masks that are opened to detect a missing list of classes, and masks of other sizes."""
 
 WANTED = (
-    "add class_dict.csv with the columns name,r,g,b for masks of colours, or classes.txt with one class name per line "
+    "add class_dict.csv with the columns name,r,g,b for colour masks, or classes.txt with one class name per line "
     "for masks of values, whose first line names value 0"
 )
 

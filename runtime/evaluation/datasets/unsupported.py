@@ -170,7 +170,7 @@ def _files_of(folder: tree.Folder) -> list[str]:
 
 
 def wanted(path: Path) -> list[str]:
-    """Return the layouts that Orilla can read and that are most similar to what a path contains."""
+    """Return the supported layouts that are most similar to the content of a path."""
     if tree.root(path) is None:
         return [TEXTS, ARRAYS, "folders and zips of images"]
     names = [file.name.lower() for top in tree.candidates(path) for file in top.iterdir()]

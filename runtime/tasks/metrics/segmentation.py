@@ -68,7 +68,7 @@ class SegmentationMetrics:
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def chance(self) -> str | None:
-        """Return a warning if the IoU is not better than that of a mask that covers the whole image, else None.
+        """Return a warning if the IoU is not better than that of a mask of the whole image, else None.
 
         It is better if the lower end of its 95 % interval is above the IoU of that mask.
         """

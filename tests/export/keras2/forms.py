@@ -1,4 +1,4 @@
-"""Models of several layers that make.py builds: forms of Sequential and functional models, and what must be refused."""
+"""Models of several layers that make.py builds: Sequential and functional models, and models that must be rejected."""
 
 from inputs import Floats, Ints
 from registry import graph

@@ -419,7 +419,7 @@ def test_clock_steps_in_the_loop(events, monkeypatch):
 
 
 class Clock:
-    """A wall clock that is set, and a monotonic clock that goes on."""
+    """A wall clock that is set, and a monotonic clock that continues."""
 
     def __init__(self):
         self.wall, self.monotonic = 1_700_000_000.0, 0.0

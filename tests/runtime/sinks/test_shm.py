@@ -52,7 +52,7 @@ def name():
 
 @pytest.fixture
 def writer(name):
-    """Return a function that starts a process that writes ticks, and returns the process."""
+    """Return a function that starts and returns a process, which writes ticks."""
     started = []
 
     def start(options="?frames", pause_s=0.0):
