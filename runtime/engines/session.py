@@ -172,14 +172,15 @@ class _Input:
 
         The tensor of an image `[h,w,c]` may also be `[1,c,h,w]`, and that of an array `[c,h,w]` may be `[1,h,w,c]`.
         """
+        # `tensor[0]` would be a number instead of an array if the input is a scalar.
         if prepared.shape == self.shape[1:]:
-            self._convert(prepared, tensor[0], self._table)
+            self._convert(prepared, tensor[0, ...], self._table)
         elif prepared.shape == self._planes_hwc:
             for channel, plane in enumerate(cv2.split(prepared)):
                 table = self._table if self._table is None or self._table.ndim == 1 else self._table[:, channel]
                 self._convert(plane, tensor[0, channel], table)
         elif prepared.shape == (*self.shape[1:], 1):
-            self._convert(prepared[..., 0], tensor[0], self._table)
+            self._convert(prepared[..., 0], tensor[0, ...], self._table)
         elif prepared.shape == self._channels_chw and self._table is None:
             self._convert(np.moveaxis(prepared, 0, -1), tensor[0], None)
         else:

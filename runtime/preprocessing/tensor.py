@@ -151,4 +151,4 @@ def _converted(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.gener
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         msg = f"array {spec.name} contains NaN or infinity"
         raise DataError(msg)
-    return np.ascontiguousarray(values, np.dtype(spec.dtype))
+    return np.asarray(values, np.dtype(spec.dtype), order="C")  # `ascontiguousarray` would add an axis to a scalar.

@@ -226,3 +226,22 @@ def test_names_that_are_no_scopes_of_tensorflow(name, tmp_path):
     keras.Model(x, keras.layers.Dense(2, name=name)(x), name=name).save(tmp_path / "model.keras")
     convert(str(tmp_path / "model.keras"), str(tmp_path / "model.tflite"))
     assert (tmp_path / "model.tflite").stat().st_size > 0
+
+
+def test_a_scalar_input_keeps_its_shape(tmp_path):
+    vector, scalar = keras.Input((8,), name="vector"), keras.Input((), name="scalar")
+    joined = keras.layers.Concatenate()([vector, keras.layers.Reshape((1,))(scalar)])
+    keras.Model([vector, scalar], keras.layers.Dense(2)(joined)).save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    samples = {"vector": rng.normal(size=(30, 8)), "scalar": rng.normal(size=30)}
+    np.savez(tmp_path / "a.npz", **{name: array.astype(np.float32) for name, array in samples.items()})
+    hints = ModelHints(task="tensor")
+    recipes = "litert_fp32,onnx_fp32,litert_wi8_ai8"
+    manifest = make(tmp_path / "m.keras", tmp_path / "m.orilla", hints, recipes, calibration=str(tmp_path / "a.npz"))
+    assert not manifest.report.failed
+    with Model.open(tmp_path / "m.orilla") as model:
+        first = {name: array[0].astype(np.float32) for name, array in samples.items()}
+        moved = {**first, "scalar": first["scalar"] + np.float32(1)}
+        answers = [next(iter(model(given).result.arrays.values())) for given in (first, moved)]
+    assert float_error(manifest) < 1e-5
+    assert not np.allclose(*answers), "the scalar has an effect"
