@@ -106,7 +106,7 @@ def summary(profile: Profile) -> list[str]:
     if profile.peaks:
         lines.append(f"peak: {rates}, measured now with a {profile.peak_method}")
         lines.append(
-            f"{profile.macs / 1e6:.1f} million multiply-accumulates would take {profile.bound_ms:.3f} ms at the peak"
+            f"{profile.macs / 1e6:.1f} million multiply-accumulates would take {profile.bound_ms:.3g} ms at the peak"
         )
     parts = {"work": "layers with weights", "copy": "copies", "convert": "conversions", "other": "others"}
     shares = ", ".join(f"{name} {100 * profile.share(kind):.0f} %" for kind, name in parts.items())

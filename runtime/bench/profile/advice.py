@@ -29,6 +29,18 @@ FEW_CHANNELS = 4
 MAX_NAMES = 3
 """Maximum number of layers that an advice names."""
 
+DENSE = (
+    "FULLY_CONNECTED",
+    "Gemm",
+    "FusedGemm",
+    "QGemm",
+    "MatMul",
+    "FusedMatMul",
+    "QLinearMatMul",
+    "MatMulIntegerToFloat",
+)
+"""Dense layers."""
+
 FLOATS = ("float32", "float16")
 
 
@@ -164,7 +176,8 @@ def _first(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # no
     reached = "" if first.of_peak is None else f", and reaches {100 * first.of_peak:.0f} % of the peak"
     yield Advice(
         first.share,
-        f"the first layer {first.name} has only {first.channels[0]} input channels{reached}",
+        f"the first layer {first.name} has only {first.channels[0]} input "
+        f"channel{'s' if first.channels[0] > 1 else ''}{reached}",
         "rearrange blocks of 2x2 pixels into channels before it (space to depth), or use fewer output channels",
     )
 
@@ -196,10 +209,19 @@ def _activations(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:
 
 def _slow(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
     work = [layer for layer in layers if layer.kind == "work"]
-    for layer in work[1:]:
+    for layer in work:
         if layer.depthwise or layer.share < 2 * MIN_SHARE or layer.of_peak is None or layer.of_peak > SLOW:
             continue
+        if layer is work[0] and layer.channels is not None and layer.channels[0] <= FEW_CHANNELS:
+            continue  # `_first` reports it.
         inner, outer = layer.channels or (0, 0)
+        if layer.operator in DENSE:
+            yield Advice(
+                layer.share,
+                f"the dense layer {layer.name} ({inner} to {outer}) reaches {100 * layer.of_peak:.0f} % of the peak",
+                "use fewer units or smaller weights, because it reads each weight for a single multiplication",
+            )
+            continue
         yield Advice(
             layer.share,
             f"{layer.name} ({inner} to {outer} channels) reaches {100 * layer.of_peak:.0f} % of the peak",

@@ -34,7 +34,7 @@ def page(bundle: str, profile: Profile, machine: Machine) -> bytes:
     rates = ", ".join(f"{rate:.1f} billion per second in {numbers}" for numbers, rate in profile.peaks.items())
     made.text(
         f"The layers add up to {profile.layers_ms:.3f} ms. One inference has {profile.macs / 1e6:.1f} million "
-        f"multiply-accumulates, which would take {profile.bound_ms:.3f} ms at the peak. The peak was measured in the "
+        f"multiply-accumulates, which would take {profile.bound_ms:.3g} ms at the peak. The peak was measured in the "
         f"same run on the same engine with a {profile.peak_method}: {rates or 'no layer has weights'}."
     )
     return made.html()

@@ -127,6 +127,13 @@ def test_the_advice_names_what_takes_time():
     assert problems(first, conv) == ["the first layer first has only 3 input channels, and reaches 2 % of the peak"]
 
 
+def test_a_dense_layer_gets_another_advice_than_a_convolution():
+    dense = layer("d", "FULLY_CONNECTED", 0.9, macs=10, channels=(640, 128), of_peak=0.05)
+    (advice,) = advise([dense], quantised=True)
+    assert advice.problem == "the dense layer d (640 to 128) reaches 5 % of the peak"
+    assert "fewer units" in advice.change
+
+
 def test_the_advice_names_float_layers_of_a_quantised_variant():
     conv = layer("c", "CONV_2D", 0.5, macs=100, channels=(32, 32), of_peak=0.5)
     island = layer("Mul_0", "Mul", 0.2, numbers="float32")
