@@ -55,7 +55,7 @@ THROTTLE = {
 `get_throttled`."""
 
 ZONES = re.compile(r"cpu|soc|pkg|tegra", re.IGNORECASE)
-"""Pattern of the names of thermal zones that measure the processor."""
+"""Pattern for the names of thermal zones that measure the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Machine:
     bits: int = 64
     """Pointer size of this Python in bits."""
     cores_online: int = 0
-    """Number of cores of the machine."""
+    """Number of cores in the machine."""
     features: tuple[str, ...] = ()
     """Instruction sets of `FEATURES` that the processor has."""
     governor: str | None = None

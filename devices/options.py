@@ -1,4 +1,4 @@
-"""The grammar of the options of sinks and sources: `key=value&key=value` after a question mark."""
+"""The grammar of sink and source options: `key=value&key=value` after a question mark."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 PREFIX = "orilla."
-"""Prefix of the groups of entry points that belong to Orilla, such as `orilla.tasks`."""
+"""Prefix of Orilla's entry point groups, such as `orilla.tasks`."""
 
 MAX_REASON = 300
 """Maximum length of the reason in a message about a broken plug-in."""
@@ -53,7 +53,7 @@ class Plugin:
 
 
 class Row(Protocol):
-    """A row of a table of modules. The module is imported when the row's name is used."""
+    """A row in a table of modules. The module is imported when the row's name is used."""
 
     @property
     def module(self) -> str:

@@ -53,7 +53,7 @@ def data_choices(datasets: Sequence[Dataset | None]) -> tuple[Choice, ...]:
 def output_choices(
     task: str, labels: tuple[str, ...], origin: Origin, activation: str | None, *, single: bool = False
 ) -> tuple[Choice, ...]:
-    """Return the choices of the decoding of a classifier or a segmentation.
+    """Return the choices about how the outputs of a classifier or a segmentation are decoded.
 
     Args:
         task: Name of the task.

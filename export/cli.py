@@ -27,7 +27,7 @@ NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai
 """Packages that must be installed, because the converters import them in their own processes."""
 
 MAX_DROP = 1.0
-"""Largest drop of accuracy of the default variant, in points, if the user states none."""
+"""Largest accuracy drop of the default variant, in points, if the user states none."""
 
 SEARCH_SECONDS = 600.0
 """Time limit of the search, in seconds, if the user states none."""

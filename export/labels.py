@@ -46,7 +46,7 @@ NESTED = ("id2label", "labels", "names", "class_names", "classes", "class_indice
 """Keys of a JSON document under which tools store the names, in this order."""
 
 JOINERS = "\u200c\u200d"
-"""Invisible characters that are part of the spelling of words in some languages."""
+"""Invisible characters that some languages need to spell words."""
 
 
 def read_labels(path: Path, encoding: str | None = None) -> tuple[str, ...]:

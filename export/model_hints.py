@@ -64,7 +64,7 @@ class ModelHints:
     std: tuple[float, ...] | None = None
     """Standard deviation in the same units: one number, or one per channel."""
     layout: str | None = None
-    """Order of the axes of the input, `NHWC` or `NCHW`."""
+    """Axis order of the input, `NHWC` or `NCHW`."""
     input_kind: str | None = None
     """Kind of the input, `image` or `tensor`. Needed if the shape fits both."""
     resize: str | None = None
@@ -72,7 +72,7 @@ class ModelHints:
     interpolation: str | None = None
     """Interpolation method. See `Preprocess.interpolation`."""
     fill: int | None = None
-    """Value of the border of a letterbox, 0–255."""
+    """Border value of a letterbox, 0–255."""
     anchor: str | None = None
     """Position of the frame in a letterbox, `center` or `top-left`."""
     rounding: str | None = None

@@ -32,7 +32,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     recurrent layers."""
     embeddings: tuple[str, ...]
     words: int | None
-    """Number of rows of the smallest embedding table. None if there is no embedding."""
+    """Number of rows in the smallest embedding table. None if there is no embedding."""
     convolutions: tuple[str, ...]
     normalises: bool
     """True if the model normalises its input itself."""

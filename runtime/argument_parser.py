@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from orilla.devices.errors import ConfigError
 
 NEGATIVE = re.compile(r"-(\.?\d|inf\b|nan\b)", re.IGNORECASE)
-"""Pattern of the start of a value that begins with a negative number, such as `-1..1`, `-.5` or `-inf`."""
+"""Pattern for the start of a value that begins with a negative number, such as `-1..1`, `-.5` or `-inf`."""
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -31,7 +31,7 @@ INFERENCE = "orilla-infer"
 """Name of the inference thread of a camera loop."""
 
 MAX_MESSAGE = 4000
-"""Maximum number of characters of an error message. Longer messages, which quote long values, are cut."""
+"""Maximum length of an error message in characters. Longer messages, which quote long values, are cut."""
 
 QUIET = {
     "OPENCV_LOG_LEVEL": "SILENT",
@@ -60,7 +60,7 @@ class ExpandsWords(Protocol):
 
 
 class Command(NamedTuple):
-    """A row of the table of subcommands."""
+    """A row in the table of subcommands."""
 
     module: str
     """Name of the subcommand's module, which is a `CommandModule`."""

@@ -94,7 +94,7 @@ def upward(arrows: Graph) -> tuple[list[tuple[str, str]], Graph]:
 
 
 def floors(arrows: Graph) -> dict[str, int]:
-    """Return the floor of each room of a graph without circles. The lowest floor is 1."""
+    """Return the floor of each room in a graph without cycles. The lowest floor is 1."""
     level: dict[str, int] = {}
     for room in TopologicalSorter(arrows).static_order():
         level[room] = 1 + max((level[target] for target in arrows.get(room, ())), default=0)

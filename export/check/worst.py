@@ -89,7 +89,7 @@ def missing_classes(worst: Sequence[GroundTruth], calibration: Sequence[GroundTr
 
 
 def _classes(truth: GroundTruth) -> set[int]:
-    """Return the indices of the classes of a sample. The result is empty if the sample has none."""
+    """Return the class indices of a sample. The result is empty if the sample has none."""
     if isinstance(truth.value, BoxTruth):
         return {int(index) for index in truth.value.classes}
     values = np.asarray(truth.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MAX_LENGTH = 2000
-"""Maximum number of characters of a cause. A cause may list all layers that cannot be read."""
+"""Maximum length of a cause in characters. A cause may list all layers that cannot be read."""
 
 INTRODUCTIONS = (
     r"Exception encountered",

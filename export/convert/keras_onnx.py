@@ -16,7 +16,7 @@ It is old enough for the ONNX Runtime builds of small boards, and new enough for
 """
 
 LARGE = 1 << 19
-"""Minimum number of elements of a large weight.
+"""Minimum number of elements in a large weight.
 
 Large weights bypass tf2onnx, because it copies every constant about thirty times.
 """

@@ -65,7 +65,7 @@ class Mapping:
 
     placed: tuple[Placed, ...]
     parameter_bytes: int
-    """Size of the parameters of all mapped operators, in bytes."""
+    """Total size in bytes of the parameters in all mapped operators."""
     cached_bytes: int
     largest_activation: int
     """Size of the largest tensor that a mapped operator reads or writes, in bytes."""

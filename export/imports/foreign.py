@@ -64,9 +64,9 @@ class ForeignModel(msgspec.Struct, frozen=True):
     inputs: tuple[ForeignTensor, ...]
     outputs: tuple[ForeignTensor, ...]
     weights: str
-    """Type of most of the weights, such as `float32` or `int8`."""
+    """Type of most weights, such as `float32` or `int8`."""
     activations: str
-    """Type of most of the activations."""
+    """Type of most activations."""
     parameters: int
     convolutions: tuple[str, ...] = ()
     """Names of the operators that are convolutions."""

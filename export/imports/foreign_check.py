@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from orilla.export.imports.foreign import ForeignModel, ForeignTensor
 
 MAX_VALUES = 1 << 28
-"""Maximum number of values of an input. In float32, they take one gigabyte."""
+"""Maximum number of values in an input. In float32, they take one gigabyte."""
 
 ONE_SAMPLE = "export it again with one sample per inference, or with a batch axis that is not fixed"
 

@@ -44,7 +44,7 @@ TYPES = {
     10: "float16",
     11: "float64",
 }
-"""Names of the types of ONNX (`TensorProto.DataType`) that a session supports."""
+"""Names of the ONNX types (`TensorProto.DataType`) that a session supports."""
 
 INTEGER_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QuantizeLinear")
 """Operators that compute with integers, or that precede such operators."""

@@ -17,7 +17,7 @@ SUPPORTED_CUSTOM = (POST_PROCESS, "Convolution2DTransposeBias", "MaxPoolingWithA
 """Custom operators that LiteRT's interpreter supports."""
 
 FLEX = "Flex"
-"""Prefix of the names of TensorFlow operators, which LiteRT does not contain."""
+"""Prefix of TensorFlow's operator names. LiteRT does not contain these operators."""
 
 RANDOM = ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL")
 """Operators that draw random numbers. Even with a fixed seed, two inferences differ."""

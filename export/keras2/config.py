@@ -86,7 +86,7 @@ class ModelConfig:
     outputs: Any
     """References to the outputs, in the structure that the model returns."""
     input_shape: tuple[int | None, ...] | None = None
-    """Shape of the input of a `Sequential`, with the batch axis. None if the file does not state it."""
+    """Input shape of a `Sequential`, with the batch axis. None if the file does not state it."""
 
     def walk(self) -> Iterator[LayerConfig]:
         """Yield the layers, including those of nested models."""
@@ -199,7 +199,7 @@ def _built(entry: dict[str, Any]) -> tuple[int | None, ...] | None:
 
 
 def _input_dtype(layer: LayerConfig) -> Any:
-    """Return the type of the input of a `Sequential` without an `InputLayer`."""
+    """Return the input type of a `Sequential` without an `InputLayer`."""
     return layer.config.get("input_dtype") or layer.config.get("dtype") or "float32"
 
 

@@ -72,7 +72,7 @@ def _complete(config: ModelConfig, file: Keras2File) -> None:
 
 
 def _elements(group: h5py.Group) -> int:
-    """Return the number of elements of all arrays in a group."""
+    """Return the total number of elements in the arrays of a group."""
     total = 0
 
     def count(_: str, item: Any) -> None:

@@ -30,7 +30,7 @@ class Pareto:
     front: tuple[str, ...]
     """Names of the variants that are not dominated, in the order of the manifest."""
     knee: str
-    """Name of the variant of the front that is the best compromise."""
+    """Name of the Pareto variant that is the best compromise."""
     dominated: dict[str, str]
     """For each dominated variant, its name and the name of a variant that dominates it."""
 

@@ -13,7 +13,7 @@ MAX_JSON_BYTES = 64 << 20
 """Maximum size of a JSON file that is read to recognise it, in bytes."""
 
 SHOWN = 40
-"""Maximum number of characters of a text that a message quotes."""
+"""Maximum length of a quoted text in a message, in characters."""
 
 
 def of_text(path: Path, head: bytes) -> FileKind | None:

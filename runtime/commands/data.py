@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """A row of the table of published data sets."""
+    """A row in the table of published data sets."""
 
     title: str
     licence: str
@@ -52,7 +52,7 @@ class PublishedRow:
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """A row of the table of kinds of data sets."""
+    """A row in the table of data set kinds."""
 
     description: str
     package: str | None

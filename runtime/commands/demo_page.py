@@ -79,7 +79,7 @@ class LoopDocument(msgspec.Struct, frozen=True):
     p50_ms: dict[str, float]
     """Median time of each stage in milliseconds."""
     p90_ms: dict[str, float]
-    """90th percentile of the time of each stage in milliseconds."""
+    """90th percentile of each stage's time in milliseconds."""
 
 
 def plot_loop(ticks: Path, out: Path) -> None:

@@ -44,7 +44,7 @@ class DeviceResult(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """A row of the table of engines."""
+    """A row in the table of engines."""
 
     name: str
     title: str

@@ -188,7 +188,7 @@ class _Run:
         return "; ".join(parts)
 
     def _setup(self, streams: Mapping[str, Stream], source: str | None) -> Setup:
-        """Return the description of the loop of a source.
+        """Return the description of a source's loop.
 
         If `source` is None, describe the loops of all sources together.
         """

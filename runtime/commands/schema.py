@@ -32,7 +32,7 @@ def document_types() -> dict[str, Any]:
 
 
 def result_types(execute: Callable[..., Any]) -> list[Any]:
-    """Return the types of the documents of a command, from the return type of its function `execute`."""
+    """Return the types of a command's documents, from the return type of its function `execute`."""
     load_guarded_names(execute)
     results = _alternatives(get_type_hints(execute)["return"])
     return [kind for result in results for concrete in _concrete(result) for kind in _documents_of(concrete)]
@@ -88,7 +88,7 @@ def _any_of(schemas: list[Schema]) -> Schema:
 
 
 def _describe(component: Schema, kind: type) -> None:
-    """Add the documentation of the fields of a class to its schema."""
+    """Add the documentation of a class's fields to its schema."""
     for name, text in field_docs(kind).items():
         if name in component.get("properties", {}):
             component["properties"][name]["description"] = text
@@ -132,7 +132,7 @@ def _documents_of(result: type[CommandResult]) -> Iterable[Any]:
 
 
 def _answer_types() -> Iterator[Any]:
-    """Yield the types of the documents of all answers.
+    """Yield the document types of all answers.
 
     They are the answers of the installed tasks, of tracked objects, of several models and of cascades.
     """

@@ -38,9 +38,9 @@ class SlimResult(CommandResult):
     default: str
     variants: list[str]
     bytes: int
-    """Size of the files of this bundle."""
+    """Total size of this bundle's files."""
     bytes_before: int
-    """Size of the files of the original bundle."""
+    """Total size of the original bundle's files."""
 
     def render(self, console: ResultConsole) -> None:
         """Print the variants and the size of the bundle."""

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """A row of the table of candidates."""
+    """A row in the table of candidates."""
 
     variant: str
     engine: str

@@ -18,7 +18,7 @@ PREFIXES = (
     r"In Node, .*?, Error ",
     r"Non-zero status code returned while running (?P<operator>.*?) Status Message: ",
 )
-"""Patterns of the parts of a message that precede the cause."""
+"""Patterns for the parts of a message before the cause."""
 
 CAUSES = (
     (r"Node \((.*?)\)\s+Op \((\w+)\) \[\w+\] (.*)", r"operator \2 \1: \3"),

@@ -19,7 +19,7 @@ MAX_VALUES = 1 << 26
 """Maximum total number of values of all inputs, and of all outputs."""
 
 MAX_AXES = 8
-"""Maximum number of axes of an array."""
+"""Maximum number of axes in an array."""
 
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 """Types of arrays that a bundle may declare."""

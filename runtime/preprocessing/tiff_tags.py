@@ -20,7 +20,7 @@ MAX_TAGS = 4096
 """Maximum number of tags that are read. A damaged file may state any number."""
 
 MAX_VALUES = 65536
-"""Maximum number of values of a tag that are read."""
+"""Maximum number of values that are read from a tag."""
 
 
 class Tag(NamedTuple):

@@ -18,7 +18,7 @@ class Drive:
 
     seed: int
     focal: float
-    """Focal length as a multiple of the width of the image."""
+    """Focal length as a multiple of the image width."""
     horizon: float
     """Distance of the horizon from the upper edge of the image, as a share of the image's height."""
     camera_m: float
@@ -32,7 +32,7 @@ class Drive:
     curvature: float
     """Mean curvature of the road in 1/m."""
     swing: float
-    """Amplitude of the changes of the curvature in 1/m."""
+    """Amplitude of the curvature changes in 1/m."""
     lanes: int
     pavement_m: float
     """Width of the pavement in metres, or 0 if there is none."""

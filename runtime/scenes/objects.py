@@ -11,7 +11,7 @@ from orilla.runtime.scenes.ground import Floats, Labels, View
 from orilla.runtime.scenes.things import Canvas, things_near
 
 KINDS = ("vehicle", "tree", "building")
-"""Names of the kinds of objects."""
+"""Names of the object kinds."""
 
 MIN_SIDE = 4
 """Minimum width and height of the visible box of a clear object, in pixels."""

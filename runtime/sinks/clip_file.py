@@ -55,7 +55,7 @@ class ClipFile:
 
     @property
     def size(self) -> int:
-        """Return the number of bytes of the video written so far."""
+        """Return the number of video bytes written so far."""
         return self._file.tell()
 
     def write(self, coded: Coded) -> None:

@@ -20,7 +20,7 @@ from orilla.runtime.sinks.sink import Setup, Sink
 NEEDS_TARGET = True
 
 PART = ".part"
-"""Suffix of the name of a file that is being written. Such a name also begins with a dot."""
+"""Name suffix of a file that is being written. Such a name also begins with a dot."""
 
 OLD_S = 10
 """Age in seconds above which an incomplete file is no longer being written by another loop."""

@@ -12,7 +12,7 @@ from pymavlink.dialects.v20 import common
 from orilla.runtime.frame import Boxed, Event, Frame, Ranked, Tick, answers_of
 
 NAME_BYTES, TEXT_BYTES = 10, 50
-"""Maximum number of characters of a name in `NAMED_VALUE_FLOAT`, and of a text in `STATUSTEXT`."""
+"""Maximum length in characters of a name in `NAMED_VALUE_FLOAT`, and of a text in `STATUSTEXT`."""
 
 TEXT_NS = 1_000_000_000
 """Minimum time in nanoseconds between two texts about a label of the same model. The label may change with each frame,

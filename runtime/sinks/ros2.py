@@ -23,7 +23,7 @@ REOPENS = True
 USAGE = "ros2:TOPIC, as in ros2:/rover/detections"
 
 PART = "[A-Za-z](?:_?[A-Za-z0-9])*_?"
-"""Pattern of the part of a ROS name between two slashes: letters, digits and single underscores."""
+"""Pattern for the part of a ROS name between two slashes: letters, digits and single underscores."""
 
 NAME = re.compile(f"/?{PART}(?:/{PART})*")
 NAMESPACE = re.compile(f"/|(?:/{PART})+")

@@ -20,7 +20,7 @@ TOKEN_VARIABLE = "ORILLA_WEB_TOKEN"
 """Environment variable with the token."""
 
 SHORTEST_TOKEN = 8
-"""Minimum number of characters of a token. A shorter one could be guessed."""
+"""Minimum length of a token in characters. A shorter one could be guessed."""
 
 GENERATED_BYTES = 16
 """Number of random bytes of a generated token."""

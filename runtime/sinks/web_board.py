@@ -14,7 +14,7 @@ STEP_NS = 100_000_000
 """Time span in nanoseconds of one point of the plot. The point shows the largest value in this span."""
 
 POINTS = 300
-"""Number of points of the plot, which shows the last 30 seconds."""
+"""Number of points in the plot, which shows the last 30 seconds."""
 
 RATE_POINTS = 20
 """Number of points (two seconds) from which the current rate is computed."""

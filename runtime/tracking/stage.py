@@ -19,7 +19,7 @@ from orilla.runtime.tracking.tracker import Tracked, Tracker
 TRAIL_S = 1.0
 """Length of the trails in seconds."""
 TRAIL_FRAMES = 64
-"""Maximum number of points of a trail."""
+"""Maximum number of points in a trail."""
 
 
 class TrackStage:

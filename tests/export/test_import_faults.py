@@ -31,7 +31,7 @@ def imported(path, out, hints, **options):
 
 
 def refused(path, tmp_path, hints=TENSOR):
-    """Return the message with which the import refuses a file."""
+    """Return the message with which the import rejects a file."""
     with pytest.raises(OrillaError) as caught:
         imported(path, tmp_path / "m.orilla", hints)
     line = str(caught.value)

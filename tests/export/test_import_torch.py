@@ -1,4 +1,4 @@
-"""PyTorch networks become bundles, and files of PyTorch that are not `.pt2` files are refused."""
+"""PyTorch networks become bundles, and files of PyTorch that are not `.pt2` files are rejected."""
 
 import json
 import pickle

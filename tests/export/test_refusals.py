@@ -1,4 +1,4 @@
-"""Commands that need a model or a bundle refuse other files. The message says what, why, and what to do."""
+"""Commands that need a model or a bundle reject other files. The message says what, why, and what to do."""
 
 import errno
 import gzip
@@ -151,7 +151,7 @@ CUT = {
 
 
 def refusal(capsys, command, path):
-    """Return the message with which a command refuses a file. It must have one line that says what to do."""
+    """Return the message with which a command rejects a file. It must have one line that says what to do."""
     out = ["--out", str(path.parent / "out.orilla")]
     words = {
         "import": ["import", str(path), "--task", "classify", *out],

@@ -56,7 +56,7 @@ def cell_of(stride: int) -> tuple[int, int]:
 
 
 def row_of(strides: tuple[int, ...], stride: int) -> int:
-    """Return the index of the cell of the known box among the cells of all strides."""
+    """Return the index of the known box's cell among the cells of all strides."""
     column, row = cell_of(stride)
     before = cell_count(HW, strides[: strides.index(stride)])
     return before + row * (HW[1] // stride) + column

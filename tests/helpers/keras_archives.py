@@ -28,12 +28,12 @@ REFUSED = {
     "refused-custom-activation": "my_activation",
     "refused-merge-function": "my_merge",
 }
-"""Models that Orilla must refuse, and a word of the message."""
+"""Models that Orilla must reject, and a word of the message."""
 
 REFUSED_IN: dict[str, dict[str, str]] = {
     "3.0.5": {"functional-in-sequential": "cannot read", "random-augmentation": "value_range"},
 }
-"""Models that Orilla must refuse if this Keras wrote them, and a word of the message."""
+"""Models that Orilla must reject if this Keras wrote them, and a word of the message."""
 
 JOINED = "later versions of Keras 3 join masks in another way"
 
@@ -88,7 +88,7 @@ def _age(name: str) -> tuple[int, ...]:
 
 
 def refusal(archive: str, name: str) -> str | None:
-    """Return a word of the message with which Orilla refuses a model, or None for a model that it reads."""
+    """Return a word of the message with which Orilla rejects a model, or None for a model that it reads."""
     return REFUSED_IN.get(archive, {}).get(name) or REFUSED.get(name)
 
 

@@ -27,12 +27,12 @@ class Layout(NamedTuple):
     build: Callable[[Path, Change], Path]
     """Function that writes the data set into a folder, and returns the path to open."""
     kind: str
-    """Kind as which it is read, or an empty string if it is refused."""
+    """Kind as which it is read, or an empty string if it is rejected."""
     counts: dict[str, int]
     """Number of samples of each split. Without splits, the sum is stated under an empty name."""
     classes: tuple[str, ...] = ()
     refusal: str = ""
-    """Regular expression that the message of a refused data set matches."""
+    """Regular expression that the message of a rejected data set matches."""
 
 
 def photo(seed: int) -> NDArray[np.uint8]:
@@ -119,7 +119,7 @@ def colours_without_list(path: Path, change: Change = None) -> Path:
 
 
 def values_without_list(path: Path, change: Change = None) -> Path:
-    """Write masks of several values in the folder masks/, without a list. They are refused."""
+    """Write masks of several values in the folder masks/, without a list. They are rejected."""
     return pairs(path, {"": ("images", "masks")}, change)
 
 
@@ -193,7 +193,7 @@ def two_kinds(path: Path, *kinds: str, change: Change = None) -> Path:
 
 
 def one_folder_per_image(path: Path, change: Change = None) -> Path:
-    """Write a folder with images/ and masks/ for each image, as in the Data Science Bowl. It is refused."""
+    """Write a folder with images/ and masks/ for each image, as in the Data Science Bowl. It is rejected."""
     del change
     for index in range(45):
         binary(path / "stage1_train" / f"id{index}", {"a": ("images", "masks")})
@@ -274,7 +274,7 @@ def ade20k(path: Path, change: Change = None) -> Path:
 
 
 def supervisely(path: Path, change: Change = None) -> Path:
-    """Write a project of Supervisely, which is refused."""
+    """Write a project of Supervisely, which is rejected."""
     del change
     scene(path / "ds" / "img", "1.png", 1)
     (path / "ds" / "ann").mkdir()
@@ -284,7 +284,7 @@ def supervisely(path: Path, change: Change = None) -> Path:
 
 
 def createml(path: Path, change: Change = None) -> Path:
-    """Write an export for CreateML, which is refused."""
+    """Write an export for CreateML, which is rejected."""
     del change
     for split in ("train", "valid"):
         scene(path / split, "1.png", 1)

@@ -27,7 +27,7 @@ from orilla.train.options import TrainOptions
 EVALUATE_EVERY = 10
 
 BORDER = 128
-"""Value of the border of a letterbox. The network's normalisation turns it into about 0."""
+"""Border value of a letterbox. The network's normalisation turns it into about 0."""
 
 
 def detect_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:

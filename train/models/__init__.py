@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A row of the table of models."""
+    """A row in the table of models."""
 
     module: str
     """Name of a module of this package, or the full name for a plug-in. Its dictionary `PLANS` maps the name to the

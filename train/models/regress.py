@@ -17,7 +17,7 @@ from orilla.train.models.blocks import image_input
 
 CHANNELS = (16, 24, 32, 48, 64)
 UNITS = 64
-"""Number of units of the dense layer."""
+"""Number of units in the dense layer."""
 
 MOMENTUM = 0.95
 """Momentum of the running batch-norm statistics. With Keras' default, 0.99, the statistics would still be inaccurate

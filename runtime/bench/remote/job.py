@@ -50,7 +50,7 @@ class Job:
     bundle: bytes
     """Content of the bundle as one `.orilla` file."""
     code: bytes
-    """Content of a wheel of Orilla."""
+    """Content of an Orilla wheel."""
     wheels: dict[str, bytes]
     """Content of wheels of other packages, by file name, for machines without a network."""
     variant: str
@@ -132,7 +132,7 @@ def send_code(remote: Remote, code: bytes, python: str) -> tuple[str, bool]:
 
     Args:
         remote: The machine.
-        code: Content of a wheel of Orilla.
+        code: Content of an Orilla wheel.
         python: The command that starts the machine's Python.
 
     Returns:

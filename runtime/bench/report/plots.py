@@ -43,7 +43,7 @@ SLOWEST = 50
 """A time line always shows this many of the slowest samples, even if it omits others."""
 
 MAX_INTERVALS = 60
-"""Maximum number of intervals of a time line. The time line shows the median of each interval."""
+"""Maximum number of intervals in a time line. The time line shows the median of each interval."""
 
 SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Shares of inferences that are labelled on the vertical axis of a distribution plot."""

@@ -34,7 +34,7 @@ UNLABELLED = 11
 """Label of pixels that belong to none of the classes."""
 
 SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
-"""Prefixes of the names of CamVid's own images."""
+"""Name prefixes of CamVid's own images."""
 
 PUBLISHED = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)")
 

@@ -43,7 +43,7 @@ LABEL_IDS = {
 MAX_ID = 33
 
 IMAGE, LABELS = "_leftImg8bit", "_gtFine_labelIds"
-"""Endings of the names of images and of label images."""
+"""Name endings of images and of label images."""
 
 KNOWN = ("train", "val")
 """Splits whose labels are public."""

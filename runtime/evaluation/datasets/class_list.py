@@ -1,4 +1,4 @@
-"""Read the list of classes of a data set with masks, in the forms that are in common use.
+"""Read the class list of a data set with masks, in the usual formats.
 
 Supported formats: one name per line, whose line number is the value in a mask (`classes.txt`, `codes.txt`); `name r g
 b` and `name,r,g,b` (`class_dict.csv`); `r g b name` (`label_colors.txt`); CVAT's `labelmap.txt` (`name:r,g,b::`); and
@@ -26,7 +26,7 @@ FILES = (
 """Names of files with a list of classes."""
 
 CVAT = re.compile(r"([^:]+):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*:[^:]*:.*")
-"""Pattern of a line of CVAT's label map."""
+"""Pattern for a line in CVAT's label map."""
 
 COLOUR_FIRST = re.compile(r"(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\S.*)")
 """Pattern of a line with a colour and a name, as in CamVid's `label_colors.txt`."""
@@ -49,7 +49,7 @@ class ClassList:
     file: str
     """Name of the file that lists them, for messages."""
     values: NDArray[np.int16]
-    """Index of the class of each value 0-255, or `IGNORED_VALUE` or `UNKNOWN_VALUE`."""
+    """Class index of each value 0-255, or `IGNORED_VALUE` or `UNKNOWN_VALUE`."""
     palette: Palette | None = None
     """Colours of the classes, if masks are colour images."""
 
@@ -133,7 +133,7 @@ def _of_values(pairs: Sequence[tuple[int, str]], file: str) -> ClassList:
 
 
 def _values(indices: Sequence[int], numbers: Sequence[int]) -> NDArray[np.int16]:
-    """Return the index of the class of each value. `numbers` contains the value of each class."""
+    """Return the class index of each value. `numbers` contains the value of each class."""
     values = np.full(256, UNKNOWN_VALUE, np.int16)
     for index, number in zip(indices, numbers, strict=True):
         if number < len(values):

@@ -22,7 +22,7 @@ from orilla.runtime.evaluation.datasets.image_arrays import MemoryImages, Split
 from orilla.runtime.evaluation.datasets.mnist import IMAGES_MAGIC, LABELS_MAGIC, read_idx_file
 
 FILE = re.compile(r"(emnist-(\w+)-)(train|test)-(?:images-idx3|labels-idx1)-ubyte(?:\.gz)?", re.IGNORECASE)
-"""Pattern of the name of a file: the prefix, the name of the set, and the split."""
+"""Pattern for file names: the prefix, the name of the set, and the split."""
 
 
 class Emnist(MemoryImages):

@@ -21,10 +21,10 @@ trainannot valannot testannot panoptic boxes bbox bboxes xml json txt depth disp
 """
 
 IMAGES = frozenset(_IMAGES.split())
-"""Words in the names of folders of images, in lower case, if the annotations are in other folders."""
+"""Words in the names of image folders, in lower case, if the annotations are in other folders."""
 
 ANNOTATIONS = frozenset(_ANNOTATIONS.split())
-"""Words in the names of folders of annotations, in lower case."""
+"""Words in the names of annotation folders, in lower case."""
 
 PARTS = IMAGES | ANNOTATIONS | SPLITS.keys()
 """Words that name a part of a data set, not a class."""

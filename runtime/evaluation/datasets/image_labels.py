@@ -33,7 +33,7 @@ MANY_CLASSES = 20
 """Number of classes that is accepted for a table of any length."""
 
 MIN_SEQUENCES = 3
-"""Minimum number of sequences of frames per class. With fewer, a split could lack a class."""
+"""Minimum number of frame sequences per class. With fewer, a split could lack a class."""
 
 
 Labelled = tuple[str, tree.Folder, str]

@@ -24,7 +24,7 @@ IMAGES = (
 """Names of the columns that may contain the image files, in lower case."""
 
 BOX_COLUMNS = {"xmin", "x_min", "x1", "bbox"}
-"""Names of columns of tables with boxes, in lower case."""
+"""Column names of tables with boxes, in lower case."""
 
 Part = tuple[str, tree.Folder, tree.Folder]
 """Split of a table (or an empty string), its folder, and its file."""

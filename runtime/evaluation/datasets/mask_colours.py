@@ -30,7 +30,7 @@ class Palette:
     codes: NDArray[np.int64]
     """Colours as `red * 65536 + green * 256 + blue`, in ascending order."""
     numbers: NDArray[np.int64]
-    """Index of the class of each colour, or -1 if its pixels are ignored."""
+    """Class index of each colour, or -1 if its pixels are ignored."""
     file: str
     """Name of the file that lists the colours, for messages."""
 
@@ -66,7 +66,7 @@ class Palette:
 
 
 def palette(lines: Sequence[str], file: str) -> Palette | None:
-    """Return the colours that the lines of a list of classes state, or None if no line states a colour.
+    """Return the colours in the lines of a class list, or None if no line states a colour.
 
     Several colours may belong to one class.
 

@@ -28,10 +28,10 @@ ENDING = re.compile(
     r"matte|trimap|target|(?<=[_.\-])[PLlm])$",
     re.IGNORECASE,
 )
-"""Pattern of the ending of a mask's name, compared without the suffix."""
+"""Pattern for endings of mask names, compared without the suffix."""
 
 IMAGE_ENDING = re.compile(r"[_.\- ](?:sat|image|img|rgb|photo|frame|leftimg8bit|original)$", re.IGNORECASE)
-"""Pattern of the ending of an image's name."""
+"""Pattern for endings of image names."""
 
 _MASK_WORDS = """
 mask masks label labels labeled labelled annot annots annotation annotations anno ann gt truth groundtruth semantic
@@ -39,12 +39,12 @@ semantics seg segmentation segmentations segmentationclass trimap trimaps target
 """
 
 MASK_WORDS = frozenset(_MASK_WORDS.split())
-"""Words in the names of folders of masks."""
+"""Words in the names of mask folders."""
 
 LESS_LIKELY = frozenset(
     {"instance", "instances", "inst", "panoptic", "color", "colour", "rgb", "depth", "preview", "edge"}
 )
-"""Words in the names of folders of masks that are used only if there is no other folder of masks."""
+"""Words in the names of mask folders that are used only if there is no other mask folder."""
 
 MAX_FOLDERS = 40
 """Maximum number of folders with images. A data set with more probably has class folders or one folder per scene."""
@@ -60,7 +60,7 @@ MAX_COLOURS, FEW_COLOURS = 256, 32
 contains masks. Photographs have more colours."""
 
 COMPARED = 3
-"""Number of pairs of an image and a mask that are opened to compare their sizes and colours."""
+"""Number of image-mask pairs that are opened to compare their sizes and colours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ KNOWN = {
 MNIST = Known("mnist", "MNIST", "CC BY-SA 3.0", DIGITS)
 
 MNIST_NAME = re.compile(r"(?:.*[^a-z0-9])?mnist(?:[^a-z0-9].*)?", re.IGNORECASE)
-"""Pattern of the name of a file or folder with MNIST itself. Other data sets are named after it, such as `qmnist`."""
+"""Pattern for the name of a file or folder with MNIST itself. Other data sets are named after it, such as `qmnist`."""
 
 
 class Mnist(MemoryImages):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ReaderRow(NamedTuple):
-    """A row of the table of readers."""
+    """A row in the table of readers."""
 
     description: str
     """Layout of the files, or form of the name."""

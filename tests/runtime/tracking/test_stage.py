@@ -34,7 +34,7 @@ GATE = {"gate": ((0.5, 1.0), (0.5, 0.0))}
 
 
 COLUMNS = 6
-"""Number of columns of cells in which the detector finds objects."""
+"""Number of cell columns in which the detector finds objects."""
 
 
 def colored(red, blue=None):
