@@ -22,7 +22,7 @@ IMAGE_HINTS = (
     *("input_range", "mean", "std", "color"),
     *("resize", "interpolation", "fill", "anchor", "rounding", "crop_fraction"),
 )
-"""Hints that are only for models that take images."""
+"""Hints that apply only to image models."""
 
 COLORS: dict[str, str] = {
     "rgb": "red, green and blue",

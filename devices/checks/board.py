@@ -55,7 +55,7 @@ def power(machine: Machine) -> Finding | None:
 
 
 def temperature(machine: Machine) -> Finding | None:
-    """Check that the board is not so hot that it throttles."""
+    """Check that the board does not throttle because of heat."""
     if machine.temperature_c is None:
         return None
     detail = f"{machine.temperature_c:.0f} degrees Celsius"

@@ -29,7 +29,7 @@ KNOWN_CLASSES = {
 """Well-known class lists. The keys are the numbers of classes."""
 
 MAX_VALUES = 8
-"""Maximum number of outputs for which a network without a final softmax is taken as a regression."""
+"""Maximum number of outputs for which a network without a final softmax is treated as a regression."""
 
 
 def choose_task(model: ForeignModel, hints: ModelHints, questions: Questions) -> str:

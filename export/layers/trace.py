@@ -36,7 +36,7 @@ class TracedTensor:
 
 
 class Trace(Protocol):
-    """A model file that was opened so that its intermediate tensors can be read."""
+    """A model file that is opened to read its intermediate tensors."""
 
     tensors: tuple[TracedTensor, ...]
     """The tensors in the order of their computation."""

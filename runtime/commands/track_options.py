@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track",
         action="store_true",
-        help="track the objects of a detector: give each a number that it keeps from frame to frame",
+        help="track the objects of a detector: give each a track ID that it keeps from frame to frame",
     )
     parser.add_argument(
         "--count-line",

@@ -119,7 +119,7 @@ def _try(engine: str, data: bytes) -> tuple[int, str, str]:
 
 
 def _passed(output: str) -> bool:
-    """Return True if the engine ran the file. If it refused the file, it will refuse it again with the same reason."""
+    """Return True if the engine ran the file. If it rejected the file, it will reject it again for the same reason."""
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
             return json.loads(line.removeprefix(MARK))["error"] is None

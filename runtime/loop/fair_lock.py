@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class FairLock:
-    """A lock that always goes to the thread that has waited longest.
+    """A lock that the longest waiting thread always gets next.
 
     With `threading.Lock`, a thread that releases the lock and asks for it again at once usually gets it, although
     another thread waits. A camera could then wait for a long time until its frames are processed.

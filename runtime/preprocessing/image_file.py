@@ -28,8 +28,8 @@ IMAGE_SUFFIXES = (
     *(".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".sgi"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
 )
-"""Suffixes of image files in a folder. Files that cannot be decoded are included so that they are reported instead of
-ignored."""
+"""Suffixes of image files in a folder. Formats that cannot be decoded are included, because such files must be reported
+instead of ignored."""
 
 MAX_IMAGE_BYTES = 1 << 30
 """Maximum size of an image file in bytes."""

@@ -117,7 +117,7 @@ def check_crf(crf: int) -> None:
 
 
 class WholeFile:
-    """A video file that ends with the last frame that was written whole, even if the disk is full.
+    """A video file that ends with the last complete frame, even if the disk is full.
 
     A write that fails is undone up to the last call of `mark`. Later writes, with which FFmpeg finishes a file, are
     discarded.

@@ -21,7 +21,7 @@ HEAD_BYTES = 1 << 16
 
 
 class SourceKind(NamedTuple):
-    """A kind of source, with a function that recognises its specification and the module that opens the source."""
+    """A kind of source: a function that recognises its specification, and the module that opens it."""
 
     example: str
     """Example or description of a specification, for messages."""

@@ -6,7 +6,7 @@ PARTS = 2
 """Number of parts of a path that remain: the name of the layer and that of its operation."""
 
 INSIDE = ("batchnorm",)
-"""Parts that Keras adds between the name of the layer and that of the operation."""
+"""Parts that Keras adds between the names of the layer and of the operation."""
 
 
 def short_name(tensor: str) -> str:

@@ -266,7 +266,7 @@ def test_an_object_of_a_module_is_not_exported(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", ["import", "export", "run"])
 def test_a_file_without_permission(command, tmp_path, capsys, monkeypatch):
-    """Root may read every file, so the test lets the file system refuse."""
+    """Root may read every file, so the test lets the file system reject the access."""
 
     def refuse(path, *_):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -30,7 +30,7 @@ from orilla.runtime.sources.registry import open_source
 from orilla.runtime.tasks.tensor import ArrayResult
 
 LIMIT = "1GB"
-"""Limit of the memory, which is larger than all contents, so that the memory that they need is measured."""
+"""Memory limit, which is larger than all contents. The measurement then shows how much memory they need."""
 
 
 def scenes(size_hw: tuple[int, int], rate_hz: float) -> Iterator[np.ndarray]:

@@ -30,7 +30,7 @@ PEAK_TYPES: tuple[str, ...] = ("int8", "float32")
 """Types of numbers whose peak is measured."""
 
 AGREE = 1.2
-"""Largest ratio between the time of an inference and that of its layers that is not reported."""
+"""Largest ratio between the times of an inference and of its layers without a report."""
 
 LITERT = ("litert", "compiled")
 """Engines whose kernels LiteRT's profiler times."""

@@ -155,7 +155,7 @@ def names(k):
 
 
 def adapted(layer, width):
-    """Return a normalisation layer that has seen data of that width."""
+    """Return a normalisation layer that is adapted to data of this width."""
     layer.adapt(np.random.RandomState(0).normal(2, 3, size=(50, width)).astype("float32"))
     return layer
 
