@@ -64,6 +64,11 @@ def test_soak(tiny_bundle):
     assert all(part["problems"] == [] and len(part["tenths"]) == 10 for part in result.values())
 
 
+def test_sandbox(tiny_bundle):
+    result = document("sandbox.py", tiny_bundle, "--repeat", 1)
+    assert result["medians_ms"]["unknown"] > result["medians_ms"]["known"] > 0
+
+
 def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["cpu_ratio"] > 0
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from orilla.devices.errors import ConversionError, MissingExtraError, OutputError
+from orilla.devices.sandbox import Limits, enter
 from orilla.export.convert.failure import reason
 
 CHILD_ENV = {
@@ -171,6 +172,7 @@ def _work(job: dict[str, Any]) -> int:
     _silence(Path(job["log"]))
     # The temporary files of this job, including TensorFlow's generated code, are deleted together with its folder.
     tempfile.tempdir = os.environ["TMPDIR"] = str(Path(job["answer"]).parent)
+    _protect(job)
     module, _, name = job["function"].partition(":")
     try:
         getattr(import_module(module), name)(**job["arguments"])
@@ -185,6 +187,23 @@ def _work(job: dict[str, Any]) -> int:
         return 1
     return 0
 
+
+def _protect(job: dict[str, Any]) -> None:
+    """Keep a model from the network, and from writing anywhere except beside the outputs of the job.
+
+    Jobs of PyTorch may run the user's own code, and onnx2tf is another program.
+    """
+    arguments = job["arguments"]
+    model = arguments.get("model", arguments.get("source"))
+    if job["function"].startswith(UNPROTECTED) or (model is not None and not Path(model).exists()):
+        return
+    outputs = [Path(arguments[name]).parent for name in ("out", "jobs") if name in arguments]
+    writable = {Path(job["answer"]).parent, *outputs}
+    enter(Limits(None, None, file_bytes=None, writable=tuple(writable)))
+
+
+UNPROTECTED = ("orilla.export.imports.onnx_litert:", "orilla.export.imports.torch_program:")
+"""Beginnings of the functions whose jobs have no protection."""
 
 NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
 """The operating system's message for a full disk, and the exit code of a job that fails because of a full disk."""
