@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ def float16(source: str, out: str) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), out)
+    onnx.save(convert_float_to_float16(_only_computed(onnx.load(source)), keep_io_types=True), out)
+    restore_outputs(source, out)
 
 
 def dynamic_int8(source: str, out: str) -> None:
@@ -34,6 +36,7 @@ def dynamic_int8(source: str, out: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         quantize_dynamic(simplified_file(source, folder), out, weight_type=QuantType.QInt8)
+    restore_outputs(source, out)
     sizes = {True: 0, False: 0}
     for weight in onnx.load(out).graph.initializer:
         sizes[weight.data_type == onnx.TensorProto.INT8] += math.prod(weight.dims)
@@ -68,6 +71,7 @@ def quantise_static(
         simplified = simplified_file(source, folder)
         kept = joining_tail(simplified) if keep_float is None else keep_float
         quantise_simplified(simplified, out, Calibration(calibration, method, ranges), kept)
+    restore_outputs(source, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,10 @@ def joining_tail(model: str) -> list[str]:
 
 
 def simplified_file(source: str, folder: str) -> str:
-    """Write a copy with folded constants and a newer operator set to a folder, and return the path of the copy."""
+    """Write a copy with folded constants and a newer operator set to a folder, and return the path of the copy.
+
+    The copy lacks the outputs that are inputs, because the quantiser fails on them. See `restore_outputs`.
+    """
     import onnx
     import onnxruntime
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -143,9 +150,42 @@ def simplified_file(source: str, folder: str) -> str:
     if version < MIN_OPSET:
         source = str(Path(folder, "newer.onnx"))
         onnx.save(onnx.version_converter.convert_version(model, MIN_OPSET), source)
+    if _passed_through(model := onnx.load(source)):
+        source = str(Path(folder, "computed.onnx"))
+        onnx.save(_only_computed(model), source)
     # All shapes are fixed, so symbolic shape inference, which requires SymPy, can be skipped.
     quant_pre_process(source, simplified, skip_symbolic_shape=True)
     return simplified
+
+
+def restore_outputs(source: str, out: str) -> None:
+    """Add the outputs of the float file that pass an input through to a quantised file, in their order."""
+    import onnx
+
+    original = onnx.load(source)
+    passed = _passed_through(original)
+    if not passed:
+        return
+    model = onnx.load(out)
+    known = {output.name: output for output in model.graph.output}
+    outputs = [output if output.name in passed else known[output.name] for output in original.graph.output]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    onnx.save(model, out)
+
+
+def _only_computed(model: Any) -> Any:
+    """Remove the outputs that are inputs from a model, and return it."""
+    passed = _passed_through(model)
+    computed = [output for output in model.graph.output if output.name not in passed]
+    del model.graph.output[:]
+    model.graph.output.extend(computed)
+    return model
+
+
+def _passed_through(model: Any) -> set[str]:
+    """Return the names of the outputs that are inputs of a model."""
+    return {value.name for value in model.graph.input} & {value.name for value in model.graph.output}
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from orilla.export.convert.keras_litert import calibration_samples
-from orilla.export.quantize.onnx import joining_tail, quantise_static, simplified_file
+from orilla.export.quantize.onnx import joining_tail, quantise_static, restore_outputs, simplified_file
 from orilla.export.quantize.onnx_fusion import WEIGHTED, require_fused
 
 MIN_LAYER_SQNR_DB = 23.0
@@ -51,6 +51,7 @@ def mixed_int8(source: str, out: str, calibration: str) -> None:
         quantise_static(
             simplified, out, calibration, "MinMax", keep_float=sorted(tail | _with_activation(graph, sensitive))
         )
+    restore_outputs(source, out)
     require_fused(out)
 
 

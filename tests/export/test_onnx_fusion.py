@@ -2,10 +2,11 @@ import platform
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from orilla.export.quantize.onnx import quantise_static
+from orilla.export.quantize.onnx import dynamic_int8, float16, quantise_static
 from orilla.export.quantize.onnx_fusion import optimised_operators, require_fused
 
 CHANNELS, BLOCKS = 16, 3
@@ -52,3 +53,23 @@ def test_a_file_that_runs_in_float_is_rejected(quantised, tmp_path):
     onnx.save(model, tmp_path / "int8.onnx")
     with pytest.raises(ValueError, match=rf"only \d of the {BLOCKS} quantised operators with weights in integers"):
         require_fused(str(tmp_path / "int8.onnx"))
+
+
+@pytest.mark.parametrize("kind", ["static", "dynamic", "float16"])
+def test_an_output_that_passes_an_input_through_stays(kind, tmp_path):
+    random = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(random.normal(size=(8, 4)).astype(np.float32), "w")]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size)) for name, size in (("x", 8), ("y", 4)))
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], "m")], "passed", [x], [x, y], weights)
+    source, out, samples = (str(tmp_path / name) for name in ("float.onnx", "out.onnx", "samples.npz"))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
+    values = random.normal(size=(20, 8)).astype(np.float32)
+    np.savez(samples, x=values)
+    if kind == "static":
+        quantise_static(source, out, samples, "MinMax")
+    else:
+        {"dynamic": dynamic_int8, "float16": float16}[kind](source, out)
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    passed, computed = session.run(None, {"x": values[:1]})
+    assert np.array_equal(passed, values[:1])
+    assert computed == pytest.approx(values[:1] @ numpy_helper.to_array(weights[0]), abs=0.2)
