@@ -57,7 +57,7 @@ ALLOW, DENY = 0x7FFF0000, 0x00050000 | 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a process under protection may use."""
+    """Resources that a process under protection may use."""
 
     memory_bytes: int | None
     """Address space in addition to what the process uses already. None for no limit."""

@@ -22,7 +22,7 @@ def drop_stdout() -> None:
 
 
 def reason_of_output(error: OSError) -> str:
-    """Return why standard output cannot be written."""
+    """Return the reason why standard output cannot be written."""
     if error.errno == errno.EBADF:
         return "it is closed: redirect it to a file or to /dev/null"
     return error.strerror or str(error)

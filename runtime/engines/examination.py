@@ -32,7 +32,7 @@ REASONS = {
     signal.SIGXCPU: "needs too much time",
     signal.SIGKILL: "needs too much memory, or was ended by the system,",
 }
-"""What a file did whose process ended by one of these signals."""
+"""Effect of a file whose process ended by one of these signals."""
 
 ENVIRONMENT = {
     "MALLOC_PERTURB_": "165",

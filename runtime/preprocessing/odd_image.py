@@ -39,7 +39,7 @@ TGA_DEPTHS = (8, 15, 16, 24, 32)
 
 
 def why_odd(data: bytes) -> str | None:
-    """Return what a file of no known format is, and what to do, or None if it is unknown.
+    """Return a description of a file of no known format with advice, or None if it is unknown.
 
     Args:
         data: Content of a file that does not begin with the first bytes of a known format.

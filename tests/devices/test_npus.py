@@ -1,4 +1,4 @@
-"""What `orilla doctor` reports about the accelerators of today's boards, which are played by their files."""
+"""Findings of `orilla doctor` about the accelerators of today's boards, which files simulate."""
 
 import dataclasses
 

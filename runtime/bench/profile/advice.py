@@ -55,7 +55,7 @@ class Advice:
 
 
 def advise(layers: Sequence[Layer], *, quantised: bool) -> tuple[Advice, ...]:
-    """Return what to change, beginning with what affects the largest part of the time.
+    """Return the proposed changes. The first one affects the largest part of the time.
 
     Args:
         layers: The layers, with their shares.

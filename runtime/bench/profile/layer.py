@@ -77,7 +77,7 @@ class Layer:
     """Type of the operator in the model file, such as `CONV_2D` or `Conv`. Empty for a step that the engine has
     added."""
     kernel: str
-    """What the engine runs, such as `Fully Connected (NC, QS8, QC8W) GEMM` or `QLinearConv`."""
+    """Kernel that the engine runs, such as `Fully Connected (NC, QS8, QC8W) GEMM` or `QLinearConv`."""
     place: str
     """The part of the engine that runs it: `XNNPACK`, `LiteRT` outside of XNNPACK, or an execution provider."""
     kind: Kind
@@ -114,7 +114,7 @@ class Timing:
     runs: int
     """Number of inferences over which the times were averaged."""
     method: str
-    """How the times were measured, in one sentence."""
+    """Method by which the times were measured, in one sentence."""
 
 
 def kind_of(operator: str, *, has_weights: bool) -> Kind:

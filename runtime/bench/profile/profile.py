@@ -43,9 +43,9 @@ class Profile:
     variant: str
     engine: str
     method: str
-    """How the times of the layers were measured."""
+    """Method by which the times of the layers were measured."""
     peak_method: str
-    """How the peak was measured."""
+    """Method by which the peak was measured."""
     threads: int
     runs: int
     """Number of inferences over which the times were averaged."""
@@ -60,7 +60,7 @@ class Profile:
     layers: tuple[Layer, ...]
     """The layers in the order of their execution."""
     advice: tuple[Advice, ...]
-    """What to change, beginning with what affects the largest part of the time."""
+    """Proposed changes. The first one affects the largest part of the time."""
 
     @property
     def bound_ms(self) -> float:

@@ -152,7 +152,7 @@ def origins(kernels: Sequence[str], operators: Sequence[str]) -> list[int | None
 
 
 def _worth(kernel: str, base: str, operator: str) -> int:
-    """Return how much it matters that this kernel is paired with this operator. 0 if it cannot be its origin."""
+    """Return the importance of pairing this kernel with this operator. 0 if it cannot be its origin."""
     if base not in OPERATORS:
         return int(operator in ELEMENTWISE)
     if operator not in OPERATORS[base] or ("DWConv" in kernel and operator == "CONV_2D"):
