@@ -23,7 +23,7 @@ help:
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
 	@echo "make test-install   install the wheel in fresh environments: Python versions, OpenCV wheels, numpy 1 and 2, lowest and newest dependencies"
 	@echo "make lint    check format, style, types, imports and banned words"
-	@echo "make wheel   build the wheel in dist/"
+	@echo "make wheel   build the source archive, and the wheel from it, in dist/"
 
 # The installation is repeated only if pyproject.toml has changed.
 $(STAMP): pyproject.toml
@@ -141,7 +141,7 @@ build/typing:
 
 wheel: $(STAMP)
 	rm -rf dist build/lib
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --outdir dist .
 
 clean:
 	rm -rf $(VENV) build dist $(DEMO) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
