@@ -225,19 +225,21 @@ def accelerated(count: int, folder: Path) -> tuple[Part, Observer]:
     began = time.monotonic()
     step = max(1, count // POINTS)
     with Stream(loop) as ticks, Sinks([sink_opener(spec)], Setup(), on_event) as sinks:
-        for tick in ticks:
+        for tick in interruptible(ticks):
             sinks.write(tick)
             observer.note(tick)
             if observer.count % step == 0:
                 observer.look()
+            if observer.count % (10 * step) == 0:
+                print(f"{observer.count} of {count} answers", file=sys.stderr, flush=True)
         written = sinks.close()[spec]
     part = Part(
         "accelerated", observer.count, observer.missing, round(time.monotonic() - began, 1), events, observer.tenths()
     )
     if observer.count != count or observer.missing or observer.unordered:
         part.problems.append(f"{observer.count} of {count} answers, {observer.unordered} out of order")
-    if (written.written, written.dropped, written.failed) != (count, 0, None):
-        part.problems.append(f"the sink wrote {written.written} of {count} lines: {written.failed}")
+    if (written.written, written.dropped, written.failed) != (observer.count, 0, None):
+        part.problems.append(f"the sink wrote {written.written} of {observer.count} lines: {written.failed}")
     return part, observer
 
 
@@ -282,6 +284,14 @@ def real_time(seconds: float, rate_hz: float, bundle: str, folder: Path) -> tupl
     return part, observer
 
 
+def interruptible(ticks: Stream) -> Iterator[Tick]:
+    """Yield the answers until the end, or until Ctrl-C. What was measured until then is reported."""
+    try:
+        yield from ticks
+    except KeyboardInterrupt:
+        return
+
+
 def until(ticks: Stream, ends_s: float) -> Iterator[Tick]:
     """Yield the answers until a time on the monotonic clock."""
     for tick in ticks:
@@ -315,7 +325,7 @@ def plot(results: list[tuple[Part, Observer]], path: str) -> None:
     for (part, observer), (upper, lower) in zip(results, axes.T, strict=True):
         counts, memory, ages = observer.curves()
         upper.plot(counts, memory)
-        upper.set(title=part.name, ylabel="resident memory, MB", ylim=(0, None))
+        upper.set(title=part.name, ylabel="resident memory, MB", ylim=(0, 1.2 * memory.max()))
         lower.plot(counts, ages)
         lower.set(xlabel="answers", ylabel="p99 of the age, ms", ylim=(0, None))
     figure.savefig(path, dpi=100)
