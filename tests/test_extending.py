@@ -283,7 +283,7 @@ def test_the_commands_list_the_names_of_the_installed_wheel(installed, tmp_path)
     assert f"none, tally:FILE.csv ({of})" in output("run", "--help")
     assert f"count ({of})" in output("export", "--help")
     assert f"litert-reference plug-in {of} yes" in output("devices")
-    assert "unknown sink 'taly': did you mean tally? Choose from csv" in output(
+    assert "unknown sink 'taly': did you mean tally? Choose from clip" in output(
         "run", "road", "--source", "scenes", "--sink", "taly:x"
     )
     doctor = output("doctor")
