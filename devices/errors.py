@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIMILAR_FILES = 0.8
+"""Smallest similarity of the names of two files of which one is suggested for the other."""
 
 
 class OrillaError(Exception):
@@ -48,6 +55,33 @@ class MissingExtraError(OrillaError, ImportError):
         super().__init__(f'{package} is not installed: run pip install "orilla[{extra}]"')
 
 
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most similar to a name, or None if none is similar.
+
+    All suggestions of Orilla ("did you mean") come from this function.
+
+    Args:
+        name: A name that may be misspelt.
+        known: The known names.
+        cutoff: Smallest similarity, 0–1.
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def neighbour(path: Path) -> str:
+    """Return `; did you mean PATH?` with the most similar file beside a missing one. Empty if none is similar."""
+    try:
+        names = [file.name for file in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    same_stem = next((name for name in names if name.rpartition(".")[0] == path.name), None)
+    near = same_stem or nearest(path.name, names, cutoff=SIMILAR_FILES)
+    return f"; did you mean {path.parent / near}?" if near else ""
+
+
 def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
     """Return the error for an unknown name. Its message lists the known names, and suggests the most similar one.
 
@@ -56,9 +90,7 @@ def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
         known: The known names.
         kind: The kind of object that the name stands for, such as `engine`.
     """
-    from difflib import get_close_matches
-
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? Choose from" if near else "choose from"
+    near = nearest(name, names)
+    hint = f"did you mean {near}? Choose from" if near is not None else "choose from"
     return ConfigError(f"unknown {kind} {name!r}: {hint} {', '.join(names)}")

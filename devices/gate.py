@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from orilla.devices.errors import DataError, OrillaError
+from orilla.devices.errors import DataError, OrillaError, neighbour
 
 MAX_JSON_BYTES = 256 << 20
 """Maximum size of a JSON file in bytes, such as the annotations of a large data set."""
@@ -74,7 +74,9 @@ def read_file(path: Path, limit_bytes: int, error: type[OrillaError] = DataError
     except OrillaError:
         raise
     except (OSError, ValueError) as problem:
-        msg = f"cannot read {path}: {getattr(problem, 'strerror', None) or problem}"
+        reason = getattr(problem, "strerror", None) or problem
+        near = neighbour(path) if isinstance(problem, FileNotFoundError) else ""
+        msg = f"cannot read {path}: {reason}{near}"
         raise error(msg) from problem
     if len(data) > limit_bytes:
         msg = f"{path} has more than {limit_bytes >> 20} MiB, the limit for a file of this kind"

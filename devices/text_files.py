@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from orilla.devices.errors import ConfigError, DataError, OrillaError
+from orilla.devices.errors import ConfigError, DataError, OrillaError, neighbour
 
 MAX_BYTES = 64 << 20
 """Maximum size of a text file in bytes. Tables of data sets may be larger, and their readers set a higher limit."""
@@ -57,7 +57,7 @@ def read_text(
         with path.open("rb") as stream:
             data = stream.read(limit_bytes + 1)
     except FileNotFoundError as problem:
-        msg = f"no such file: {path}"
+        msg = f"no such file: {path}{neighbour(path)}"
         raise error(msg) from problem
     except IsADirectoryError as problem:
         msg = f"{path} is a folder, not a text file"

@@ -8,10 +8,63 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, nearest, unknown_name
 
 NEGATIVE = re.compile(r"-(\.?\d|inf\b|nan\b)", re.IGNORECASE)
 """Pattern for the start of a value that begins with a negative number, such as `-1..1`, `-.5` or `-inf`."""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps the help between words, and never at the hyphens of options or inside names.
+
+    Long examples continue in the next line after a backslash, so that they can be copied.
+    """
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        from textwrap import wrap  # Only --help needs it.
+
+        return wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + part for line in text.splitlines() for part in _filled(line, width - len(indent)))
+
+
+def _filled(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    from textwrap import wrap
+
+    is_example = line.startswith(" ")
+    start = line[: len(line) - len(line.lstrip())]
+    parts = wrap(
+        line.strip(),
+        width - 2 * is_example,
+        initial_indent=start,
+        subsequent_indent=start + "    " * is_example,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [part + " \\" for part in parts[:-1]] + parts[-1:] if is_example else parts
+
+
+def indented(name: str, text: str, indent: int) -> str:
+    """Return a name, and beside it a text that is wrapped to the width of the terminal.
+
+    Args:
+        name: The name.
+        text: The text.
+        indent: Length of the longest name in the list.
+    """
+    from shutil import get_terminal_size
+    from textwrap import fill
+
+    start = f"  {name:<{indent}}  "
+    return fill(
+        text,
+        max(get_terminal_size().columns, 20 + len(start)),
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+    )
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -26,6 +79,23 @@ class CommandParser(argparse.ArgumentParser):
         """Raise `ConfigError` for invalid arguments."""
         msg = f"{message}; run `{self.prog} --help` for the options"
         raise ConfigError(msg)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse all arguments. Raise `ConfigError` for an unknown one, with the most similar option."""
+        namespace, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [flag for flags in self.flags().values() for flag in flags]
+            near = nearest(unknown[0].partition("=")[0], known) if unknown[0].startswith("-") else None
+            hint = f": did you mean {near}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return namespace
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
+            kind = f"value of {name}" if action.option_strings else str(name).lower()
+            kind = "action" if "|" in kind else kind
+            self.error(str(unknown_name(str(value), map(str, action.choices), kind=kind)))
 
     def parse_known_args(  # type: ignore[override] # the overloads of argparse differ by the type of `namespace` only
         self, args: Sequence[str] | None = None, namespace: Any = None

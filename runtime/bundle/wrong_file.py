@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
+from orilla.devices.errors import neighbour
 from orilla.runtime.bundle.file_kind import FileKind
 from orilla.runtime.bundle.file_kinds import recognise
 
@@ -17,13 +17,7 @@ COMMANDS = {
 
 def missing(path: Path, noun: str) -> str:
     """Return the error message for a path that does not exist. It suggests a file with a similar name."""
-    try:
-        names = [file.name for file in path.parent.iterdir()]
-    except OSError:
-        names = []
-    same_stem = [name for name in names if Path(name).stem == path.name]
-    near = same_stem[:1] or get_close_matches(path.name, names, n=1, cutoff=0.8)
-    return f"no such {noun}: {path}" + (f"; did you mean {path.parent / near[0]}?" if near else "")
+    return f"no such {noun}: {path}{neighbour(path)}"
 
 
 def not_a_bundle(path: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orilla.devices.errors import ConfigError, OutputError
+from orilla.devices.errors import ConfigError, OutputError, neighbour
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import write_bytes
 
@@ -96,7 +96,7 @@ def execute(arguments: argparse.Namespace) -> ServiceResult:
     """Print or install the unit."""
     config: Path = arguments.config
     if not config.is_file():
-        msg = f"no such file: {config}; `orilla run ... --print-config` prints a configuration"
+        msg = f"no such file: {config}{neighbour(config)}; `orilla run ... --print-config` prints a configuration"
         raise ConfigError(msg)
     _check_config(config)
     name = arguments.name or f"orilla-{config.stem}"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
-from orilla.devices.errors import DataError, OutputError
+from orilla.devices.errors import DataError, OutputError, neighbour
 from orilla.devices.gate import reason_of
 from orilla.runtime.frame import Event, Frame, Line, Record, Result
 from orilla.runtime.loop.policy import Policy
@@ -194,5 +194,6 @@ def read(path: str | Path) -> Iterator[Entry]:
                     raise DataError(msg)
                 yield entry
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
+        near = neighbour(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        msg = f"cannot read {path}: {error.strerror or error}{near}"
         raise DataError(msg) from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import SourceError
+from orilla.devices.errors import SourceError, neighbour
 from orilla.devices.gate import only_our_errors, reason_of
 from orilla.devices.text_files import lines_of, read_text
 from orilla.runtime.frame import Event, Line, Record
@@ -63,7 +63,7 @@ class Records:
             lines = Lines.open(spec)
             return cls(_parsed(lines), lines.close)
         if not path.is_file():
-            msg = f"no such file: {spec}; a model of arrays reads {KINDS}"
+            msg = f"no such file: {spec}{neighbour(Path(spec))}; a model of arrays reads {KINDS}"
             raise SourceError(msg)
         readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv}
         reader = readers.get(path.suffix.lower())

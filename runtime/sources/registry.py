@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from orilla.devices.errors import ConfigError, SourceError, unknown_name
+from orilla.devices.errors import ConfigError, SourceError, neighbour, unknown_name
 from orilla.devices.names import whole_number, without_secrets
 from orilla.devices.plugins import ModuleRegistry, Modules
 
@@ -179,7 +179,7 @@ def open_source(spec: str | int | Path) -> Source:
         msg = f"{text} is neither a file nor a folder"
         raise SourceError(msg)
     if Path(text).suffix or len(Path(text).parts) > 1:
-        msg = f"no such file: {without_secrets(text)}"
+        msg = f"no such file: {without_secrets(text)}{neighbour(Path(text))}"
         raise SourceError(msg)
     raise unknown_name(text, [kind.example for kind in SOURCES.values()], kind="source")
 

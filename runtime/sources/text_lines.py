@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from orilla.devices.errors import SourceError
+from orilla.devices.errors import SourceError, neighbour
 from orilla.devices.text_files import MARK, MARKS
 from orilla.runtime.frame import Event, Line
 from orilla.runtime.sources.source import SLICE_S, now_ns
@@ -54,7 +54,7 @@ class Lines:
                 raise SourceError(msg)
             file = path.open("rb")
         except FileNotFoundError as error:
-            msg = f"no such file: {path}; a text model reads a text file, or `-` for standard input"
+            msg = f"no such file: {path}{neighbour(path)}; a text model reads a text file, or `-` for standard input"
             raise SourceError(msg) from error
         return cls(str(path), lambda: file.read(CHUNK_BYTES), file.close)
 

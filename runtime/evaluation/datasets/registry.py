@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
-from orilla.devices.errors import ConfigError, DataError, OrillaError, unknown_name
+from orilla.devices.errors import ConfigError, DataError, OrillaError, neighbour, unknown_name
 from orilla.devices.gate import only_our_errors
 from orilla.devices.plugins import ModuleRegistry, Modules, report
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions, split_options, with_options
@@ -211,7 +211,7 @@ def _published_path(name: str) -> Path:
     if path is not None:
         return path
     if Path(name).suffix or "/" in name:
-        msg = f"no such data set: {name}"
+        msg = f"no such data set: {name}{neighbour(Path(name))}"
         raise DataError(msg)
     if name in published:
         msg = f"data set {name} is not downloaded: run orilla data get {name}, or give the path of its file"
@@ -275,7 +275,7 @@ def _open(kind: str, rest: str, options: ReadOptions) -> Dataset:
         return reader.open_dataset(rest)
     path = Path(rest)
     if not path.exists():
-        msg = f"no such data set: {path}"
+        msg = f"no such data set: {path}{neighbour(path)}"
         raise DataError(msg)
     try:
         return reader.open_dataset(path, options) if isinstance(reader, OptionReader) else reader.open_dataset(path)
