@@ -37,8 +37,8 @@ class Builder:
         """
         models: dict[str, bytes] = {}
         failed: dict[str, str] = {}
-        for name, recipe in recipes.items():
-            self.progress.status(f"building {name}")
+        for number, (name, recipe) in enumerate(recipes.items(), 1):
+            self.progress.status(f"building variant {number} of {len(recipes)}: {name}")
             try:
                 data = self._variant(name, recipe).read_bytes()
                 models[name] = data if recipe.verbatim else _smaller(data, recipe)

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipes",
         default="all",
-        help=f"recipes to build: {', '.join(GROUPS)}, or comma-separated names: {','.join(recipes())} (default: all)",
+        help=f"recipes to build: {', '.join(GROUPS)}, or comma-separated names: {', '.join(recipes())} (default: all)",
     )
     add_search_arguments(parser)
     parser.add_argument(

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipes",
         default=IMPORT_DEFAULT,
         help="recipes to build in addition to a copy of the file: all, fast, or comma-separated names: "
-        f"{','.join(recipes())} (default: with --calibration, int8 in the format of the file)",
+        f"{', '.join(recipes())} (default: with --calibration, int8 in the format of the file)",
     )
     add_search_arguments(parser)
     parser.add_argument(

@@ -53,6 +53,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibrated: bool = False
     """True if the recipe needs calibration samples."""
     needs: tuple[Need, ...] = ()
+    accelerator: str | None = None
+    """Accelerator for which the variant is made, such as `edgetpu`. None for variants for any machine."""
     fast: bool = False
     verbatim: bool = False
     """True if the converted file is not made smaller, so that it keeps every byte."""

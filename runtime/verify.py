@@ -10,6 +10,7 @@ import numpy as np
 
 from orilla.devices.errors import ConfigError, InvalidOutputError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.comparison import lost_accuracy
 from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader, registry
@@ -93,6 +94,7 @@ def _verify_variant(
         return _verdict(variant, engine, (failed,))
     with closing(session):
         stages = [
+            *_export_stage(bundle, variant),
             _decode_stage(frames),
             _prepare_stage(bundle, frames),
             *_infer_stages(bundle, variant, session, frames),
@@ -114,6 +116,12 @@ def _verdict(
 ) -> VariantVerdict:
     first = next((stage.name for stage in stages if not stage.passed), None)
     return VariantVerdict(variant.name, engine, first is None, skipped, first, stages, metrics or {})
+
+
+def _export_stage(bundle: Bundle, variant: Variant) -> list[Stage]:
+    """Return a failed stage if the variant lost its accuracy at export, because its golden answers are then wrong."""
+    lost = lost_accuracy(bundle.manifest, variant)
+    return [] if lost is None else [Stage("export", passed=False, detail=lost)]
 
 
 def _decode_stage(frames: list[KnownFrame]) -> Stage:

@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data_arguments(parser.add_argument_group("data"))
     _add_training_arguments(parser.add_argument_group("training"))
     _add_model_arguments(parser.add_argument_group("model"))
-    search = parser.add_argument_group("search for learning rate, weight decay, batch size and dropout")
+    search = parser.add_argument_group(
+        "search", "Search for the learning rate, the weight decay, the batch size and the dropout."
+    )
     search.add_argument("--search", choices=("hyperband", "random"), help="search method (default: no search)")
     search.add_argument("--trials", type=int, help=f"maximum number of trials (default: {TRIALS})")
 
@@ -123,9 +125,10 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--precision",
         choices=("auto", "float32", "float16", "bfloat16"),
+        metavar="PRECISION",
         default="auto",
-        help="numeric precision; float16 and bfloat16 mean mixed precision (default: auto, which is float16 on a GPU "
-        "and float32 elsewhere)",
+        help="numeric precision: auto, float32, float16 or bfloat16; float16 and bfloat16 mean mixed precision "
+        "(default: auto, which is float16 on a GPU and float32 elsewhere)",
     )
 
 

@@ -53,8 +53,8 @@ class VariantChecks:
         Raises:
             ConversionError: No variant can be used.
         """
-        for name in self.models:
-            self.progress.status(f"checking {name}")
+        for number, name in enumerate(self.models, 1):
+            self.progress.status(f"checking variant {number} of {len(self.models)}: {name}")
             self._check_variant(name, seconds)
         self._require_variant()
 
@@ -97,7 +97,10 @@ class VariantChecks:
         while True:
             self._require_variant()
             sizes = {name: len(self.models[name]) for name in self.variants}
-            name = recommended(tuple(self.variants.values()), sizes, max_drop, task.good_agreement)
+            # A variant for an accelerator is the default only if there is no other, because the machine may lack it.
+            usual = [variant for name, variant in self.variants.items() if self.recipes[name].accelerator is None]
+            among = tuple(usual or self.variants.values())
+            name = recommended(among, sizes, max_drop, task.good_agreement)
             if self.variants[name].check.count == count:
                 return name
             self.progress.status(f"checking {name} on all samples")

@@ -50,6 +50,8 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Changes of p50, p90 and p99. A percentile is omitted if A or B has too few samples for it."""
     memory_mib: tuple[float, float] | None
     notes: tuple[str, ...]
+    invalid: tuple[str, ...] = ()
+    """Reasons why A or B is not valid, which makes the verdict unreliable. Empty if both are valid."""
 
 
 def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verdict:
@@ -91,6 +93,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         tuple(changes),
         memory,
         tuple(notes),
+        _invalid(merged_a, merged_b),
     )
 
 
@@ -106,13 +109,17 @@ def _require_comparable(a: Result, b: Result) -> None:
         raise ConfigError(msg)
 
 
-def _notes(a: Result, b: Result) -> list[str]:
-    """Return notes about differences and disturbances that limit the comparison of A and B."""
-    notes = [
-        f"{side} is not valid: {reason}"
+def _invalid(a: Result, b: Result) -> tuple[str, ...]:
+    return tuple(
+        f"{side}: {reason}"
         for side, result in (("A", a), ("B", b))
         for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
-    ]
+    )
+
+
+def _notes(a: Result, b: Result) -> list[str]:
+    """Return notes about differences that limit the comparison of A and B."""
+    notes = []
     if a.interference is not None and b.interference is not None:
         ratio = b.interference.quiet_ns / a.interference.quiet_ns
         if a.host.python == b.host.python and not 1 / SLOWER < ratio < SLOWER:

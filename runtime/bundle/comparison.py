@@ -10,6 +10,11 @@ import math
 from dataclasses import dataclass
 
 from orilla.runtime.bundle.manifest import Manifest, Variant
+from orilla.runtime.tasks.registry import task_of
+
+LOST_DROP = 10.0
+"""Drop in points above which a variant has lost its accuracy. Such a variant has failed, even if it computes the same
+outputs everywhere."""
 
 EQUALLY_FAST = 1.05
 """Largest ratio of two medians that count as equally fast."""
@@ -112,6 +117,17 @@ def _knee(front: list[_Figures], max_drop: float) -> str:
         return math.hypot(figures.drop / scale, slower, math.log2(figures.bytes / smallest))
 
     return min(allowed, key=distance).name
+
+
+def lost_accuracy(manifest: Manifest, variant: Variant) -> str | None:
+    """Return a sentence if a variant has lost its accuracy at export. Otherwise, return None."""
+    if variant.check.drop <= LOST_DROP:
+        return None
+    metric = task_of(manifest.task).metric
+    return (
+        f"it lost its accuracy at export: {metric} {variant.check.metrics[metric]:.4f} instead of "
+        f"{manifest.report.metrics[metric]:.4f}"
+    )
 
 
 def why_default(manifest: Manifest, max_drop: float) -> str:

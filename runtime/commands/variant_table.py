@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orilla.runtime.bundle.choices import choice_lines
-from orilla.runtime.bundle.comparison import pareto, why_default
+from orilla.runtime.bundle.comparison import LOST_DROP, lost_accuracy, pareto, why_default
+from orilla.runtime.tasks.metrics.bootstrap import few_samples
 from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, 
     return (
         f"{manifest.files[variant.file].size / 2**20:.2f}",
         f"{check.metrics[metric]:.4f} ±{half_interval:.3f}",
-        f"{check.drop:+.2f}" + ("" if check.drop <= max_drop else " !"),
+        f"{check.drop:+.2f}" + _verdict_on(check.drop, max_drop),
         f"{100 * check.agreement:.1f} %",
         "" if latency is None else f"{latency.p50_ms:.3f}",
         "" if latency is None or latency.p90_ms is None else f"{latency.p90_ms:.3f}",
@@ -103,9 +104,23 @@ def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, 
     )
 
 
+def _verdict_on(drop: float, max_drop: float) -> str:
+    if drop > LOST_DROP:
+        return " FAILED"
+    return " !" if drop > max_drop else ""
+
+
 def _legend(manifest: Manifest, max_drop: float) -> list[str]:
     metric = task_of(manifest.task).metric
+    lost = [
+        f"FAILED: {variant.name}: {reason}"
+        for variant in manifest.variants
+        if (reason := lost_accuracy(manifest, variant)) is not None
+    ]
+    few = few_samples(manifest.report.count)
     return [
+        *([f"warning: {few}"] if few else []),
+        *lost,
         f"drop: points of {metric}   *: default   !: drop above {max_drop:g}, so the variant cannot be the default",
         why_default(manifest, max_drop),
     ]

@@ -5,14 +5,18 @@ It imports rich only for tables, which saves time in other commands.
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
+from orilla.runtime.terminal.fitting import fitted, wrapped
 from orilla.runtime.terminal.messages import print_message
 from orilla.runtime.terminal.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 
 class ResultConsole:
@@ -29,14 +33,18 @@ class ResultConsole:
         self._stderr = stderr
 
     def print_line(self, text: str) -> None:
-        """Print a line as it is, without wrapping."""
+        """Print a line. On a terminal, it is wrapped between words; in a file or pipe, it stays one line."""
         if self._stderr:
             print_message(text)
         else:
-            print(printable(text))
+            text = printable(text)
+            print(wrapped(text, get_terminal_size().columns) if sys.stdout.isatty() else text)
 
-    def print_table(self, table: RenderableType) -> None:
-        """Print a table that rich has built."""
+    def print_table(self, table: Table) -> None:
+        """Print a table that rich has built. No word is broken: a table that is too wide becomes a list."""
+        self._print(fitted(table, self._rich))
+
+    def _print(self, table: RenderableType) -> None:
         if self._stderr and not self._rich.is_terminal:
             with self._rich.capture() as captured:
                 self._rich.print(table)

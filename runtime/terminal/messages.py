@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from contextlib import suppress
+from shutil import get_terminal_size
 
 from orilla.runtime.terminal.text import printable
 
@@ -25,8 +26,14 @@ def print_message(text: str) -> None:
     The message is lost if nobody can receive it: standard error is closed, its disk is full, or the program that reads
     it has stopped. A robot must continue in all these cases.
     """
-    line = printable(text).encode(errors="replace")[: MAX_BYTES - 1] + b"\n"
     stream = sys.stderr
+    text = printable(text)
+    with suppress(AttributeError, ValueError):  # It is missing, closed or another object.
+        if stream.isatty():
+            from orilla.runtime.terminal.fitting import wrapped
+
+            text = wrapped(text, get_terminal_size().columns)
+    line = text.encode(errors="replace")[: MAX_BYTES - 1] + b"\n"
     try:
         number = stream.fileno()
     except (AttributeError, OSError, ValueError):  # It is closed, or another object, as in tests and notebooks.

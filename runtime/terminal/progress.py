@@ -5,6 +5,7 @@ A terminal shows a status line and progress bars. A file or pipe receives only l
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from orilla.devices.progress import Advance
 from orilla.runtime.terminal.messages import print_message
@@ -35,6 +37,17 @@ class _ProgressConsole(Console):
         self.quiet = True
 
 
+class _Line:
+    """A status with the time since it was first shown."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._began = text, time.monotonic()
+
+    def __rich__(self) -> Text:
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        return Text(f"{minutes}:{seconds:02d} {self._text}", no_wrap=True, overflow="ellipsis")
+
+
 class TerminalProgress:
     """Shows progress on standard error. As a context manager, it removes the status at the end.
 
@@ -55,15 +68,18 @@ class TerminalProgress:
         self._stop_status()
 
     def status(self, text: str) -> None:
-        """Show what is being done now. This has an effect only on a terminal and if `animated` is True."""
+        """Show what is being done now, and for how long. Without a terminal or if `animated` is False, do nothing.
+
+        The line is never wider than the terminal, and its time moves every second.
+        """
         if not self._animated:
             return
-        text = printable(text)
+        line = _Line(printable(text))
         if self._status is None:
-            self._status = self._console.status(text, refresh_per_second=REFRESH_HZ)
+            self._status = self._console.status(line, refresh_per_second=REFRESH_HZ)
             self._status.start()
         else:
-            self._status.update(text)
+            self._status.update(line)
 
     def message(self, text: str) -> None:
         """Print one line."""

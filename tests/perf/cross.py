@@ -44,7 +44,8 @@ def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
             str(seconds),
         ]
         command = [sys.executable, "-m", "orilla.runtime.cli", *words, "--out", str(out)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        assert ended.returncode in (0, 3), command  # 3: the machine was disturbed
         return json.loads(out.read_text())["summary"]["infer"]["percentiles"][0]["ms"]
 
 

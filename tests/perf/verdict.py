@@ -49,7 +49,8 @@ def bench(bundle: str, seconds: float, out: Path, *, slow: bool) -> int:
     start = [__file__, "--slowed"] if slow else ["-m", "orilla.runtime.cli"]
     for turn in range(TRIES):
         command = [sys.executable, *start, *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ended = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert ended.returncode in (0, 3), command  # 3: the machine was disturbed
         if json.loads(out.read_text())["valid"]:
             return turn
     return TRIES

@@ -7,14 +7,17 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from msgspec import structs
 
 from orilla.devices.errors import BundleError
 from orilla.runtime import verify as module
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.cli import main
 from orilla.runtime.engines import loader
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.npy import encode_npy
+from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.verify import verify
 
 
@@ -161,3 +164,20 @@ def test_the_install_command_is_printed_without_markup(tiny_bundle, monkeypatch,
     monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
     assert main(["verify", str(tiny_bundle)]) == 0
     assert "orilla[onnx]" in capsys.readouterr().out
+
+
+def test_a_variant_that_lost_its_accuracy_never_passes(tiny_bundle, tmp_path, capsys):
+    """Its golden answers are reproduced exactly, but they are wrong."""
+    original = Bundle.open(tiny_bundle)
+    manifest = original.manifest
+    variant = manifest.variant("litert_wi8_ai8")
+    metric = task_of(manifest.task).metric
+    check = structs.replace(variant.check, drop=47.0, metrics=variant.check.metrics | {metric: 0.53})
+    bad = structs.replace(manifest, variants=(structs.replace(variant, check=check),), default=variant.name)
+    bundles.write(tmp_path / "bad.orilla", bad, {name: original.read(name) for name in manifest.files})
+    assert main(["verify", str(tmp_path / "bad.orilla")]) == 1
+    output = capsys.readouterr().out
+    assert "litert_wi8_ai8: FAIL export: it lost its accuracy at export" in output
+    assert "0.5300 instead of" in output
+    assert main(["show", str(tmp_path / "bad.orilla")]) == 0
+    assert "+47.00 FAILED" in capsys.readouterr().out

@@ -36,6 +36,9 @@ SETTINGS = {
     "legend.frameon": False,
 }
 
+MIN_WIDTH = "45rem"
+"""Minimum width of a plot. On a phone, it is scrolled instead of shrunk, so that its text has at least 12 pixels."""
+
 MAX_POINTS = 2000
 """Maximum number of points in a line, so that the page stays small."""
 
@@ -209,4 +212,5 @@ def _svg(figure: Figure) -> str:
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]+"', r"\1", text, count=1)
     for number, colour in enumerate(LINES, 1):
         text = text.replace(colour, f"var(--line{number})")
-    return text.replace(INK, "currentColor")
+    text = text.replace("<svg", f'<svg style="min-width: {MIN_WIDTH}; max-width: none"', 1)
+    return f'<div style="overflow-x: auto">{text.replace(INK, "currentColor")}</div>'

@@ -48,6 +48,9 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     bundles = ", ".join(dict.fromkeys(result.subject.bundle for result in results))
     hosts = "; ".join(dict.fromkeys(result.host.description for result in results))
     document = Page(f"Benchmark of {bundles}", f"Measured on {hosts}.")
+    for result, name in zip(results, names, strict=True):
+        for reason in result.invalid:
+            document.text(f"NOT VALID: {name}: {reason}" if len(results) > 1 else f"NOT VALID: {reason}")
     _overview(document, results, names)
     document.heading("Distribution")
     document.text(
@@ -100,7 +103,7 @@ def _overview(document: Page, results: Sequence[Result], names: Sequence[str]) -
                 mib(cold.memory_mib) if cold else "–",
                 f"{cold.start_ms:.0f}" if cold else "–",
                 f"{measured.value:.4f}" if measured else "–",
-                "valid" if result.valid and result.complete else "not valid" if result.complete else "interrupted",
+                "valid" if result.valid and result.complete else "NOT VALID" if result.complete else "interrupted",
             ]
         )
     document.table(header, rows)

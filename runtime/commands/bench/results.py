@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,8 +21,8 @@ from orilla.runtime.commands.tables import print_tables
 if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
-INTERRUPTED = 130
-"""Exit code of an interrupted command."""
+INTERRUPTED, NOT_VALID = 130, 3
+"""Exit codes of an interrupted command, and of a measurement that was disturbed."""
 
 MAX_RUNS = 20
 """Maximum number of runs in the plot of a trend."""
@@ -41,7 +41,13 @@ class BenchResult(CommandResult):
     def render(self, console: ResultConsole) -> None:
         """Print tables and lines."""
         tables, lines = self.parts()
+        for warning in self.warnings():
+            console.print_line(f"NOT VALID: {warning}")
         print_tables(console, tables, lines, as_markdown=self.as_markdown)
+
+    def warnings(self) -> Sequence[str]:
+        """Return the reasons why the result is not valid. They are printed first."""
+        return ()
 
     @abstractmethod
     def parts(self) -> tuple[list[Table], list[str]]:
@@ -64,8 +70,14 @@ class RunResult(BenchResult):
 
     @property
     def exit_code(self) -> int:
-        """Return 0, or `INTERRUPTED` if the measurement was interrupted."""
-        return 0 if self.result.complete else INTERRUPTED
+        """Return 0, `INTERRUPTED` if the measurement was interrupted, or `NOT_VALID` if it was disturbed."""
+        if not self.result.complete:
+            return INTERRUPTED
+        return 0 if self.result.valid else NOT_VALID
+
+    def warnings(self) -> Sequence[str]:
+        """Return the disturbances of the measurement."""
+        return self.result.invalid
 
     def parts(self) -> tuple[list[Table], list[str]]:
         """Return tables of the stages and trends, and lines with notes and the paths of the written files."""
@@ -88,10 +100,16 @@ class HostsResult(BenchResult):
 
     @property
     def exit_code(self) -> int:
-        """Return `INTERRUPTED` after an interruption, 0 if every machine has a result, else 1."""
+        """Return `INTERRUPTED` after an interruption, 1 if a result is missing, `NOT_VALID` if one was disturbed."""
         if self.interrupted:
             return INTERRUPTED
-        return 0 if all(report.result is not None for report in self.hosts) else 1
+        if any(report.result is None for report in self.hosts):
+            return 1
+        return NOT_VALID if self.warnings() else 0
+
+    def warnings(self) -> Sequence[str]:
+        """Return the disturbances on each machine."""
+        return [f"{host.name}: {reason}" for host in self.hosts if host.result for reason in host.result.invalid]
 
     def parts(self) -> tuple[list[Table], list[str]]:
         """Return a table with a row for each machine, and notes."""
@@ -106,7 +124,7 @@ class HostsResult(BenchResult):
             memory = mib(cold_start.memory_mib) if cold_start is not None else "–"
             valid = "valid" if result.valid and result.complete else "NOT VALID"
             rows.append([host.name, *(percentile(main.at(p)) for p in PERCENTS), memory, valid])
-            notes = (result.host.description, *host.findings, *result.notes, *result.invalid)
+            notes = (result.host.description, *host.findings, *result.notes)
             lines += [f"{host.name}: {note}" for note in notes]
         header = ["host", "p50 ms", "p90 ms", "p99 ms", "memory", ""]
         return [(self.title, header, rows)], [*lines, *(f"written: {path}" for path in self.written)]
@@ -123,8 +141,14 @@ class CompareResult(BenchResult):
 
     @property
     def exit_code(self) -> int:
-        """Return 1 if B is slower, else 0."""
+        """Return `NOT_VALID` if A or B is not valid, 1 if B is slower, else 0."""
+        if self.comparison.invalid:
+            return NOT_VALID
         return 1 if self.comparison.verdict == "slower" else 0
+
+    def warnings(self) -> Sequence[str]:
+        """Return the reasons why A or B is not valid."""
+        return self.comparison.invalid
 
     def parts(self) -> tuple[list[Table], list[str]]:
         """Return a table with a row for each percentile, and the verdict."""
@@ -134,7 +158,7 @@ class CompareResult(BenchResult):
                 change.percentile,
                 milliseconds(change.a_ms),
                 milliseconds(change.b_ms),
-                f"{change.percent:+.1f} ± {change.plus_minus:.1f} %",
+                f"{abs(change.percent):.1f} ± {change.plus_minus:.1f} % {'slower' if change.percent > 0 else 'faster'}",
                 change.verdict,
             ]
             for change in verdict.changes
@@ -144,8 +168,9 @@ class CompareResult(BenchResult):
             a, b = verdict.memory_mib
             lines.append(f"memory {a:.1f} MiB in A, {b:.1f} in B")
         by = "" if verdict.verdict == "same" else f", by {abs(verdict.percent):.1f} ± {verdict.plus_minus:.1f} %"
-        last = f"verdict: B is {WORDS[verdict.verdict]}{by} (margin {verdict.margin:g} %)"
-        header = ["", "A ms", "B ms", "B is slower by", "verdict"]
+        doubt = "; do not rely on it, because a run is not valid" if verdict.invalid else ""
+        last = f"verdict: B is {WORDS[verdict.verdict]}{by} (margin {verdict.margin:g} %){doubt}"
+        header = ["", "A ms", "B ms", "B is", "verdict"]
         return [(f"{verdict.headline}, B compared with A", header, rows)], [*lines, *verdict.notes, last]
 
 

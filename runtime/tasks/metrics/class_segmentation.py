@@ -88,4 +88,4 @@ class ClassSegmentationMetrics:
 
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over images."""
-        return intervals(self.metrics, len(self._counts))
+        return intervals(self.metrics, len(self._counts), are_shares=True)

@@ -84,7 +84,7 @@ class ClassificationMetrics:
 
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over samples."""
-        return intervals(self.metrics, len(self.labels))
+        return intervals(self.metrics, len(self.labels), are_shares=True)
 
     def _roc_auc(self, weights: NDArray[np.float64]) -> float | None:
         """Return the area under the ROC curve, or None if there are no positive or no negative samples.

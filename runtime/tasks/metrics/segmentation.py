@@ -84,7 +84,7 @@ class SegmentationMetrics:
 
         The images of one drive are similar to each other, so the metrics of another drive may lie outside the interval.
         """
-        return intervals(self.metrics, len(self._tallies))
+        return intervals(self.metrics, len(self._tallies), are_shares=True)
 
 
 def _metrics_of(total: NDArray[np.float64]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Comparison of results: the verdict, the interval of the change, and results that cannot be compared."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def test_the_samples_count_not_a_summary_beside_them(tmp_path):
 
 def test_what_differs_and_what_was_disturbed_is_noted():
     verdict = compare([made()], [made(variant="litert_fp32", valid=False, invalid=("busy",))])
-    assert verdict.notes == ("B is not valid: busy", "variant: litert_wi8_ai8 in A, litert_fp32 in B")
+    assert verdict.notes == ("variant: litert_wi8_ai8 in A, litert_fp32 in B",)
+    assert verdict.invalid == ("B: busy",)
 
 
 def test_the_command(tmp_path, capsys):
@@ -121,7 +123,8 @@ def test_the_command(tmp_path, capsys):
     assert "B is as fast as A" in capsys.readouterr().out
     assert main(["bench", "compare", str(paths["c"]), str(paths["a"]), "--markdown"]) == 0
     output = capsys.readouterr().out
-    assert "| p50 | 4.50 | 4.00 | -11." in output
+    assert "| p50 | 4.50 | 4.00 | 11." in output
+    assert "% faster | faster |" in output
     assert "- verdict: B is faster than A, by 11." in output
     (tmp_path / "runs").mkdir()
     for seed in range(3):
@@ -146,7 +149,18 @@ def test_a_history_has_a_line_for_each_thing_and_machine(tmp_path, capsys):
 
 def test_the_history_grows_with_each_run(tmp_path, capsys):
     for _ in range(2):
-        assert main(["bench", "run", "probe", "--seconds", "0.5", "--history", str(tmp_path / "h"), "--json"]) == 0
+        assert main(["bench", "run", "probe", "--seconds", "0.5", "--history", str(tmp_path / "h"), "--json"]) in (0, 3)
         document = json.loads(capsys.readouterr().out)
     (trend,) = document["trends"]
     assert len(trend["p50_ms"]) == 2
+
+
+def test_invalid_runs_are_named_first_and_end_with_code_3(tmp_path, capsys):
+    for name, ms in (("a", 8.0), ("b", 4.0)):
+        result.write(tmp_path / f"{name}.json", made(ms, valid=False, invalid=("another process was busy",)))
+    assert main(["bench", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["NOT VALID: A: another process was busy", "NOT VALID: B: another process was busy"]
+    assert "do not rely on it" in lines[-1]
+    (row,) = [line for line in lines if line.startswith("p50")]
+    assert re.search(r"50\.\d ± 0\.\d % faster +faster", row), row
