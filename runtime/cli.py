@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -305,28 +306,25 @@ def _dispatch(words: list[str]) -> int:
 
         sys.stdout.write(encode_json(schema_of(words[1:])).decode())
         return 0
+    if words[0] == "completion":
+        sys.stdout.write(_completion(words[1:]))
+        return 0
     if words[0] not in COMMANDS:
-        raise unknown_name(words[0], COMMANDS, kind="command")
+        raise unknown_name(words[0], [*COMMANDS, "completion"], kind="command")
     return _run(words[0], words[1:])
 
 
 def _run(name: str, words: list[str]) -> int:
-    import argparse
-
-    from orilla.runtime.argument_parser import CommandParser
+    from orilla.runtime.argument_parser import CommandParser, HelpFormatter
 
     command = COMMANDS[name]
     module = _load(command)
-    parser = CommandParser(
-        prog=f"orilla {name}",
-        description=f"{command.about[0].upper()}{command.about[1:]}.",
-        epilog="\n  ".join(("examples:", *command.examples)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
+    parser = CommandParser(prog=f"orilla {name}", formatter_class=HelpFormatter)
+    parser.description = f"{command.about[0].upper()}{command.about[1:]}."
+    parser.epilog = "\n  ".join(("examples:", *command.examples))
+    _add_arguments(module, parser)
     if isinstance(module, ExpandsWords):
         words = module.expand(words)
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
     arguments = parser.parse_args(words)
     try:
         result = module.execute(arguments)
@@ -344,6 +342,19 @@ def _run(name: str, words: list[str]) -> int:
         else:
             raise
     return result.exit_code
+
+
+def _add_arguments(module: CommandModule, parser: argparse.ArgumentParser) -> None:
+    module.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
+
+
+def _completion(words: list[str]) -> str:
+    """Return the completion script for a shell."""
+    from orilla.runtime.commands.completion import script
+
+    modules = {name: _load(command) for name, command in COMMANDS.items()}
+    return script(words[0] if words else "", {name: partial(_add_arguments, modules[name]) for name in modules})
 
 
 def _print(result: CommandResult, *, as_json: bool) -> None:
@@ -384,13 +395,15 @@ def _load(command: Command) -> CommandModule:
 
 
 def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items())
+    from orilla.runtime.argument_parser import indented
+
+    rows = [indented(name, command.about, max(map(len, COMMANDS))) for name, command in COMMANDS.items()]
     end = (
         "`orilla help COMMAND` shows its options and examples.\n"
-        "`orilla --schema COMMAND` prints the JSON Schema of its --json."
+        "`orilla --schema COMMAND` prints the schema of its JSON.\n"
+        "`orilla completion SHELL` prints a completion script."
     )
-    return f"usage: orilla COMMAND [options]\n\n{rows}\n\n{end}"
+    return "\n".join(["usage: orilla COMMAND [options]", "", *rows, "", end])
 
 
 if __name__ == "__main__":
