@@ -11,10 +11,11 @@ import sys
 import threading
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, cast
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 from orilla.devices.signals import end_at_once, end_without_main_thread, interrupt_on_signals
+from orilla.runtime.commands.command import Command, CommandModule, ExpandsWords
 from orilla.runtime.terminal.messages import print_message
 
 if TYPE_CHECKING:
@@ -40,36 +41,6 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 """Environment variables that silence the messages of libraries. Orilla reports errors itself."""
-
-
-class CommandModule(Protocol):
-    """The module of a subcommand, which has these functions."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options."""
-
-    def execute(self, arguments: argparse.Namespace) -> CommandResult:
-        """Run the command and return its result. Raise `OrillaError` if it fails."""
-
-
-@runtime_checkable
-class ExpandsWords(Protocol):
-    """Module of a subcommand that replaces a configuration file with the equivalent words of the command line."""
-
-    def expand(self, words: list[str]) -> list[str]:
-        """Return the words of the command line. Raise `ConfigError` if the file cannot be used."""
-
-
-class Command(NamedTuple):
-    """A row in the table of subcommands."""
-
-    module: str
-    """Name of the subcommand's module, which is a `CommandModule`."""
-    about: str
-    examples: tuple[str, ...]
-    """Commands that `--help` shows."""
-    extra: str | None = None
-    """Name of the extra that installs the command's packages. None if the base installation includes them."""
 
 
 COMMANDS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orilla.devices.errors import ConfigError, ConversionError, DataError
+from orilla.devices.errors import ConfigError, ConversionError, DataError, neighbour
 from orilla.export.edgetpu import compiler
 from orilla.runtime.bundle.destination import add_overwrite, check_new
 from orilla.runtime.commands.result import CommandResult
@@ -170,7 +170,8 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
         try:
             return path.read_bytes(), path.name
         except OSError as error:
-            msg = f"cannot read {path}: {error.strerror or error}"
+            near = neighbour(path) if isinstance(error, FileNotFoundError) else ""
+            msg = f"cannot read {path}: {error.strerror or error}{near}"
             raise DataError(msg) from error
     from orilla.runtime.bundle.bundle import Bundle
 

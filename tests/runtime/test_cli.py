@@ -61,7 +61,7 @@ def test_a_value_may_begin_with_a_minus():
     commands.add_parser("go").add_argument("--by")
     parsed = parser.parse_args(["--input-range", "-1..1", "--offset", "-2.5", "--quick", "go", "--by", "-3x"])
     assert (parsed.input_range, parsed.offset, parsed.quick, parsed.by) == ("-1..1", -2.5, True, "-3x")
-    with pytest.raises(ConfigError, match=r"unknown value of --range '-2\.\.2'"):
+    with pytest.raises(ConfigError, match=r"unknown value of --input-range '-2\.\.2'"):
         parser.parse_args(["--input-range", "-2..2"])
 
 

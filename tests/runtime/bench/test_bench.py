@@ -100,7 +100,7 @@ def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkey
     assert any(note.startswith("interrupted after") for note in stored.notes)
     assert stored.main.count == len(stored.samples_ms["infer"]) > 100
     assert main(["bench", "compare", str(out), str(out)]) in VALID_OR_NOT
-    assert "A is not valid: it was interrupted" in capsys.readouterr().out
+    assert "NOT VALID: A: it was interrupted" in capsys.readouterr().out
 
 
 def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, picture_bundle, animals):
