@@ -8,6 +8,7 @@ many images of other data sets are recognised.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import msgspec
@@ -30,9 +31,16 @@ MIN_DEVIATION = 1.0
 """Smallest deviation of a statistic, in grey levels or hundredths of a logarithm. Without it, all other images would be
 unfamiliar if the calibration images were almost equal."""
 
-FAR = 1.5
+FAR = 1.05
 """An image is unfamiliar if its distance is larger than this factor times the distance that 99 % of the calibration
 images do not exceed. The factor was chosen with the data sets in docs/camera-loop.md."""
+
+FAR_INDEPENDENT = 1.5
+"""`FAR` for statistics without correlations."""
+
+SHRINKAGE = 0.1
+"""Factor by which correlations are reduced, because those of a few images are partly chance. Source: Ledoit and Wolf,
+"A well-conditioned estimator for large-dimensional covariance matrices" (2004)."""
 
 MIN_SAMPLES, MIN_SIDE = 20, 16
 """Smallest number of calibration images, and smallest height and width in pixels, for which statistics are computed."""
@@ -52,7 +60,9 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deviations: tuple[float, ...]
     """Standard deviation of each statistic."""
     distance: float
-    """Distance that 99 % of the calibration images do not exceed, if they are left out of the means and deviations."""
+    """Distance that 99 % of the calibration images do not exceed, if they are left out of the other numbers."""
+    precision: tuple[tuple[float, ...], ...] | None = None
+    """Inverse of the matrix of correlations between the statistics. If None, they count as independent."""
 
     def problem(self) -> str | None:
         """Return an error message if the numbers cannot be used, or None."""
@@ -61,6 +71,11 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "familiarity: the numbers of means and deviations differ, or a number is not finite"
         if self.distance <= 0 or min(self.deviations, default=0) <= 0:
             return "familiarity: deviations and distance must be positive"
+        return None if self.precision is None else self._problem_of(np.array(self.precision, dtype=object))
+
+    def _problem_of(self, precision: NDArray[np.object_]) -> str | None:
+        if precision.shape != (len(self.means), len(self.means)) or not all(map(math.isfinite, precision.ravel())):
+            return "familiarity: the precision is not a square matrix of one finite number for each pair of statistics"
         return None
 
 
@@ -68,9 +83,11 @@ class FamiliarityCheck:
     """Compares prepared images with the calibration data of a model."""
 
     def __init__(self, familiarity: Familiarity) -> None:
+        independent = familiarity.precision is None
         self._means = np.array(familiarity.means)
-        self._deviations = np.array(familiarity.deviations)
-        self._limit = FAR * familiarity.distance
+        precision = np.eye(len(self._means)) if independent else np.array(familiarity.precision)
+        self._fit = _Fit(self._means, np.array(familiarity.deviations), precision)
+        self._limit = (FAR_INDEPENDENT if independent else FAR) * familiarity.distance
 
     def is_far(self, image: NDArray[np.uint8]) -> bool:
         """Return True if a prepared image `[H,W,C]` uint8 is far from the calibration data.
@@ -78,7 +95,7 @@ class FamiliarityCheck:
         The result is False if the number of channels is not that of the calibration images.
         """
         found = statistics_of(image)
-        return found.shape == self._means.shape and _distance(found, self._means, self._deviations) > self._limit
+        return found.shape == self._means.shape and self._fit.distance(found) > self._limit
 
 
 def familiarity_of(images: NDArray[np.uint8]) -> Familiarity | None:
@@ -89,22 +106,37 @@ def familiarity_of(images: NDArray[np.uint8]) -> Familiarity | None:
     fold = np.arange(len(found)) % FOLDS
     distances = []
     for number in range(FOLDS):
-        means, deviations = _fitted(found[fold != number])
-        distances += [_distance(row, means, deviations) for row in found[fold == number]]
-    means, deviations = _fitted(found)
+        fit = _fitted(found[fold != number])
+        distances += [fit.distance(row) for row in found[fold == number]]
+    fit = _fitted(found)
     limit = float(np.quantile(distances, QUANTILE))
-    rounded = [tuple(round(float(value), 3) for value in row) for row in (means, deviations)]
-    return Familiarity(rounded[0], rounded[1], max(round(limit, 3), 0.001))
+    return Familiarity(
+        _rounded(fit.means), _rounded(fit.deviations), max(round(limit, 3), 0.001), tuple(map(_rounded, fit.precision))
+    )
 
 
-def _fitted(found: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and deviation of each statistic."""
-    return found.mean(axis=0), np.maximum(found.std(axis=0), MIN_DEVIATION)
+class _Fit(NamedTuple):
+    """A normal distribution of the statistics."""
+
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    precision: NDArray[np.float64]
+
+    def distance(self, found: NDArray[np.float64]) -> float:
+        """Return the Mahalanobis distance, divided by the square root of the number of statistics."""
+        scaled = (found - self.means) / self.deviations
+        return math.sqrt(max(0.0, float(scaled @ self.precision @ scaled)) / len(scaled))
 
 
-def _distance(found: NDArray[np.float64], means: NDArray[np.float64], deviations: NDArray[np.float64]) -> float:
-    """Return the root mean square of the differences, in standard deviations."""
-    return float(np.sqrt(np.mean(((found - means) / deviations) ** 2)))
+def _fitted(found: NDArray[np.float64]) -> _Fit:
+    means, deviations = found.mean(axis=0), np.maximum(found.std(axis=0), MIN_DEVIATION)
+    scaled = (found - means) / deviations
+    correlations = (1 - SHRINKAGE) * scaled.T @ scaled / len(scaled) + SHRINKAGE * np.eye(found.shape[1])
+    return _Fit(means, deviations, np.linalg.inv(correlations))
+
+
+def _rounded(row: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(float(value), 3) for value in row)
 
 
 def statistics_of(image: NDArray[np.uint8]) -> NDArray[np.float64]:
