@@ -74,7 +74,7 @@ class SinkThread:
         self.source = opener.source
         """Name of the source whose ticks the sink receives. If None, it receives the ticks of all sources."""
         self._opener, self._report, self._alone = opener, report, alone
-        self._closing = threading.Event()
+        self._closing, self._abandoned = threading.Event(), False
         self._setup = replace(
             setup, report=lambda detail: self._tell(f"sink {self.name}: {detail}"), closing=self._closing
         )
@@ -124,6 +124,9 @@ class SinkThread:
         self._closing.set()
         if self._put(None, CLOSE_S):
             self._thread.join(CLOSE_S)
+        else:  # The queue is full. The thread ends after the queued items, if the sink ever accepts them.
+            self._abandoned = True
+            self._put(None, 0.0)
         if self._thread.is_alive():
             self._failed = self._failed or f"it did not finish within {CLOSE_S:g} s"
             self._tell(f"sink {self.name}: {self._failed}")
@@ -146,14 +149,22 @@ class SinkThread:
 
     def _run(self) -> None:
         """Pass the queued items to the sink until it ends."""
-        item: Tick | Event | None
-        while (item := self._queue.get()) is not None:
+        while (item := self._next()) is not None:
             if not self._pass(item):
                 return
             while self._events:
                 if not self._pass(self._events.popleft()):
                     return
         self._close()
+
+    def _next(self) -> Tick | Event | None:
+        """Wait for the next queued item. Return None if the sink should be closed."""
+        if not self._abandoned:
+            return self._queue.get()
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return None
 
     def _pass(self, item: Tick | Event) -> bool:
         """Pass one item to the sink. Return False if the sink has ended."""

@@ -61,7 +61,7 @@ def wilson(share: float, count: int) -> Interval:
     ratio = Z**2 / count
     centre = (share + ratio / 2) / (1 + ratio)
     half = math.sqrt(share * (1 - share) * ratio + ratio**2 / 4) / (1 + ratio)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))
 
 
 def few_samples(count: int) -> str | None:

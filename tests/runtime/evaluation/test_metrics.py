@@ -10,7 +10,7 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.targets import target_of
 from orilla.runtime.tasks.classify import class_scores
-from orilla.runtime.tasks.metrics.bootstrap import intervals
+from orilla.runtime.tasks.metrics.bootstrap import intervals, wilson
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth
@@ -132,11 +132,13 @@ def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
 def test_a_resample_without_a_class_has_no_metric_of_it():
     """About every seventh resample contains neither of the two cats.
 
-    In such a resample, the recall of cats is undefined, not 0.
+    In such a resample, the recall of cats is undefined, not 0. All other resamples have the same metrics, so Wilson's
+    interval is used.
     """
     labels = np.array([0, 0] + [1] * 8)
     right = ClassificationMetrics(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
-    assert set(right.values()) == {(1.0, 1.0)}
+    assert set(right.values()) == {wilson(1.0, 10)}
+    assert wilson(1.0, 10)[1] == 1.0
 
 
 def test_intervals_contain_the_true_value_in_about_95_per_cent():

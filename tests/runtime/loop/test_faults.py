@@ -257,6 +257,10 @@ def test_sink_hangs(events, monkeypatch):
     assert counts["hanging"].failed == "it did not finish within 0.1 s"
     assert counts["hanging"].dropped == 50 - 3 - sink_thread.DEPTH
     assert kinds(events) == ["sink", "sink"]
+    for thread in (one for one in threading.enumerate() if one.name == "orilla-sink-hanging"):
+        thread.join(5)
+        assert not thread.is_alive(), "the thread must end when the sink no longer hangs"
+    assert hanging.written == list(range(3 + sink_thread.DEPTH))
 
 
 @pytest.fixture
