@@ -54,7 +54,8 @@ def test_the_search_rescues_a_network_that_int8_breaks(engine, words, tmp_path, 
     # The layer with the large channel and the layer that reads it stay in float, and no others.
     assert path.steps[-1].change.endswith(f"2 of 6 blocks in float32: {WIDE}, after")
     assert f"{path.steps[-1].change}: drop {path.steps[-1].drop:+.2f}, ok" in text
-    assert main(["verify", str(out)]) == 0
+    assert main(["verify", str(out), "--variant", f"{engine}_wi8_ai8_searched"]) == 0
+    assert main(["verify", str(out), "--variant", f"{engine}_wi8_ai8"]) == 1, "this variant lost its accuracy"
 
 
 @pytest.mark.slow

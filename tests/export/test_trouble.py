@@ -88,9 +88,16 @@ def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
         subprocess.run(["umount", small], check=True)
 
 
-def test_a_converter_that_the_system_kills_is_out_of_memory():
+def run_in_converter(folder, code):
+    """Run Python code in a process of the fork server, which has the protections of a conversion."""
+    script = folder / "job.py"
+    script.write_text(code)
+    fork_server.call("runpy:run_path", path_name=str(script))
+
+
+def test_a_converter_that_the_system_kills_is_out_of_memory(tmp_path):
     with pytest.raises(ConversionError, match="was killed, probably because memory ran out"):
-        fork_server.call("subprocess:run", args=["sh", "-c", "kill -9 $PPID"])
+        run_in_converter(tmp_path, "import signal\nsignal.raise_signal(signal.SIGKILL)\n")
 
 
 def test_a_converter_that_is_refused_memory():
@@ -98,6 +105,6 @@ def test_a_converter_that_is_refused_memory():
         fork_server.call("numpy:zeros", shape=1 << 56)
 
 
-def test_a_full_disk_ends_the_export_not_a_variant():
+def test_a_full_disk_ends_the_export_not_a_variant(tmp_path):
     with pytest.raises(OutputError, match=r"no space left in .*: set TMPDIR to a folder on a larger disk"):
-        fork_server.call("shutil:copyfile", src=__file__, dst="/dev/full")
+        run_in_converter(tmp_path, "import errno, os\nraise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n")
