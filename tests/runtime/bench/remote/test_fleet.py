@@ -310,7 +310,7 @@ def test_the_wheel_is_what_a_robot_needs():
     assert "orilla/devices/catalog.toml" in names
     assert [name for name in names if name.endswith(".orilla")] == ["orilla/runtime/zoo/probe.orilla"]
     assert not [name for name in names if "train" in name.split("/")[1:2] or "__pycache__" in name]
-    assert len(data) < 1 << 20
+    assert len(data) < 5 << 18, "a robot on a slow link loads this file before each remote benchmark"
 
 
 def test_what_it_needs_is_what_the_project_says():
