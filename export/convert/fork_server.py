@@ -37,6 +37,13 @@ CHILD_ENV = {
 }
 """Environment variables of the child processes, in addition to those of the parent."""
 
+OUTPUTS = ("out", "jobs")
+"""Names of the arguments that are files to write. A function may only write into the folders of these files."""
+
+RUNS_OTHER_PROGRAMS = "RUNS_OTHER_PROGRAMS"
+"""Name of a constant that is True in the modules whose functions need the network or start other programs, so that
+they run without protection."""
+
 EXTRAS = {"torch": "torch", "onnxscript": "torch"}
 """Optional extra of packages that `export` does not install."""
 
@@ -46,7 +53,8 @@ def call(function: str, **arguments: Any) -> None:
 
     Args:
         function: Name of the function, in the form `module:function`.
-        arguments: Keyword arguments of the function.
+        arguments: Keyword arguments of the function. It may only write into the folders of `out` and `jobs`, and has
+            no network, unless its module sets `RUNS_OTHER_PROGRAMS`.
 
     Raises:
         ConversionError: The function failed, or its process crashed. The message gives the reason.
@@ -172,10 +180,12 @@ def _work(job: dict[str, Any]) -> int:
     _silence(Path(job["log"]))
     # The temporary files of this job, including TensorFlow's generated code, are deleted together with its folder.
     tempfile.tempdir = os.environ["TMPDIR"] = str(Path(job["answer"]).parent)
-    _protect(job)
-    module, _, name = job["function"].partition(":")
+    name, _, function = job["function"].partition(":")
     try:
-        getattr(import_module(module), name)(**job["arguments"])
+        module = import_module(name)
+        if not getattr(module, RUNS_OTHER_PROGRAMS, False):
+            _protect(job)
+        getattr(module, function)(**job["arguments"])
     except Exception as error:  # noqa: BLE001 - Converters raise many types of exceptions.
         if NO_SPACE in str(error):  # A full disk has no space for the answer file either.
             return FULL
@@ -189,21 +199,10 @@ def _work(job: dict[str, Any]) -> int:
 
 
 def _protect(job: dict[str, Any]) -> None:
-    """Keep a model from the network, and from writing anywhere except beside the outputs of the job.
+    """Keep a model from the network, and from writing anywhere except into the folders of the job's outputs."""
+    outputs = [Path(job["arguments"][name]).parent for name in OUTPUTS if name in job["arguments"]]
+    enter(Limits(None, None, file_bytes=None, writable=(Path(job["answer"]).parent, *outputs)))
 
-    Jobs of PyTorch may run the user's own code, and onnx2tf is another program.
-    """
-    arguments = job["arguments"]
-    model = arguments.get("model", arguments.get("source"))
-    if job["function"].startswith(UNPROTECTED) or (model is not None and not Path(model).exists()):
-        return
-    outputs = [Path(arguments[name]).parent for name in ("out", "jobs") if name in arguments]
-    writable = {Path(job["answer"]).parent, *outputs}
-    enter(Limits(None, None, file_bytes=None, writable=tuple(writable)))
-
-
-UNPROTECTED = ("orilla.export.imports.onnx_litert:", "orilla.export.imports.torch_program:")
-"""Beginnings of the functions whose jobs have no protection."""
 
 NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
 """The operating system's message for a full disk, and the exit code of a job that fails because of a full disk."""

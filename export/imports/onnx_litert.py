@@ -15,6 +15,9 @@ import numpy as np
 
 from orilla.export.imports.onnx_interface import with_interface_of
 
+RUNS_OTHER_PROGRAMS = True
+"""onnx2tf is another program, in its own environment. The protections of the fork server are therefore off."""
+
 COMMAND = "ORILLA_ONNX2TF"
 """Environment variable with the path of the command `onnx2tf`. If it is not set, `onnx2tf` must be on `PATH`."""
 

@@ -21,6 +21,10 @@ import numpy as np
 from orilla.export.imports import onnx_file
 from orilla.export.imports.registry import is_import_path
 
+RUNS_OTHER_PROGRAMS = True
+"""A network given by its import path is the user's own code, which may do anything. The protections of the fork server
+are therefore off."""
+
 OPSET = 18
 """Version of the ONNX operator set. Source: `torch.onnx.export`, whose exporter is written for this version."""
 

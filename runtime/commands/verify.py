@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from orilla.runtime.verify import VariantVerdict
 
 
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose what `orilla verify` and `orilla deploy` verify."""
+    parser.add_argument("--variant", help="verify only this variant (default: all)")
+    parser.add_argument("--engine", help="engine, as listed by orilla devices (default: each variant's own)")
+    parser.add_argument(
+        "--budget",
+        nargs="?",
+        const=SHIPPED,
+        type=Path,
+        metavar="F.toml",
+        help="compare time, accuracy, size and memory with the budgets in a file, as in docs/ci.md "
+        "(default: the shipped file)",
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
@@ -36,17 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--other-bundle", action="store_true", help="with --trust: accept that another bundle was at this path before"
     )
-    parser.add_argument("--variant", help="verify only this variant (default: all)")
-    parser.add_argument("--engine", help="engine, as listed by orilla devices (default: each variant's own)")
-    parser.add_argument(
-        "--budget",
-        nargs="?",
-        const=SHIPPED,
-        type=Path,
-        metavar="F.toml",
-        help="compare time, accuracy, size and memory with the budgets in a file, as in docs/ci.md "
-        "(default: the shipped file)",
-    )
+    add_selection(parser)
     parser.add_argument(
         "--markdown", action="store_true", help="print tables as Markdown, for a comment on a pull request"
     )

@@ -16,6 +16,7 @@ from orilla.devices.budget import SHIPPED
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.trust_options import add_trust
+from orilla.runtime.commands.verify import add_selection
 
 if TYPE_CHECKING:
     from orilla.runtime.bundle.deployment import Deployment
@@ -35,16 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rollback", action="store_true", help="put the previous release in force again")
     parser.add_argument("--status", action="store_true", help="show which release is in force")
     add_trust(parser)
-    parser.add_argument("--variant", help="verify only this variant (default: all)")
-    parser.add_argument("--engine", help="engine for the verification (default: each variant's own)")
-    parser.add_argument(
-        "--budget",
-        nargs="?",
-        const=SHIPPED,
-        type=Path,
-        metavar="F.toml",
-        help="also check the budgets in a file on the device (default: the shipped file)",
-    )
+    add_selection(parser)
     parser.add_argument(
         "--probation",
         type=float,
