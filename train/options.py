@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.devices.keras_rules import DEVICES
-from orilla.runtime.bundle.bundle import ZOO
+from orilla.runtime.bundle.bundle import shipped
 from orilla.train.fit.backend import Precision
 from orilla.train.fit.training import Schedule
 from orilla.train.jobs.plan import Head
@@ -81,8 +81,7 @@ class TrainOptions:
         MODELS.find(self.model)
         self._check_ranges()
         self._check_effects()
-        shipped = (ZOO / f"{self.weights}.orilla").is_file()
-        if self.weights not in ("none", "imagenet") and not shipped and not Path(self.weights).is_file():
+        if self.weights not in ("none", "imagenet", *shipped()) and not Path(self.weights).is_file():
             msg = f"no such weights file: {self.weights}"
             raise ConfigError(msg)
         if self.device is not None and self.device not in DEVICES:

@@ -119,6 +119,11 @@ class Bundle:
         return self.manifest.preprocess.preprocessor(decode_vocabulary(self.read(listed)) if listed else ())
 
 
+def shipped() -> dict[str, Path]:
+    """Return the paths of the bundles that are part of the package. The keys are their names."""
+    return {bundle.stem: bundle for bundle in ZOO.glob("*.orilla")}
+
+
 def find(where: str | Path) -> Path:
     """Return the path of a bundle. `where` is the name of a shipped bundle or a path. `./road` is always a path.
 
@@ -127,9 +132,9 @@ def find(where: str | Path) -> Path:
         ConfigError: The name is unknown.
     """
     text = str(where)
-    shipped = {bundle.stem: bundle for bundle in ZOO.glob("*.orilla")}
-    if text in shipped:
-        return shipped[text]
+    names = shipped()
+    if text in names:
+        return names[text]
     path = Path(where)
     try:
         if path.exists():
@@ -141,7 +146,7 @@ def find(where: str | Path) -> Path:
         from orilla.runtime.bundle.wrong_file import missing
 
         raise BundleError(missing(path, "bundle"))
-    raise unknown_name(text, shipped, kind="bundle")
+    raise unknown_name(text, names, kind="bundle")
 
 
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:

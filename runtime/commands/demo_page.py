@@ -127,7 +127,12 @@ def first_page(files: DemoFiles, loop: LoopDocument, commands: Sequence[str]) ->
         "The shipped model finds the road in a generated drive. It was trained on photographs of real streets, and has "
         "not seen this drive.",
     )
-    _add_video(page, files.shipped, files.shipped_sheet, loop)
+    page.picture(files.shipped_sheet, "frames of the clip with the road tinted")
+    page.video(files.shipped.name, "the clip with the road tinted")
+    page.text(
+        f"{loop.frames} frames in {loop.seconds} s, {loop.fps} per second with {loop.variant}. This includes drawing "
+        "and writing the video."
+    )
     page.heading("Try next")
     page.commands(commands)
     return page.html()
@@ -159,15 +164,6 @@ def page(
     page.heading("Try next")
     page.commands(commands)
     return page.html()
-
-
-def _add_video(page: Page, video: Path, sheet: Path, loop: LoopDocument) -> None:
-    page.picture(sheet, "frames of the clip with the road tinted")
-    page.video(video.name, "the clip with the road tinted")
-    page.text(
-        f"{loop.frames} frames in {loop.seconds} s, {loop.fps} per second with {loop.variant}, drawing and writing "
-        "the video included."
-    )
 
 
 def _add_training(page: Page, manifest: Manifest, curves: Path) -> None:

@@ -35,9 +35,6 @@ FAR = 1.05
 """An image is unfamiliar if its distance is larger than this factor times the distance that 99 % of the calibration
 images do not exceed. The factor was chosen with the data sets in docs/camera-loop.md."""
 
-FAR_INDEPENDENT = 1.5
-"""`FAR` for statistics without correlations."""
-
 SHRINKAGE = 0.1
 """Factor by which correlations are reduced, because those of a few images are partly chance. Source: Ledoit and Wolf,
 "A well-conditioned estimator for large-dimensional covariance matrices" (2004)."""
@@ -61,21 +58,19 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Standard deviation of each statistic."""
     distance: float
     """Distance that 99 % of the calibration images do not exceed, if they are left out of the other numbers."""
-    precision: tuple[tuple[float, ...], ...] | None = None
-    """Inverse of the matrix of correlations between the statistics. If None, they count as independent."""
+    precision: tuple[tuple[float, ...], ...]
+    """Inverse of the matrix of correlations between the statistics."""
 
     def problem(self) -> str | None:
         """Return an error message if the numbers cannot be used, or None."""
-        numbers = (*self.means, *self.deviations, self.distance)
-        if len(self.means) != len(self.deviations) or not all(map(math.isfinite, numbers)):
-            return "familiarity: the numbers of means and deviations differ, or a number is not finite"
+        size = len(self.means)
+        if len(self.deviations) != size or [len(row) for row in self.precision] != [size] * size:
+            return "familiarity: means, deviations and the rows and columns of the precision are not equally many"
+        rows = (self.means, self.deviations, (self.distance,), *self.precision)
+        if not all(math.isfinite(number) for row in rows for number in row):
+            return "familiarity: a number is not finite"
         if self.distance <= 0 or min(self.deviations, default=0) <= 0:
             return "familiarity: deviations and distance must be positive"
-        return None if self.precision is None else self._problem_of(np.array(self.precision, dtype=object))
-
-    def _problem_of(self, precision: NDArray[np.object_]) -> str | None:
-        if precision.shape != (len(self.means), len(self.means)) or not all(map(math.isfinite, precision.ravel())):
-            return "familiarity: the precision is not a square matrix of one finite number for each pair of statistics"
         return None
 
 
@@ -83,11 +78,9 @@ class FamiliarityCheck:
     """Compares prepared images with the calibration data of a model."""
 
     def __init__(self, familiarity: Familiarity) -> None:
-        independent = familiarity.precision is None
-        self._means = np.array(familiarity.means)
-        precision = np.eye(len(self._means)) if independent else np.array(familiarity.precision)
-        self._fit = _Fit(self._means, np.array(familiarity.deviations), precision)
-        self._limit = (FAR_INDEPENDENT if independent else FAR) * familiarity.distance
+        means, deviations, precision = familiarity.means, familiarity.deviations, familiarity.precision
+        self._fit = _Fit(np.array(means), np.array(deviations), np.array(precision))
+        self._limit = FAR * familiarity.distance
 
     def is_far(self, image: NDArray[np.uint8]) -> bool:
         """Return True if a prepared image `[H,W,C]` uint8 is far from the calibration data.
@@ -95,7 +88,7 @@ class FamiliarityCheck:
         The result is False if the number of channels is not that of the calibration images.
         """
         found = statistics_of(image)
-        return found.shape == self._means.shape and self._fit.distance(found) > self._limit
+        return found.shape == self._fit.means.shape and self._fit.distance(found) > self._limit
 
 
 def familiarity_of(images: NDArray[np.uint8]) -> Familiarity | None:

@@ -16,15 +16,13 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from orilla.runtime.bundle.bundle import ZOO, Bundle
+from orilla.runtime.bundle.bundle import Bundle, shipped
 from orilla.runtime.bundle.weights import Convolution, read_convolutions
-
-BUNDLE_SUFFIX = ".orilla"
 
 
 def is_bundle(weights: str | None) -> bool:
     """Return True if initial weights are those of a bundle: a `.orilla` file, or the name of a shipped bundle."""
-    return weights is not None and (weights.endswith(BUNDLE_SUFFIX) or (ZOO / f"{weights}{BUNDLE_SUFFIX}").exists())
+    return weights is not None and (weights.endswith(".orilla") or weights in shipped())
 
 
 def copy_bundle(where: str | Path, model: keras.Model) -> None:

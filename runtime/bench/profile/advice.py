@@ -61,7 +61,8 @@ def advise(layers: Sequence[Layer], *, quantised: bool) -> tuple[Advice, ...]:
         layers: The layers, with their shares.
         quantised: True if the activations of the variant are integers.
     """
-    found = [advice for rule in RULES for advice in rule(layers, quantised)]
+    rules = (*RULES, *QUANTISED_RULES) if quantised else RULES
+    found = [advice for rule in rules for advice in rule(layers)]
     return tuple(sorted(found, key=lambda advice: -advice.share))
 
 
@@ -81,7 +82,7 @@ def _counted(names: Sequence[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
 
 
-def _outside(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _outside(layers: Sequence[Layer]) -> Iterator[Advice]:
     """Report operators that XNNPACK or the chosen provider does not run, however little time they take."""
     places = {layer.place for layer in layers}
     if len(places) < 2:
@@ -97,10 +98,10 @@ def _outside(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # 
     )
 
 
-def _float_work(layers: Sequence[Layer], quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _float_work(layers: Sequence[Layer]) -> Iterator[Advice]:
     """Report layers of a quantised variant that compute in float."""
     left = [layer for layer in layers if layer.kind in ("work", "other") and layer.numbers in FLOATS]
-    if not quantised or not left or _share(left) < MIN_SHARE:
+    if not left or _share(left) < MIN_SHARE:
         return
     yield Advice(
         _share(left),
@@ -110,7 +111,7 @@ def _float_work(layers: Sequence[Layer], quantised: bool) -> Iterator[Advice]:  
     )
 
 
-def _conversions(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _conversions(layers: Sequence[Layer]) -> Iterator[Advice]:
     left = [layer for layer in layers if layer.kind == "convert"]
     if _share(left) < MIN_SHARE:
         return
@@ -122,7 +123,7 @@ def _conversions(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:
     )
 
 
-def _copies(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _copies(layers: Sequence[Layer]) -> Iterator[Advice]:
     left = [layer for layer in layers if layer.kind == "copy" and layer.ms > 0]
     if _share(left) < MIN_SHARE:
         return
@@ -140,7 +141,7 @@ def _kernels(layers: Sequence[Layer]) -> list[str]:
     return [layer.kernel.partition(" (")[0] for layer in layers]
 
 
-def _depthwise(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _depthwise(layers: Sequence[Layer]) -> Iterator[Advice]:
     left = [layer for layer in layers if layer.depthwise]
     work = sum(layer.macs for layer in left) / max(1, sum(layer.macs for layer in layers))
     if _share(left) < max(4 * MIN_SHARE, SLOW_DEPTHWISE * work):
@@ -154,7 +155,7 @@ def _depthwise(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  
     )
 
 
-def _channels(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _channels(layers: Sequence[Layer]) -> Iterator[Advice]:
     counts = {id(layer): layer.channels[1] for layer in layers if layer.channels is not None}
     left = [layer for layer in layers if counts.get(id(layer), 0) > FEW_OUTPUTS and counts[id(layer)] % LANES]
     if _share(left) < MIN_SHARE:
@@ -167,7 +168,7 @@ def _channels(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  #
     )
 
 
-def _first(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _first(layers: Sequence[Layer]) -> Iterator[Advice]:
     first = next((layer for layer in layers if layer.kind == "work"), None)
     if first is None or first.channels is None or first.channels[0] > FEW_CHANNELS or first.depthwise:
         return
@@ -182,7 +183,7 @@ def _first(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # no
     )
 
 
-def _activations(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _activations(layers: Sequence[Layer]) -> Iterator[Advice]:
     names = (
         "LOGISTIC",
         "Sigmoid",
@@ -207,7 +208,7 @@ def _activations(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:
     )
 
 
-def _slow(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noqa: FBT001 - a rule
+def _slow(layers: Sequence[Layer]) -> Iterator[Advice]:
     work = [layer for layer in layers if layer.kind == "work"]
     for layer in work:
         if layer.depthwise or layer.share < 2 * MIN_SHARE or layer.of_peak is None or layer.of_peak > SLOW:
@@ -229,10 +230,9 @@ def _slow(layers: Sequence[Layer], _quantised: bool) -> Iterator[Advice]:  # noq
         )
 
 
-Rule = Callable[[Sequence[Layer], bool], Iterator[Advice]]
+Rule = Callable[[Sequence[Layer]], Iterator[Advice]]
 RULES: tuple[Rule, ...] = (
     _outside,
-    _float_work,
     _conversions,
     _copies,
     _depthwise,
@@ -241,4 +241,7 @@ RULES: tuple[Rule, ...] = (
     _activations,
     _slow,
 )
-"""Rules that look for one problem each. A rule receives the layers, and whether the variant is quantised."""
+"""Rules that look for one problem each."""
+
+QUANTISED_RULES: tuple[Rule, ...] = (_float_work,)
+"""Rules for variants whose activations are integers."""

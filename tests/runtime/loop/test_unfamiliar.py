@@ -86,8 +86,6 @@ def test_the_manifest_keeps_the_statistics_and_old_manifests_load(familiarity):
     new = msgspec.structs.replace(manifest, familiarity=familiarity)
     assert decode(encode(new)) == new
     assert len(encode(new)) - len(encode(old)) < 16_000
-    independent = msgspec.structs.replace(familiarity, precision=None)
-    assert decode(encode(msgspec.structs.replace(manifest, familiarity=independent))).familiarity == independent
 
 
 @pytest.mark.parametrize(
@@ -128,10 +126,12 @@ def test_correlations_recognise_what_single_statistics_do_not():
     def image(level, noise):
         return np.clip(level + rng.normal(0, noise, (48, 64, 3)), 0, 255).astype(np.uint8)
 
-    levels = rng.uniform(40, 200, 80)
-    found = familiarity_of(np.stack([image(level, level / 10) for level in levels]))
+    images = np.stack([image(level, level / 10) for level in rng.uniform(40, 200, 80)])
     unusual = [image(50, 17), image(55, 18), image(185, 6), image(190, 5)]
-    independent = FamiliarityCheck(msgspec.structs.replace(found, precision=None))
-    assert all(FamiliarityCheck(found).is_far(one) for one in unusual)
-    assert not any(independent.is_far(one) for one in unusual)
-    assert not any(FamiliarityCheck(found).is_far(image(level, level / 10)) for level in (60, 120, 180))
+    usual = np.array([statistics_of(one) for one in images])
+    for one in unusual:
+        single = statistics_of(one)
+        assert np.mean((usual.min(axis=0) <= single) & (single <= usual.max(axis=0))) > 0.8
+    check = FamiliarityCheck(familiarity_of(images))
+    assert all(check.is_far(one) for one in unusual)
+    assert not any(check.is_far(image(level, level / 10)) for level in (60, 120, 180))
