@@ -16,9 +16,9 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def _bundles() -> Iterable[str]:
-    from orilla.runtime.bundle.bundle import ZOO
+    from orilla.runtime.bundle.bundle import shipped
 
-    return sorted(path.stem for path in ZOO.glob("*.orilla"))
+    return sorted(shipped())
 
 
 def _devices() -> Iterable[str]:
