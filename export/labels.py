@@ -39,6 +39,9 @@ HEADINGS = {"id", "index", "idx", "number", "class", "class_id", "classid", "cla
 HEADINGS |= {"label_id", "label_name", "category", "classname", "class index", "category_id", "classes"}
 """Words that make up the first line of a table, in lower case."""
 
+MIN_REMARK_WORDS = 8
+"""Minimum number of words for the last paragraph of a list to be a remark on it, and not names of classes."""
+
 MIN_NUMBERED = 0.5
 """Minimum share of the numbers up to the highest one that must occur, for lines with gaps to be numbered lines."""
 
@@ -128,7 +131,7 @@ def _parsed(text: str, path: Path) -> tuple[str, ...]:
         return tuple(names_in_yaml(text, str(path)))
     if re.match(r"\s*item\s*\{", text):
         return _of_label_map(text, path)
-    lines = lines_of(text)
+    lines = _without_remark(lines_of(text))
     leading = next((number for number, line in enumerate(lines) if line), 0)
     lines = lines[leading:]
     if "" in lines and not _are_numbered([line for line in lines if line]):
@@ -142,6 +145,14 @@ def _parsed(text: str, path: Path) -> tuple[str, ...]:
     if len(lines) == 1:
         lines = _on_one_line(lines[0])
     return _numbered(_unquoted(lines), path)
+
+
+def _without_remark(lines: list[str]) -> list[str]:
+    """Return the lines without a last paragraph of prose, as in Coral's labels of PASCAL VOC."""
+    blank = max((number for number, line in enumerate(lines) if not line and any(lines[number:])), default=0)
+    remark = " ".join(lines[blank:])
+    is_prose = any(lines[:blank]) and remark.endswith((".", "!")) and len(remark.split()) >= MIN_REMARK_WORDS
+    return lines_of("\n".join(lines[:blank])) if is_prose else lines
 
 
 def _without_doubled_ends(text: str) -> str:

@@ -67,6 +67,7 @@ def test_a_yaml_file_of_yolo(tmp_path):
         ("0 background\n1 person\n3 car\n", ("background", "person", "class 2", "car")),
         ("0 background\n\n1 person\n\n\n3 car\n", ("background", "person", "class 2", "car")),
         ("\n\nstop\ngo\n", ("stop", "go")),
+        ("stop\ngo\n\n\nand 255 is the ignore label that marks pixels\nexcluded from learning.\n", ("stop", "go")),
         ("name\nstop\n", ("name", "stop")),
         ("# comment\nstop\n", ("# comment", "stop")),
         ("\u0646\u200c\u0645\nstop\n", ("\u0646\u200c\u0645", "stop")),

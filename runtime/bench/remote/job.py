@@ -34,8 +34,8 @@ STOP_S = 30.0
 GRACE_S = 600.0
 """Time limit in seconds for each other step. Small and emulated machines take a long time to start."""
 
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code of an interrupted `orilla bench run`. Its result contains the samples up to the interrupt."""
+INTERRUPTED, NOT_VALID = 128 + signal.SIGINT, 3
+"""Exit codes with which `orilla bench run` writes a result although it was interrupted or disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def _measure(remote: Remote, command: str, seconds: float, stop: threading.Event
         "> /dev/null 2>&1 & }; true"
     )
     code = _wait(remote, folder, PATIENCE * seconds + GRACE_S, stop)
-    if code not in ("0", str(INTERRUPTED)):
+    if code not in ("0", str(INTERRUPTED), str(NOT_VALID)):
         output = remote.run(f"cat {folder}/output || true")
         lines = [line for line in output.splitlines() if line.strip()]
         msg = f"{remote.name}: {lines[-1][:300] if lines else f'exit code {code}'}"

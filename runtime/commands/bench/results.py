@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orilla.runtime.bench.estimate import Prediction
 from orilla.runtime.bench.numbers import milliseconds
-from orilla.runtime.bench.remote.job import HostReport
+from orilla.runtime.bench.remote.job import INTERRUPTED, NOT_VALID, HostReport
 from orilla.runtime.bench.report.history import Trend
 from orilla.runtime.bench.report.lines import BARS, Table, mib, percentile, result_parts
 from orilla.runtime.bench.result import Result
@@ -20,9 +20,6 @@ from orilla.runtime.commands.tables import print_tables
 
 if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
-
-INTERRUPTED, NOT_VALID = 130, 3
-"""Exit codes of an interrupted command, and of a measurement that was disturbed."""
 
 MAX_RUNS = 20
 """Maximum number of runs in the plot of a trend."""

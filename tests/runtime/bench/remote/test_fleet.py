@@ -284,13 +284,25 @@ def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_pat
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
     monkeypatch.setattr(job, "POLL_S", 0.2)
-    assert (
-        main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "2", "--out", str(tmp_path / "r.json")])
-        == 0
-    )
+    out = tmp_path / "r.json"
+    words = ["bench", "run", "probe", "--host", "ssh://board", "--seconds", "2", "--out", str(out)]
+    assert main(words) in (0, 3)
     assert "retrying in" in capsys.readouterr().err
     assert int(counter.read_text()) > 17
-    assert result.read(tmp_path / "r.json").complete
+    assert result.read(out).complete
+
+
+def test_a_disturbed_measurement_is_a_result(board, tmp_path, monkeypatch):
+    """`orilla bench run` ends with exit code 3 if other programs disturbed it. Its result names the disturbance."""
+    real = job.command_of
+
+    def disturbed(python, code):
+        return f"sh -c '{real(python, code)} \"$@\"; exit 3' sh"
+
+    monkeypatch.setattr(job, "command_of", disturbed)
+    out = tmp_path / "r.json"
+    assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1", "--out", str(out)]) in (0, 3)
+    assert result.read(out).complete
 
 
 def test_a_machine_that_stays_away_is_given_up(board, tmp_path, monkeypatch, capsys):
