@@ -1,7 +1,7 @@
 """Run each conversion in its own process, so that a crash of the converter affects only one variant.
 
-A server process imports TensorFlow, and forks itself for each job. The import takes seconds, but a fork takes only
-milliseconds, and each job starts from the same clean state.
+A server process imports TensorFlow before the first job that needs it, and forks itself for each job. The import takes
+seconds, but a fork takes only milliseconds, and each job starts from the same clean state.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ OUTPUTS = ("out", "jobs")
 RUNS_OTHER_PROGRAMS = "RUNS_OTHER_PROGRAMS"
 """Name of a constant that is True in the modules whose functions need the network or start other programs, so that
 they run without protection."""
+
+WITHOUT_TENSORFLOW = ("orilla.export.imports.", "orilla.export.quantize.")
+"""Starts of the names of the modules that do not need TensorFlow. Most imports of `.tflite` and `.onnx` files use no
+others."""
 
 EXTRAS = {"torch": "torch", "onnxscript": "torch"}
 """Optional extra of packages that `export` does not install."""
@@ -156,13 +160,10 @@ def main() -> int:
     """Read one job per line from standard input, run it in a fork, and write its exit code to standard output."""
     replies = os.fdopen(os.dup(1), "w")
     _silence(Path(os.devnull))
-    for name in ("tensorflow", "keras"):
-        try:
-            import_module(name)
-        except ImportError:
-            continue  # A job that needs the missing package will report it.
     for line in sys.stdin:
         job = json.loads(line)
+        if not job["function"].startswith(WITHOUT_TENSORFLOW):
+            _import_tensorflow()
         child = os.fork()
         if child == 0:
             code = 1
@@ -173,6 +174,13 @@ def main() -> int:
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=replies, flush=True)
     return 0
+
+
+def _import_tensorflow() -> None:
+    for name in ("tensorflow", "keras"):
+        # A job that needs a missing package will report it.
+        with contextlib.suppress(ImportError):
+            import_module(name)
 
 
 def _work(job: dict[str, Any]) -> int:

@@ -43,8 +43,9 @@ def _expose(view: View, image: Floats) -> Image:
     blur = 1 + 2 * int(0.002 * view.width * view.rng.uniform(0, 1))
     if blur > 1:
         image = cv2.GaussianBlur(image, (blur, blur), 0)
-    image += drive.noise * view.rng.standard_normal(image.shape[:2], np.float32)[..., None]
-    return np.clip(image, 0, 255).astype(np.uint8)
+    noise = drive.noise * view.rng.standard_normal(image.shape[:2], np.float32)
+    image += cv2.merge([noise, noise, noise])
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)
 
 
 def _rain(view: View, image: Floats) -> None:

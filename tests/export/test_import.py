@@ -27,13 +27,9 @@ STATED = {"task": "classify", "input_range": "0..255", "color": "rgb"}
 
 def imported(model, out, recipes="default", hints=None, **options):
     """Import `model` without timing, and return the bundle."""
-    export(
-        model,
-        out,
-        ExportOptions(
-            recipes=recipes, timing=False, hints=ModelHints(**(STATED if hints is None else hints)), **options
-        ),
-    )
+    hints = ModelHints(**(STATED if hints is None else hints))
+    options = {"validation_count": 24, **options}
+    export(model, out, ExportOptions(recipes=recipes, timing=False, hints=hints, **options))
     return Bundle.open(out)
 
 

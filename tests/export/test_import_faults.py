@@ -26,6 +26,7 @@ RELU = Operator("RELU", [0], [1])
 
 
 def imported(path, out, hints, **options):
+    options = {"validation_count": 24, **options}
     export(path, out, ExportOptions("default", timing=False, hints=ModelHints(**hints), **options))
     return Bundle.open(out)
 

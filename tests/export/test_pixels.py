@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from helpers.command import orilla, refuse
+from helpers.command import here, refuse
 from helpers.foreign import PICTURES, make, picture_model, refused
 from helpers.networks import small_onnx
 from keras import layers
@@ -44,7 +44,7 @@ def bgr(tmp_path_factory):
 
 def command(folder, name, *words):
     out = folder / f"{name}.orilla"
-    done = orilla(
+    done = here(
         "export",
         folder / "model.keras",
         "--out",
@@ -82,10 +82,10 @@ def test_an_original_at_chance_level_is_the_first_line_of_the_report(bgr):
     assert "input range 0..1 (you), colour rgb (default), labels numbers in place of names (default)" in first
     assert manifest.report.doubts[0].startswith("with --input-range 0..1 --color bgr, accuracy of the original model")
     assert manifest.report.doubts[0].endswith("check this option, and the channel order of the images in x")
-    shown = orilla("show", bgr / "wrong.orilla")
+    shown = here("show", bgr / "wrong.orilla")
     assert shown.stdout.splitlines()[0] == first
     assert "colour: rgb" in shown.stdout
-    assert json.loads(orilla("show", bgr / "wrong.orilla", "--json").stdout)["manifest"]["report"]["warning"]
+    assert json.loads(here("show", bgr / "wrong.orilla", "--json").stdout)["manifest"]["report"]["warning"]
 
 
 def test_grey_is_luma_unless_the_user_states_the_mean(tmp_path):
@@ -214,7 +214,7 @@ def test_both_commands_take_the_same_options(tmp_path, name):
         ),
         (("--input-range", "0..1", "--color", "rgb", "--resize", "shrink"), "unknown resize mode 'shrink'"),
     ):
-        refuse(*common, *words, match=match)
+        refuse(*common, *words, match=match, run=here)
 
 
 def test_a_model_with_four_channels_is_named(tmp_path, arrays):
@@ -322,5 +322,5 @@ def test_floats_of_0_to_1_for_a_model_of_0_to_255_are_listed(tmp_path):
     assert facts["samples of floats"].value == "values of 0 to 1 times 255"
     assert facts["input range"].origin == "model"
     assert found["floats"].report.metrics == found["bytes"].report.metrics
-    measured = orilla("verify", tmp_path / "floats.orilla", "--data", tmp_path / "floats.npz", "--json")
+    measured = here("verify", tmp_path / "floats.orilla", "--data", tmp_path / "floats.npz", "--json")
     assert measured.returncode == 0, measured.stderr

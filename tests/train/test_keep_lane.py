@@ -10,7 +10,7 @@ from orilla.runtime.sources.simulated_car import SimulatedCar
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
-SEEDS = (700_000_001, 700_000_002, 700_000_003)
+SEEDS = (700_000_001, 700_000_002)
 """Seeds of drives that are not in the data set."""
 
 
