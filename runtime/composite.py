@@ -142,6 +142,6 @@ def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -
 
 def _check_image_models(*models: Model) -> None:
     for model in models:
-        if model.kind != "image":
+        if not model.takes_images:
             msg = f"{model.name} takes no images: only image models can share a source"
             raise ConfigError(msg)

@@ -69,6 +69,7 @@ class Model(Runner):
         choice."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
+        self.takes_images = self._preprocessor.spec.takes_images
         self.familiarity = bundle.manifest.familiarity
         self._task = task_of(bundle.manifest.task)
         self._context = bundle.manifest.context
@@ -141,7 +142,7 @@ class Model(Runner):
             InvalidOutputError: An output contains NaN or infinity.
         """
         captured_ns = time.monotonic_ns()
-        if isinstance(raw, Path) or (self.kind == "image" and isinstance(raw, str)):
+        if isinstance(raw, Path) or (self.takes_images and isinstance(raw, str)):
             image = read_image(Path(raw))
             raw = image if color == "bgr" else np.ascontiguousarray(image[..., ::-1])
         result, stages_ms = answer_once(self.stages(color=color), raw)
@@ -201,7 +202,7 @@ class Model(Runner):
             OutputError: The folder for stored frames cannot be created.
         """
         assert isinstance(stages, ModelStages)
-        if shadow.keep is not None and self.kind != "image":
+        if shadow.keep is not None and not self.takes_images:
             msg = f"keep={shadow.keep}: {self.name} takes no images, and only images can be stored"
             raise ConfigError(msg)
         manifest = self.bundle.manifest

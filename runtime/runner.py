@@ -75,6 +75,8 @@ class Runner(ABC):
     """Name of the object in messages."""
     kind: Literal["image", "text", "tensor"]
     """Kind of the input."""
+    takes_images: bool = True
+    """True if the input is an image, as it always is for several models."""
     familiarity: Familiarity | None = None
     """Statistics of the calibration images. None for several models, and if the bundle does not contain them."""
 

@@ -225,7 +225,7 @@ def _of_added(data: TrainingData, trained: TrainedModel) -> list[EvaluationResul
     job, results = trained.job, []
     for number, part in enumerate(data.parts):
         whole = number == data.held_out
-        if part.task != "segment" or not (whole or number > 0):
+        if not task_of(part.task).labels_pixels or not (whole or number > 0):
             continue
         splits = [name for name in part.splits if whole or name != "train"]
         items = [(name, index) for name in splits for index in range(len(part.names(name)))]

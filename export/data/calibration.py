@@ -79,7 +79,7 @@ def _range(samples: SampleSet, name: str) -> float:
 
 def calibration_familiarity(calibration: SampleSet | None, source: SourceModel) -> Familiarity | None:
     """Return the statistics of the calibration images, or None if there are none or the inputs are not images."""
-    if calibration is None or source.preprocessor.kind != "image":
+    if calibration is None or not source.preprocessor.spec.takes_images:
         return None
     (images,) = calibration.inputs.values()
     return familiarity_of(images)

@@ -223,7 +223,7 @@ def _samples(bundle: Bundle, spec: str, count: int) -> Iterator[ModelInput]:
     from orilla.runtime.sources.source import image_files
 
     manifest, preprocessor, folder = bundle.manifest, bundle.preprocessor(), Path(spec)
-    if manifest.preprocess.input_kind != "image":
+    if not manifest.preprocess.takes_images:
         dataset = open_dataset(spec)
     elif folder.is_dir() and image_files(folder):
         dataset = ImageFolder(folder, manifest.task)

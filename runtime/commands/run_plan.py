@@ -55,12 +55,12 @@ class Plan(CommandResult):
         rows = {
             name: {
                 "spec": without_secrets(spec),
-                "kind": (kind_of(spec) or "unknown") if runner.kind == "image" else runner.kind,
+                "kind": (kind_of(spec) or "unknown") if runner.takes_images else runner.kind,
                 "policy": str(policies[name]) if name in policies else "default: latest if live, every if recorded",
             }
             for name, spec in sources.items()
         }
-        if runner.kind == "image":
+        if runner.takes_images:
             for name, spec in sources.items():
                 if (settings := preview(spec)) is not None:
                     rows[name]["settings"] = settings

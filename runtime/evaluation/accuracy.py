@@ -51,7 +51,7 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
         ConfigError: Its classes do not match those of the model.
     """
     dataset = open_dataset(path)
-    if manifest.preprocess.input_kind == "image":
+    if manifest.preprocess.takes_images:
         dataset = as_images(dataset)
     if not dataset.splits:
         msg = f"data set {path} has no labelled samples"

@@ -62,6 +62,7 @@ class Preprocess(
 
     input_kind: ClassVar[str] = "image"
     needs_vocabulary: ClassVar[bool] = False
+    takes_images: ClassVar[bool] = True
 
     size_hw: tuple[int, int]
     """Height and width of the network's input in pixels."""

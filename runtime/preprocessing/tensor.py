@@ -24,6 +24,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     input_kind: ClassVar[str] = "tensor"
     needs_vocabulary: ClassVar[bool] = False
+    takes_images: ClassVar[bool] = False
     pixel_values: ClassVar[None] = None
 
     inputs: tuple[TensorSpec, ...]

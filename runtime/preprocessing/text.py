@@ -41,6 +41,7 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
     input_kind: ClassVar[str] = "text"
     needs_vocabulary: ClassVar[bool] = True
+    takes_images: ClassVar[bool] = False
     pixel_values: ClassVar[None] = None
 
     length: int

@@ -16,7 +16,13 @@ from orilla.train.train import train
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{"precision": "float16", "input": (24, 24), "epochs": 3}, {"keep_best": True, "patience": 1, "epochs": 8}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "float16", "model": "lenet", "input": (28, 28), "augment": True, "epochs": 2},
+        {"keep_best": True, "patience": 1, "epochs": 8},
+    ],
+)
 def test_a_training_killed_after_any_epoch_resumes_to_the_same_model(animals, tmp_path, options):
     named = {**SMALL_CONVNET, "data": str(animals), **options}
     whole = train(TrainOptions(**named), tmp_path / "whole", command="")

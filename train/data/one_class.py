@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import ClassifiedImage, Dataset, LabelledImage, Sample
+from orilla.runtime.tasks.registry import task_of
 
 OTHER = 254
 """Label of pixels that certainly do not show the class of the model, but whose class has no name in the other data set.
@@ -35,7 +36,8 @@ class AsClass(Dataset):
         self.source, self.classes, self.ignore = dataset.source, target.classes, target.ignore
         names = [name.lower() for name in dataset.classes]
         has_label = label.lower() in names
-        if dataset.task not in ("segment", "classify") or has_label != (dataset.task == "segment"):
+        task = task_of(dataset.task)
+        if not (task.labels_pixels or task.classifies) or has_label != task.labels_pixels:
             wanted = f"masks with the class {label!r}, or images of classes without it"
             msg = f"cannot add {dataset.source.name} ({', '.join(dataset.classes[:10])}): it needs {wanted}"
             raise DataError(msg)
@@ -69,7 +71,7 @@ class AsClass(Dataset):
 
     def truth(self, split: str, index: int) -> bytes:
         """Return the bytes of a sample's mask. They are empty if the data set has a class per image."""
-        return self._dataset.truth(split, index) if self._dataset.task == "segment" else b""
+        return self._dataset.truth(split, index) if task_of(self._dataset.task).labels_pixels else b""
 
     def is_file(self, split: str, index: int) -> bool:
         """Return True if a sample is stored in a separate file."""

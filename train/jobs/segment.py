@@ -14,6 +14,7 @@ from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Preprocess, prepare
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.segmentation import MAX_CLASSES
 from orilla.runtime.tasks.task import DecodeContext
 from orilla.train.data.road import RoadData
@@ -122,7 +123,7 @@ def _check_data(options: TrainOptions, plan: Plan, dataset: Dataset, splits: Spl
         _check_classes(options, plan, dataset, splits)
         return
     name_in_data = _label_in(dataset, plan.label)
-    if dataset.task != "segment" or name_in_data not in dataset.classes:
+    if not task_of(dataset.task).labels_pixels or name_in_data not in dataset.classes:
         classes = ", ".join(dataset.classes[:20])
         msg = f"data set {dataset.source.name} has no class {plan.label!r}: its classes are {classes}"
         raise DataError(msg)
