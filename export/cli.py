@@ -22,6 +22,7 @@ from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from orilla.export.export import ExportOptions
+    from orilla.runtime.bundle.manifest import Manifest
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that must be installed, because the converters import them in their own processes."""
@@ -45,8 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
     parser.add_argument(
         "--recipes",
-        default="all",
         help=f"recipes to build: {', '.join(GROUPS)}, or comma-separated names: {', '.join(recipes())} (default: all)",
+    )
+    parser.add_argument(
+        "--for",
+        dest="target",
+        choices=("robot", "all"),
+        help="variants that the bundle keeps. robot: the default, a float32 reference, the best for each other engine, "
+        "and those compiled for an accelerator; all: every variant that was built (default: robot, or all if --recipes "
+        "is given)",
     )
     add_search_arguments(parser)
     parser.add_argument(
@@ -257,14 +265,37 @@ def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
             from orilla.runtime.bundle.bundle import Bundle
 
             write_page(arguments.page, Bundle.open(arguments.out), max_drop, arguments.worst_frames, progress)
-    return result_of(manifest, arguments.out, max_drop, arguments.page, required=arguments.max_drop is not None)
+    kept = _slim(arguments.out, manifest, max_drop) if _is_for_robot(arguments) else manifest
+    result = result_of(manifest, kept, arguments.out, max_drop, required=arguments.max_drop is not None)
+    return result if arguments.page is None else replace(result, page=str(arguments.page))
+
+
+def _is_for_robot(arguments: argparse.Namespace) -> bool:
+    """Return True if the bundle keeps only what a robot needs. An import keeps everything."""
+    target: str | None = getattr(arguments, "target", "all")
+    return arguments.recipes is None if target is None else target == "robot"
+
+
+def _slim(out: Path, manifest: Manifest, max_drop: float) -> Manifest:
+    """Remove the variants that a robot does not need from a new bundle, and return its manifest."""
+    from orilla.export.recommend import for_robot
+    from orilla.runtime.bundle import bundle as bundles
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.bundle.slim import slim
+
+    names = for_robot(manifest, max_drop)
+    if len(names) == len(manifest.variants):
+        return manifest
+    kept, files = slim(Bundle.open(out), ",".join(names), None)
+    bundles.write(out, kept, files)
+    return kept
 
 
 def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
     from orilla.export.export import ExportOptions
 
     return ExportOptions(
-        recipes=arguments.recipes,
+        recipes=arguments.recipes or "all",
         calibration=_with_columns(arguments.calibration, arguments),
         calibration_count=arguments.calibration_count,
         add_calibration=_with_columns(arguments.add_calibration, arguments),

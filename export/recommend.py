@@ -1,9 +1,13 @@
-"""Choose the default variant of a bundle."""
+"""Choose the default variant of a bundle, and the variants that a robot needs."""
 
 from __future__ import annotations
 
+import contextlib
+
+from orilla.devices.errors import ConfigError
 from orilla.runtime.bundle.comparison import EQUALLY_FAST
-from orilla.runtime.bundle.manifest import Variant
+from orilla.runtime.bundle.manifest import Manifest, Variant
+from orilla.runtime.bundle.rungs import exact_variant
 from orilla.runtime.engines.registry import ENGINES
 
 MAX_DROP = 1.0
@@ -48,6 +52,27 @@ def recommended(
     else:
         good = _without_mixed(good)
     return min(good, key=lambda variant: sizes[variant.name]).name
+
+
+def for_robot(manifest: Manifest, max_drop: float) -> tuple[str, ...]:
+    """Return the names of the variants that a robot needs, in the order of the bundle.
+
+    They are the default variant, a float32 variant as the reference of checks on the robot, the best variant of each
+    other format, for engines that read it, and variants that are compiled for an accelerator.
+
+    Args:
+        manifest: The manifest with all variants.
+        max_drop: Largest drop of accuracy that was allowed for the default variant, in points.
+    """
+    default = manifest.variant(manifest.default)
+    names = {default.name, *(variant.name for variant in manifest.variants if variant.compiled)}
+    with contextlib.suppress(ConfigError):  # A quantised file that was imported has no float32 variant.
+        names.add(exact_variant(manifest, default.format).name)
+    sizes = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
+    for other in {variant.format for variant in manifest.variants} - {default.format}:
+        readable = tuple(variant for variant in manifest.variants if variant.format == other)
+        names.add(recommended(readable, sizes, max_drop))
+    return tuple(variant.name for variant in manifest.variants if variant.name in names)
 
 
 def _without_mixed(variants: list[Variant]) -> list[Variant]:

@@ -26,13 +26,15 @@ class VariantRow:
     latency: Latency | None
     accepted: bool
     """True if the accuracy drops by at most `max_drop` points."""
+    kept: bool
+    """True if the bundle contains the variant."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult(CommandResult):
     """Result of `orilla export`, which describes the bundle that was written."""
 
-    hidden = ("required",)
+    hidden = ("measured", "required")
     optional = ("page",)
 
     bundle: str
@@ -43,10 +45,12 @@ class ExportResult(CommandResult):
     pareto: Pareto
     """The variants compared by accuracy, latency and size."""
     manifest: Manifest
-    page: str | None
-    """The page that was written."""
+    measured: Manifest
+    """The manifest with all variants that were built. The bundle may contain fewer."""
     required: bool
     """True if the user stated `max_drop`."""
+    page: str | None = None
+    """The page that was written."""
 
     @property
     def exit_code(self) -> int:
@@ -59,20 +63,25 @@ class ExportResult(CommandResult):
         from orilla.runtime.commands.variant_table import print_variants, print_warning
 
         print_warning(console, self.manifest)
-        print_variants(console, self.manifest, self.max_drop)
+        print_variants(console, self.measured, self.max_drop)
+        left_out = [row.name for row in self.variants if not row.kept]
+        if left_out:
+            kept = ", ".join(row.name for row in self.variants if row.kept)
+            console.print_line(f"the bundle keeps what a robot needs: {kept}")
+            console.print_line(f"left out, --for all keeps them: {', '.join(left_out)}")
         if self.page is not None:
             console.print_line(f"page: {self.page}")
         console.print_line(f"next: orilla verify {self.bundle}")
 
 
-def result_of(manifest: Manifest, out: Path, max_drop: float, page: Path | None, *, required: bool) -> ExportResult:
+def result_of(measured: Manifest, manifest: Manifest, out: Path, max_drop: float, *, required: bool) -> ExportResult:
     """Return the description of a bundle that was written.
 
     Args:
+        measured: The manifest with all variants that were built.
         manifest: The manifest of the bundle.
         out: Path of the bundle.
         max_drop: Largest drop of accuracy that is allowed for the default variant, in points.
-        page: The page that was written, or None.
         required: True if the user stated `max_drop`.
     """
     from orilla.runtime.bundle.comparison import pareto
@@ -81,12 +90,13 @@ def result_of(manifest: Manifest, out: Path, max_drop: float, page: Path | None,
         VariantRow(
             name=variant.name,
             engine=default_engine(variant.format),
-            bytes=manifest.files[variant.file].size,
+            bytes=measured.files[variant.file].size,
             check=variant.check,
             latency=variant.latency,
             accepted=variant.check.drop <= max_drop,
+            kept=variant.name in {each.name for each in manifest.variants},
         )
-        for variant in manifest.variants
+        for variant in measured.variants
     ]
     return ExportResult(
         bundle=str(out),
@@ -94,8 +104,8 @@ def result_of(manifest: Manifest, out: Path, max_drop: float, page: Path | None,
         max_drop=max_drop,
         report=manifest.report,
         variants=variants,
-        pareto=pareto(manifest, max_drop),
+        pareto=pareto(measured, max_drop),
         manifest=manifest,
-        page=None if page is None else str(page),
+        measured=measured,
         required=required,
     )
