@@ -18,6 +18,12 @@ SECRETS = re.compile(
 """Pattern of the parts of an address that may be secret: user name and password, and such values in the query."""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 frame`, `2 frames` or `3 classes`."""
+    ending = "es" if noun.endswith(("s", "x", "ch")) else "s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
 def without_secrets(text: str) -> str:
     """Return a text in which the secret parts of addresses are replaced with `...`, for results and messages."""
     return SECRETS.sub(lambda found: f"{found['user']}...@" if found["user"] else f"{found['key']}...", text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.names import counted
 from orilla.export.layers.map_command import EngineMapResult, engines_of, map_engines
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
@@ -79,7 +80,7 @@ class LayersResult(CommandResult):
         """Print the layers with the largest losses in the order of the network, and the causes."""
         shown = sorted(self.layers, key=lambda layer: -layer.added)[: len(self.layers) if self.every else SHOWN]
         rows = [layer_row(layer) for layer in self.layers if layer in shown]
-        title = f"{self.bundle}: {self.variant} compared with {self.original}, {self.samples} samples"
+        title = f"{self.bundle}: {self.variant} compared with {self.original}, {counted(self.samples, 'sample')}"
         lines = [
             "SQNR: with the errors of all layers before   alone: only this layer is rounded   lost: noise / signal, "
             "mean over the channels   added: part of `lost` that arises in this layer"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.names import counted
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
 from orilla.runtime.engines.registry import known
@@ -56,7 +57,7 @@ class EngineMapResult(CommandResult):
             shown = [layer for layer in found.layers if layer in worst or layer == found.first]
             title = (
                 f"{self.bundle}: {found.variant} on {found.engine} compared with {self.variant} on {self.engine}, "
-                f"{self.samples} samples"
+                f"{counted(self.samples, 'sample')}"
             )
             tables.append((title, HEADER, [_row(layer) for layer in shown]))
             lines += _lines(found, self.engine, len(shown))

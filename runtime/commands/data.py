@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.names import counted
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets.options import add_arguments as add_reading_arguments
 from orilla.runtime.evaluation.datasets.options import options_of, with_options
@@ -143,10 +144,10 @@ class DatasetResult(CommandResult):
             console.print_line(f"could also be read as {kind}: --data {kind}:PATH")
         if len(self.classes) <= MAX_LISTED:
             console.print_line(
-                f"{len(self.classes)} classes: {', '.join(self.classes)}" if self.classes else "no classes"
+                f"{counted(len(self.classes), 'class')}: {', '.join(self.classes)}" if self.classes else "no classes"
             )
         else:
-            console.print_line(f"{len(self.classes)} classes: {', '.join(self.classes[:MAX_LISTED])}, ...")
+            console.print_line(f"{counted(len(self.classes), 'class')}: {', '.join(self.classes[:MAX_LISTED])}, ...")
         table = Table()
         for column in ("split", "samples", "per class"):
             table.add_column(column)

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.live import Live as Screen
 from rich.table import Table
 
+from orilla.devices.names import counted
 from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.terminal.messages import print_message
@@ -60,7 +61,9 @@ def line(figures: Figures) -> str:
     times = [
         f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
     ]
-    summary = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
+    summary = (
+        f"{counted(figures.frames, 'frame')}, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
+    )
     summary += f", rung {figures.rung}" if figures.rung is not None else ""
     summary += f", agreement {figures.agreement:.3f}" if figures.agreement is not None else ""
     return f"{summary}, newest answer {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
@@ -74,7 +77,7 @@ def table(figures: Figures, source: str = "") -> Table:
     rung = f"   rung {figures.rung}" if figures.rung is not None else ""
     agreement = f"   agreement {figures.agreement:.3f}" if figures.agreement is not None else ""
     rate = f"{figures.fps:.1f} per second{workers}{rung}{agreement}"
-    title = f"{name}{figures.frames} frames   {rate}   newest answer {figures.age_ms:.0f} ms old"
+    title = f"{name}{counted(figures.frames, 'frame')}   {rate}   newest answer {figures.age_ms:.0f} ms old"
     caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
     stages = Table(title=title, caption=caption, title_justify="left")
     stages.add_column("last minute")

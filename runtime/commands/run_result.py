@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from orilla.devices.names import counted
 from orilla.runtime.commands import track_options
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.loop.stats import Figures, FiguresDocument
@@ -128,7 +129,7 @@ class RunResult(CommandResult):
             return
         frames = sum(figures.frames for figures in self.figures.values())
         console.print_line(
-            f"{self.variant} on {self.engine}: {frames} frames in {self.seconds} s, {self.fps} per second"
+            f"{self.variant} on {self.engine}: {counted(frames, 'frame')} in {self.seconds} s, {self.fps} per second"
             + (_dropped(self.figures[""]) + _workers(self.figures[""]) if "" in self.figures else "")
         )
         for name, sink in self.sinks.items():
@@ -137,7 +138,7 @@ class RunResult(CommandResult):
                 console.print_line(f"sink {name}: {sink.written} written, {sink.dropped} dropped{failure}")
         for source, figures in self.figures.items():
             if source:
-                console.print_line(f"{source}: {figures.frames} frames{_dropped(figures)}")
+                console.print_line(f"{source}: {counted(figures.frames, 'frame')}{_dropped(figures)}")
             if figures.rungs:
                 console.print_line("rungs: " + ", ".join(f"{name} {count}" for name, count in figures.rungs.items()))
             if figures.agreement is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orilla.devices.names import counted
 from orilla.runtime.commands.page_option import add_page, check_page
 from orilla.runtime.commands.result import CommandResult
 
@@ -48,7 +49,7 @@ class ShowResult(CommandResult):
         print_warning(console, manifest)
         size = sum(entry.size for entry in manifest.files.values()) / 2**20
         console.print_line(
-            f"{manifest.name}: {manifest.task}, {len(manifest.files)} files, {size:.2f} MiB, {self.bundle}"
+            f"{manifest.name}: {manifest.task}, {counted(len(manifest.files), 'file')}, {size:.2f} MiB, {self.bundle}"
         )
         if manifest.labels:
             omitted = len(manifest.labels) - MAX_LABELS

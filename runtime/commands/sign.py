@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.names import counted
 from orilla.runtime.bundle.destination import add_overwrite
 from orilla.runtime.bundle.keys import ALGORITHMS
 from orilla.runtime.commands.result import CommandResult
@@ -60,7 +61,9 @@ class SignResult(CommandResult):
         if self.bundle is None:
             console.print_line(f"{self.public_key}: public key {self.key[:16]}, for --trust on the robots")
             return
-        console.print_line(f"{self.bundle}: {self.files} files signed by {self.key[:16]}, counter {self.counter}")
+        console.print_line(
+            f"{self.bundle}: {counted(self.files, 'file')} signed by {self.key[:16]}, counter {self.counter}"
+        )
 
 
 def execute(arguments: argparse.Namespace) -> SignResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orilla.devices.names import counted
 from orilla.runtime.bundle.choices import choice_lines
 from orilla.runtime.bundle.comparison import LOST_DROP, lost_accuracy, pareto, why_default
 from orilla.runtime.tasks.metrics.bootstrap import few_samples
@@ -153,7 +154,7 @@ def worst_lines(report: Report) -> list[str]:
     if gain is not None:
         kept = f"{worst.variant}_recalibrated was added" if gain.kept else "no gain, so no variant was added"
         lines.append(
-            f"  with these samples added to the calibration, the drop on the other {gain.count} samples is "
+            f"  with these samples added to the calibration, the drop on the other {counted(gain.count, 'sample')} is "
             f"{gain.drop_after:+.2f} instead of {gain.drop_before:+.2f}: {kept}"
         )
     return lines
@@ -166,7 +167,7 @@ def search_lines(report: Report) -> list[str]:
     lines = [f"search for an int8 variant with a drop of at most {report.search.max_drop:g}:"]
     for step in report.search.steps:
         verdict = "ok" if step.accepted else "too large"
-        subset = f" on {step.count} samples" if step.count < report.count else ""
+        subset = f" on {counted(step.count, 'sample')}" if step.count < report.count else ""
         lines.append(f"  {step.variant}, {step.change}: drop {step.drop:+.2f}{subset}, {verdict}")
     if not report.search.complete:
         lines.append(
@@ -197,7 +198,7 @@ def _check_remarks(check: Check, sample_count: int) -> list[str]:
     if check.sum_error is not None and check.sum_error > MAX_SUM_ERROR:
         remarks.append(f"the sum of its probabilities differs from one by up to {check.sum_error:.3f}")
     if check.count < sample_count:
-        remarks.append(f"checked on {check.count} of {sample_count} samples, because it is slow")
+        remarks.append(f"checked on {check.count} of {counted(sample_count, 'sample')}, because it is slow")
     return remarks
 
 

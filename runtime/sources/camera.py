@@ -7,7 +7,7 @@ import math
 import cv2
 
 from orilla.devices.errors import SourceError
-from orilla.devices.names import whole_number
+from orilla.devices.names import counted, whole_number
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.camera_options import CameraOptions, asked_text, split_options
@@ -66,7 +66,7 @@ class Camera:
             settings, self._settings = self._settings, None
             return Event("settings", self._index, now_ns(), settings)
         if not self._capture.grab():
-            msg = f"{self._name} stopped after {self._index} frames"
+            msg = f"{self._name} stopped after {counted(self._index, 'frame')}"
             raise SourceError(msg)
         captured_ns = _stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns())
         index = self._index

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from orilla.devices.errors import ConfigError, SourceError
-from orilla.devices.names import whole_number
+from orilla.devices.names import counted, whole_number
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.sources.camera_options import PiOptions, asked_text, split_options
 from orilla.runtime.sources.capture import CorruptFrames
@@ -92,7 +92,7 @@ class PiCamera:
                 request.release()
         except (RuntimeError, TimeoutError) as error:
             reason = str(error) or f"no frame for {self._read_s:g} s"
-            msg = f"{self._name} stopped after {self._index} frames: {reason}"
+            msg = f"{self._name} stopped after {counted(self._index, 'frame')}: {reason}"
             raise SourceError(msg) from error
         index = self._index
         self._index += 1
