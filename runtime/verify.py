@@ -19,6 +19,7 @@ from orilla.runtime.evaluation.accuracy import evaluate_session, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.preprocessing.input_kind import frame_size
 from orilla.runtime.preprocessing.tensor_spec import Outputs, TensorSpec, pack
+from orilla.runtime.tasks.metrics.bootstrap import few_samples
 from orilla.runtime.tasks.registry import task_of
 
 RESULT_SLACK = 0.01
@@ -195,4 +196,6 @@ def _accuracy_stage(
     points = 100 * (variant.check.metrics[metric] - metrics[metric])
     detail = f"{task.metric_title} {metrics[metric]:.4f} on {dataset.source.name} {split}"
     detail += f", {variant.check.metrics[metric]:.4f} at export" if same else " (not the data used at export)"
+    few = few_samples(len(dataset.names(split)))
+    detail += f"; {few}" if few else ""
     return metrics, Stage("accuracy", not same or points <= METRIC_SLACK, detail)

@@ -176,6 +176,8 @@ class TrainResult(CommandResult):
         """Print the metrics of the reported split."""
         from rich.table import Table
 
+        from orilla.runtime.tasks.metrics.bootstrap import few_samples
+
         card, result = self.card, self.card.measured[0]
         table = Table(title=f"{card.model} on {card.data.title}: {result.split}", min_width=60)
         for column in ("metric", "value", "95 % interval"):
@@ -186,6 +188,9 @@ class TrainResult(CommandResult):
             low, high = result.intervals[name]
             table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
         console.print_table(table)
+        count = next((split.count for split in card.data.splits if split.name == result.split), None)
+        if count is not None and (few := few_samples(count)):
+            console.print_line(f"warning: {few}")
         if card.data.skipped or card.data.leaks_dropped:
             console.print_line(
                 f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaked samples dropped"

@@ -54,7 +54,7 @@ def test_accuracy_on_other_data_is_reported_but_not_compared_with_the_export(tin
     other_scenes = factories.camvid_folder(tmp_path / "other", {"val": 3}, (60, 80))
     for verdict in run(Bundle.open(tiny_bundle), open_dataset(other_scenes)):
         assert verdict.passed
-        assert "not the data used at export" in verdict.stages[-1].detail
+        assert "(not the data used at export); 3 samples say little" in verdict.stages[-1].detail
 
 
 def test_other_outputs_fail_at_infer(tiny_bundle, tmp_path):

@@ -2,13 +2,17 @@
 
 import json
 
+import msgspec
 import pytest
+from helpers import factories
 from helpers.factories import SMALL_CONVNET
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.argument_parser import CommandParser
+from orilla.runtime.bundle.card import SplitCard
 from orilla.runtime.cli import main
-from orilla.train.cli import add_arguments, command_line
+from orilla.runtime.terminal.console import ResultConsole
+from orilla.train.cli import TrainResult, add_arguments, command_line
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
@@ -113,3 +117,12 @@ def test_a_card_s_command_can_be_typed_again(monkeypatch):
     ]
     monkeypatch.setattr("sys.argv", words)
     assert command_line() == "orilla train lenet --data 'my images' --extra-data=mnist:b --out 1"
+
+
+@pytest.mark.parametrize("count", [24, 100])
+def test_few_samples_are_a_warning(capsys, count):
+    card = factories.card_of("classify", ("cat", "dog"), (32, 48))
+    splits = (SplitCard(card.measured[0].split, count, ""),)
+    card = msgspec.structs.replace(card, data=msgspec.structs.replace(card.data, splits=splits))
+    TrainResult("run", card).render(ResultConsole())
+    assert ("warning: 24 samples say little" in capsys.readouterr().out) == (count == 24)
