@@ -1,9 +1,10 @@
 """Read the class names of a model from a file, in the formats in which tools write them.
 
 Supported formats: one name per line; numbered lines (`0 stop`, `0: stop`, `0,stop`), as Teachable Machine and Coral
-write them; `name,number` lines; a list on one line; TensorFlow's label map (`.pbtxt`); the names of a YOLO `data.yaml`;
-and JSON: a list, a mapping from number to name, as Keras publishes for ImageNet, or from name to number
-(`class_indices`), and the documents of Hugging Face (`id2label`) and Teachable Machine (`labels`).
+write them; `name,number` lines; a table with a column of numbers; a list of Python, or one on one line; TensorFlow's
+label map (`.pbtxt`); the names of a YOLO `data.yaml`; and JSON: a list, a mapping from number to name, as Keras
+publishes for ImageNet, or from name to number (`class_indices`), and the documents of Hugging Face (`id2label`) and
+Teachable Machine (`labels`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from orilla.devices.errors import DataError
 from orilla.devices.names import whole_number
 from orilla.devices.text_files import lines_of, read_text
+from orilla.runtime.evaluation.datasets.delimited import parse_table
 from orilla.runtime.evaluation.datasets.yolo import names_in_yaml
 from orilla.runtime.tasks.label_names import unnamed
 
@@ -39,11 +41,26 @@ HEADINGS = {"id", "index", "idx", "number", "class", "class_id", "classid", "cla
 HEADINGS |= {"label_id", "label_name", "category", "classname", "class index", "category_id", "classes"}
 """Words that make up the first line of a table, in lower case."""
 
+NAMING = ("name", "label")
+"""Words in the heading of the column with the names, if a table has other columns of texts too."""
+
+PLACEHOLDERS = {"???", "n/a"}
+"""Names, in lower case, that published lists repeat for numbers without a class."""
+
+TABLES = (".csv", ".tsv")
+"""Suffixes of tables, whose first line may name the only column."""
+
 MIN_REMARK_WORDS = 8
 """Minimum number of words for the last paragraph of a list to be a remark on it, and not names of classes."""
 
 MIN_NUMBERED = 0.5
 """Minimum share of the numbers up to the highest one that must occur, for lines with gaps to be numbered lines."""
+
+LABEL_MAP = r"^\s*item\s*:?\s*\{"
+"""Pattern of an entry in TensorFlow's label map."""
+
+QUOTED = r"""(?:"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)')"""
+"""Pattern of a string in TensorFlow's label map."""
 
 NESTED = ("id2label", "labels", "names", "class_names", "classes", "class_indices", "label2id", "categories")
 """Keys of a JSON document under which tools store the names, in this order."""
@@ -78,7 +95,7 @@ def read_lines(path: Path, encoding: str | None = None) -> tuple[str, ...]:
         DataError: The file cannot be read, has no labels, or a label contains invisible characters.
     """
     text = read_text(path, encoding=encoding, limit_bytes=MAX_BYTES, advice=ENCODING_ADVICE)
-    labels = _parsed(_without_doubled_ends(text), path)
+    labels = _without_placeholders(_parsed(_without_doubled_ends(text), path))
     if not labels:
         msg = f"labels={path} is empty"
         raise DataError(msg)
@@ -117,6 +134,13 @@ def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(unique)
 
 
+def _without_placeholders(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels, with names such as `class 12` instead of a placeholder that occurs several times."""
+    counts = Counter(label.lower() for label in labels)
+    repeated = {word for word in PLACEHOLDERS if counts[word] > 1}
+    return tuple(unnamed(at) if label.lower() in repeated else label for at, label in enumerate(labels))
+
+
 def _is_invisible(letter: str) -> bool:
     """Return True for control and format characters, and for the character that replaces lost ones."""
     return letter == "\ufffd" or (unicodedata.category(letter) in ("Cc", "Cf", "Co", "Cs") and letter not in JOINERS)
@@ -129,9 +153,10 @@ def _parsed(text: str, path: Path) -> tuple[str, ...]:
         return _of_json(text, path)
     if path.suffix.lower() in (".yaml", ".yml"):
         return tuple(names_in_yaml(text, str(path)))
-    if re.match(r"\s*item\s*\{", text):
+    if re.search(LABEL_MAP, text, re.MULTILINE):
         return _of_label_map(text, path)
-    lines = _without_remark(lines_of(text))
+    listed = _of_literal(text)
+    lines = _without_remark(lines_of(text)) if listed is None else listed
     leading = next((number for number, line in enumerate(lines) if line), 0)
     lines = lines[leading:]
     if "" in lines and not _are_numbered([line for line in lines if line]):
@@ -143,7 +168,10 @@ def _parsed(text: str, path: Path) -> tuple[str, ...]:
         raise DataError(msg)
     lines = [line for line in lines if line]
     if len(lines) == 1:
-        lines = _on_one_line(lines[0])
+        mark = next((mark for mark in ",;\t|" if mark in lines[0]), ",")
+        lines = [name for part in lines[0].split(mark) if (name := part.strip())]
+    if (pairs := _of_table(lines, path)) is not None:
+        return _in_order(pairs, path)
     return _numbered(_unquoted(lines), path)
 
 
@@ -169,18 +197,45 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _on_one_line(line: str) -> list[str]:
-    """Return the names of a file with one line: a Python list, or names with commas between them."""
-    if line.startswith(("[", "(", "{")):
-        try:
-            value = ast.literal_eval(line)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
-        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
-            return [name.strip() for name in value]
-        if isinstance(value, dict):
-            return [f"{number},{name}" for number, name in value.items()]
-    return [name for part in line.split(",") if (name := part.strip())]
+def _of_literal(text: str) -> list[str] | None:
+    """Return the names in a list, a tuple or a dictionary of Python, or None if the text is not one."""
+    if not text.lstrip().startswith(("[", "(", "{")):
+        return None
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return [name.strip() for name in value]
+    return [f"{number},{name}" for number, name in value.items()] if isinstance(value, dict) else None
+
+
+def _of_table(lines: list[str], path: Path) -> list[tuple[int, str]] | None:
+    """Return the numbers and names in a table, or None if the lines are not one.
+
+    The first column with the numbers of classes is used, and the column with the names, or else the last one with
+    texts. Without a line that names them, two columns are a table.
+    """
+    table = parse_table("\n".join(lines), str(path)) if any(lines) else None
+    if table is None or len(table.header) < 2 or any(len(row.fields) != len(table.header) for row in table.rows):
+        return None
+    columns = [[field.strip() for field in column] for column in zip(*(row.fields for row in table.rows), strict=True)]
+    heading = [name.strip() for name in table.header]
+    at = next((at for at, column in enumerate(columns) if _are_indices(column)), None)
+    if at is None:
+        return None
+    texts = [index for index, column in enumerate(columns) if not all(map(whole_number, column))]
+    named = [index for index in texts if any(word in heading[index].lower() for word in NAMING)]
+    has_heading = not whole_number(heading[at])
+    if not texts or (not has_heading and len(columns) > 2):
+        return None
+    rows = columns if has_heading else [[name, *column] for name, column in zip(heading, columns, strict=True)]
+    return [(int(number), name) for number, name in zip(rows[at], rows[(named or texts)[-1]], strict=True)]
+
+
+def _are_indices(values: Sequence[str]) -> bool:
+    """Return True if the values are numbers of classes, each of which occurs once."""
+    return all(map(whole_number, values)) and len(set(values)) == len(values) and _are_numbers([*map(int, values)])
 
 
 def _unquoted(lines: list[str]) -> list[str]:
@@ -196,12 +251,14 @@ def _unquoted(lines: list[str]) -> list[str]:
 def _numbered(lines: list[str], path: Path) -> tuple[str, ...]:
     """Return the names without their numbers if each line states a number, in the order of the numbers."""
     body = lines
+    if path.suffix.lower() in TABLES and len(lines) > 1 and lines[0].strip('"').lower() in HEADINGS:
+        lines = body = lines[1:]
     if len(lines) > 1 and all(cell.strip().strip('"').lower() in HEADINGS for cell in re.split(r"[,;\t]", lines[0])):
         body = lines[1:]
     for pattern, number_at, name_at in ((NUMBER_FIRST, 1, 2), (NUMBER_LAST, 2, 1)):
         found = [match for line in body if (match := pattern.fullmatch(line))]
         if len(found) == len(body) and found:
-            names = [(int(match[number_at]), match[name_at].strip().strip('"').strip()) for match in found]
+            names = [(int(match[number_at]), match[name_at].strip().strip("\"'").strip()) for match in found]
             if _are_numbers([number for number, _ in names]) and len({name for _, name in names}) > len(names) / 2:
                 return _in_order(names, path)
     # A heading such as `label` is only known to be one if the lines below it are numbered or if it is in a table.
@@ -239,6 +296,9 @@ def _of_json(text: str, path: Path) -> tuple[str, ...]:
     if isinstance(document, Mapping):
         document = next((document[key] for key in NESTED if isinstance(document.get(key), list | Mapping)), document)
     if isinstance(document, list):
+        ids = [entry.get("id") if isinstance(entry, Mapping) else None for entry in document]
+        if len(set(ids)) == len(ids) and all(isinstance(number, int) for number in ids):
+            document = sorted(document, key=lambda entry: entry["id"])  # COCO's categories need not be in order.
         names = [_name(entry) for entry in document]
         if all(names):
             return tuple(str(name).strip() for name in names)
@@ -265,8 +325,10 @@ def _pair(key: str, value: object) -> tuple[int, str] | None:
     """Return the number and the name of an entry of a JSON mapping, or None if it is not one."""
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         value = value[-1]  # Keras' list for ImageNet states a WordNet id and a name.
-    if whole_number(key) and isinstance(value, str):
-        return int(key), value.strip()
+    if whole_number(key) and (name := _name(value)) is not None:
+        return int(key), name.strip()
+    if isinstance(value, str) and whole_number(value):
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1_000_000:
         return value, key.strip()
     return None
@@ -275,13 +337,12 @@ def _pair(key: str, value: object) -> tuple[int, str] | None:
 def _of_label_map(text: str, path: Path) -> tuple[str, ...]:
     """Return the names of a label map of TensorFlow's object detection. Its numbers begin with 1."""
     pairs = []
-    for body in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
+    text = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
+    for body in re.split(LABEL_MAP, text, flags=re.MULTILINE)[1:]:
         number = re.search(r"\bid\s*:\s*(\d{1,6})", body)
-        name = re.search(r"\bdisplay_name\s*:\s*['\"](.*?)['\"]", body) or re.search(
-            r"\bname\s*:\s*['\"](.*?)['\"]", body
-        )
+        name = re.search(rf"\bdisplay_name\s*:\s*{QUOTED}", body) or re.search(rf"\bname\s*:\s*{QUOTED}", body)
         if number is None or name is None:
             msg = f"labels={path} has an item without id or name: add them"
             raise DataError(msg)
-        pairs.append((int(number[1]), name[1].strip()))
+        pairs.append((int(number[1]), re.sub(r"\\(.)", r"\1", name[1] or name[2] or "").strip()))
     return _in_order(pairs, path)

@@ -34,6 +34,19 @@ NAMES = ("stop", "go", "turn left")
         "stop: 0\ngo: 1\nturn left: 2\n",
         "stop, go, turn left\n",
         "['stop', 'go', 'turn left']\n",
+        "['stop',\n 'go',\n 'turn left']\n",
+        "{0: 'stop',\n 1: 'go',\n 2: 'turn left'}\n",
+        "stop;go;turn left\n",
+        "'stop': 0\n'go': 1\n'turn left': 2\n",
+        "ClassId,SignName\n0,stop\n1,go\n2,turn left\n",
+        'index,mid,display_name\n0,/m/02,stop\n1,/m/03,"go"\n2,/m/0k,"turn left"\n',
+        "class_idx,class_name,count\n0,stop,10\n1,go,20\n2,turn left,30\n",
+        ",label\n0,stop\n1,go\n2,turn left\n",
+        '"0","stop"\n"1","go"\n"2","turn left"\n',
+        "# map\nitem: {\n id: 1 name: 'stop'\n}\nitem: {\n id: 2\n name: 'go'\n}\nitem: { id: 3 name: 'turn left' }\n",
+        json.dumps({name: str(number) for number, name in enumerate(NAMES)}),
+        json.dumps({str(number): {"name": name} for number, name in enumerate(NAMES)}),
+        json.dumps([{"id": number, "name": NAMES[number]} for number in (2, 0, 1)]),
         "{0: 'stop', 1: 'go', 2: 'turn left'}\n",
         "{'stop': 0, 'go': 1, 'turn left': 2}\n",
         'item {\n id: 1\n name: "stop"\n}\nitem {\n id: 2\n name: "go"\n}\nitem { id: 3 name: \'turn left\' }\n',
@@ -57,6 +70,11 @@ def test_a_yaml_file_of_yolo(tmp_path):
     assert read_labels(tmp_path / "data.yaml") == NAMES
 
 
+def test_a_table_with_one_column_names_it(tmp_path):
+    (tmp_path / "labels.csv").write_text("label\nstop\ngo\nturn left\n")
+    assert read_labels(tmp_path / "labels.csv") == NAMES
+
+
 @pytest.mark.parametrize(
     ("text", "labels"),
     [
@@ -70,6 +88,9 @@ def test_a_yaml_file_of_yolo(tmp_path):
         ("stop\ngo\n\n\nand 255 is the ignore label that marks pixels\nexcluded from learning.\n", ("stop", "go")),
         ("name\nstop\n", ("name", "stop")),
         ("# comment\nstop\n", ("# comment", "stop")),
+        ("???\nstop\n???\ngo\n", ("class 0", "stop", "class 2", "go")),
+        ("person\nN/A\ncar\nN/A\n", ("person", "class 1", "car", "class 3")),
+        ("item { id: 1 name: \"men's shoe\" }\nitem { id: 2 name: 'x' }\n", ("men's shoe", "x")),
         ("\u0646\u200c\u0645\nstop\n", ("\u0646\u200c\u0645", "stop")),
         ('{"134": "crane", "0": "tench", "1": "ray"}', None),
         ('{"0": "crane", "1": "crane"}', ("crane", "crane (2)")),

@@ -49,8 +49,11 @@ LOOKED_AT = 5
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 
-QUOTED = r"""\"[^\"]*\"|'[^']*'"""
+QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
 """Regular expression of a quoted name in YAML."""
+
+NUMBER = r"""["']?(\d+)["']?[ \t]*:"""
+"""Regular expression of the number of a class in YAML."""
 
 Pair = tuple[str | None, tree.Folder, tree.Folder]
 """Split or None, folder of the images, folder of the label files."""
@@ -202,17 +205,26 @@ def names_in_yaml(text: str, file: str) -> list[str]:
     if found is None:
         msg = f"{file} has no key names: list the classes, as in names: [cat, dog]"
         raise DataError(msg)
-    body = re.sub(r"""("[^"]*"|'[^']*')|#.*""", lambda part: part[1] or "", found[1]).strip()
+    body = re.sub(rf"({QUOTED})|(?:^|(?<=\s))#.*", lambda part: part[1] or "", found[1], flags=re.MULTILINE).strip()
     if body.startswith(("[", "{")):
-        items = re.findall(rf"\s*(?:(\d+)\s*:)?\s*({QUOTED}|[^,]+)", body[1:].rstrip("]}"))
+        number = NUMBER if body.startswith("{") else "()"
+        items = re.findall(rf"\s*(?:{number})?\s*({QUOTED}|[^,]+)", body[1:].rstrip("]}"))
     else:
-        items = re.findall(rf"^[ \t]*(?:-|(\d+)[ \t]*:)[ \t]*({QUOTED}|.+)", body, re.MULTILINE)
-    pairs = [(number, name.strip().strip("\"'").strip()) for number, name in items if name.strip()]
+        items = re.findall(rf"^[ \t]*(?:-|{NUMBER})[ \t]*({QUOTED}|.+)", body, re.MULTILINE)
+    pairs = [(number, _unquoted(name.strip())) for number, name in items if name.strip()]
     numbers = [int(number) for number, _ in pairs if number]
     if numbers and numbers != list(range(len(pairs))):
         msg = f"{file}: the numbers of the classes under names must be 0, 1, 2 and so on, in this order"
         raise DataError(msg)
     return [name for _, name in pairs]
+
+
+def _unquoted(name: str) -> str:
+    """Return the text of a name in YAML, which may be quoted."""
+    if len(name) < 2 or name[0] not in "\"'" or name[-1] != name[0]:
+        return name
+    inner = name[1:-1]
+    return (inner.replace("''", "'") if name[0] == "'" else re.sub(r"\\(.)", r"\1", inner)).strip()
 
 
 def recognise(path: Path) -> str | None:

@@ -127,6 +127,10 @@ def test_images_without_a_label_file_have_no_objects_and_are_counted(tmp_path):
         ("names:\n- cat\n- dog\nval: y\n", ["cat", "dog"]),
         ("names:\n  - 'cat'\n  - dog\n", ["cat", "dog"]),
         ("names: {0: cat, 1: dog}\n", ["cat", "dog"]),
+        ("names:\n  '0': cat\n  '1': dog\n", ["cat", "dog"]),
+        ("names: {'0': cat, '1': dog}\n", ["cat", "dog"]),
+        ("names: ['driver''s cab', \"a \\\"b\\\"\", men's shoe]\n", ["driver's cab", 'a "b"', "men's shoe"]),
+        ("names: [C#, F#]  # notes\n", ["C#", "F#"]),
         ("names: [\n  'cat',\n  'dog'\n]\nval: y\n", ["cat", "dog"]),
     ],
 )
