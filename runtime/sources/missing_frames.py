@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from orilla.runtime.sources.video_container import CLOCK_RESTARTS, NO_TIMES, ONE_TO_ONE
+from orilla.runtime.sources.video_container import CLOCK_RESTARTS, DECODING_ORDER, NO_TIMES, ONE_TO_ONE
 
 MISSING_SHARE = 0.05
 """Share of the stated duration that may be missing at the end. If more is missing, the file counts as truncated. Some
@@ -34,7 +34,8 @@ class MissingFrames:
     """
 
     def __init__(self, stream: VideoStream, container: InputContainer) -> None:
-        self.active = stream.codec.canonical_name in ONE_TO_ONE and not container.format.flags & NO_TIMES
+        stated = not container.format.flags & NO_TIMES and container.format.name not in DECODING_ORDER
+        self.active = stated and stream.codec.canonical_name in ONE_TO_ONE
         """False if frames cannot be matched with packets. Missing frames are then not detected."""
         self._expected: list[int] = []
         self._dts: int | None = None

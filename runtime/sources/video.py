@@ -26,6 +26,7 @@ from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
 from orilla.runtime.sources.source import READY_BUFFERS, Source, is_animated_webp, now_ns
 from orilla.runtime.sources.video_container import (
     CLOCK_RESTARTS,
+    DECODING_ORDER,
     NO_TIMES,
     converted,
     encrypted,
@@ -70,6 +71,8 @@ class VideoFile:
         time_base = self._stream.time_base or Fraction(1, 1000)
         self._times = FrameTimes(time_base, round(1e9 * period_s), restarts=self._restarts)
         self._timed = not container.format.flags & NO_TIMES
+        self._presented = container.format.name not in DECODING_ORDER
+        """False if frames have only decoding times."""
         self._missing = MissingFrames(self._stream, container)
         self._end = StatedEnd(self._stream, container, period_s)
         self._packets: Iterator[Packet[VideoStream]] | None = container.demux(self._stream)
@@ -151,9 +154,9 @@ class VideoFile:
 
     def _take(self, frame: VideoFrame) -> None:
         """Convert a frame, or skip it if it is damaged."""
-        pts = frame.dts if frame.pts is None else frame.pts
+        pts = frame.dts if frame.pts is None or not self._presented else frame.pts
         times = self._time_of(pts), now_ns()
-        if frame.is_corrupt or pts in self._damaged:
+        if frame.is_corrupt or frame.pts in self._damaged:
             self._skip("it is damaged")
             return
         try:

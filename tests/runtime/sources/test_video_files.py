@@ -107,6 +107,7 @@ FORMATS = [
     ("mov", "libx264", {}),
     ("mkv", "libx264", {}),
     ("avi", "libx264", {"options": {"bf": "0"}}),
+    ("avi", "libx264", {"options": {"bf": "3", "x264-params": "b-pyramid=normal"}}),
     ("flv", "libx264", {}),
     ("ts", "libx264", {}),
     ("m2ts", "libx264", {}),
