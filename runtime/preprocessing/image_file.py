@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.devices.gate import only_our_errors, read_file
-from orilla.runtime.preprocessing import jpeg
-from orilla.runtime.preprocessing.image_format import TIFF_STARTS, unsupported, why_undecoded
+from orilla.runtime.preprocessing import jpeg, pnm
+from orilla.runtime.preprocessing.image_format import DECODED, TIFF_STARTS, unsupported, why_undecoded
 from orilla.runtime.preprocessing.image_orientation import UPRIGHT, orientation_of, turned
 from orilla.runtime.preprocessing.tiff_tags import EXTRA_SAMPLES, ORIENTATION, Tags
 from orilla.runtime.stdio import hidden_stderr
@@ -36,6 +36,13 @@ MAX_IMAGE_BYTES = 1 << 30
 
 TAILS = (b"\x55" * 64, b"\xaa" * 64)
 """Bytes that are appended to a JPEG without an end marker, to find out whether its pixels are complete."""
+
+MAX_ZEROS = 2
+"""Number of zeros at the end of a JPEG without an end marker that may belong to its pixel data."""
+
+MISSING = 128
+"""Value of all channels of pixels that are missing in a JPEG. Source: libjpeg-turbo's `jdhuff.c`, which sets their
+coefficients to zero."""
 
 
 class File(Protocol):
@@ -62,10 +69,13 @@ def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8
     if not data or unsupported(data) is not None:
         return None
     orientation = orientation_of(data)
-    if data.startswith(jpeg.SOI) and not _has_end(data):
-        image = _without_end(data, flags)
+    image: NDArray[np.uint8] | None
+    if data.startswith(jpeg.SOI):
+        image = _jpeg(data, flags)
     elif data.startswith(TIFF_STARTS):
         image = _decoded(_plain_tiff(data), flags)
+    elif data.startswith(DECODED["PNM"]):
+        image = pnm.decode(data, flags)
     else:
         image = _decoded(data, flags)
     return image if image is None or orientation == UPRIGHT else np.ascontiguousarray(turned(image, orientation))
@@ -111,15 +121,31 @@ def _has_end(data: bytes) -> bool:
     return data.rstrip(b"\0\r\n ").endswith(jpeg.EOI) or jpeg.end_of(data) is not None
 
 
+def _jpeg(data: bytes, flags: int) -> NDArray[np.uint8] | None:
+    """Decode a JPEG. Return None if pixels are missing, even if an end marker follows the last one that is present."""
+    if not _has_end(data):
+        return _without_end(data, flags)
+    image = _decoded(data, flags)
+    end = jpeg.end_of(data)
+    if image is None or end is None or (image[-1, -1] != MISSING).any() or _is_progressive(data):
+        return image
+    return _without_end(data[: end - len(jpeg.EOI)], flags)
+
+
+def _is_progressive(data: bytes) -> bool:
+    return any(code == jpeg.PROGRESSIVE for code, _, _ in jpeg.segments(data))
+
+
 def _without_end(data: bytes, flags: int) -> NDArray[np.uint8] | None:
     """Decode a JPEG without an end marker. Some cameras omit it. Return None if pixels are missing too.
 
     If pixels are missing, the decoder uses the bytes that follow. The pixels are therefore complete if they do not
     depend on these bytes. A progressive JPEG is always rejected, because its last passes may be missing.
     """
-    if any(code == jpeg.PROGRESSIVE for code, _, _ in jpeg.segments(data)):
+    if _is_progressive(data):
         return None
-    pixels = data.rstrip(b"\0")
+    # Some cameras append zeros, but the last bytes of the pixel data may also be zeros.
+    pixels = data[: len(data.rstrip(b"\0")) + MAX_ZEROS]
     pixels += b"\0" * pixels.endswith(b"\xff")  # A stuffed byte is part of the pixel data.
     first, second = (_decoded(pixels + tail + jpeg.EOI, flags) for tail in TAILS)
     return first if first is not None and second is not None and np.array_equal(first, second) else None

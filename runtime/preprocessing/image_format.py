@@ -8,36 +8,43 @@ from functools import cache
 
 import cv2
 
-from orilla.runtime.preprocessing import jpeg
+from orilla.runtime.preprocessing import jpeg, pnm
 from orilla.runtime.preprocessing.image_orientation import boxes, orientation_of
 from orilla.runtime.preprocessing.odd_image import why_odd
 from orilla.runtime.preprocessing.tiff_tags import (
     BITS,
     DNG_VERSION,
     HEIGHT,
+    LAYOUTS,
     MAKE,
     SAMPLE_FORMAT,
+    SAMPLES,
     STRIP_OFFSETS,
     STRIP_SIZES,
     SUBFILE,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_SIZES,
+    TILE_WIDTH,
     WIDTH,
     Tags,
 )
 
-TIFF_STARTS = (b"II*\0", b"MM\0*")
+TIFF_STARTS = tuple(LAYOUTS)
+"""First bytes of a TIFF or BigTIFF."""
 
 DECODED = {
     "JPEG": (jpeg.SOI,),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "GIF": (b"GIF87a", b"GIF89a"),
     "BMP": (b"BM",),
-    "TIFF": (*TIFF_STARTS, b"II+\0", b"MM\0+"),
+    "TIFF": TIFF_STARTS,
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
-    "PNM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"PF", b"Pf"),
+    "PNM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7"),
     "Radiance HDR": (b"#?RADIANCE", b"#?RGBE"),
     "Sun raster": (b"\x59\xa6\x6a\x95",),
 }
-"""First bytes of the formats that OpenCV decodes."""
+"""First bytes of the formats that are decoded: PNM by `pnm.py`, the others by OpenCV."""
 
 TO_JPEG, TO_PNG, DEVELOP = "convert it to JPEG", "convert it to PNG", "develop it to JPEG"
 
@@ -60,6 +67,7 @@ OTHERS: dict[str, tuple[tuple[bytes, ...], str]] = {
     "MNG": ((b"\x8aMNG\r\n\x1a\n",), TO_PNG),
     "Windows metafile (WMF)": ((b"\xd7\xcd\xc6\x9a",), TO_PNG),
     "HDF5": ((b"\x89HDF\r\n\x1a\n",), TO_PNG),
+    "a PFM of floating-point numbers": ((b"PF\n", b"Pf\n", b"PF\r\n", b"Pf\r\n"), TO_PNG),
     "PCX": ((b"\x0a\x05\x01",), TO_PNG),
     "FITS": ((b"SIMPLE  =",), TO_PNG),
     "JPEG XR": ((b"II\xbc\x01",), TO_JPEG),
@@ -97,6 +105,9 @@ AFTER = {
 MAX_PIXELS, MAX_LENGTH = 1 << 30, 1 << 20
 """Maximum number of pixels, and maximum height and width, of an image. Source: `CV_IO_MAX_IMAGE_PIXELS` and
 `CV_IO_MAX_IMAGE_WIDTH` in OpenCV's `imgcodecs/src/loadsave.cpp`."""
+
+MAX_SAMPLES = 4
+"""Largest number of samples per pixel of a TIFF that OpenCV decodes."""
 
 FIRST_SWAPPED = 5
 """Lowest orientation of an image whose stored rows are its columns. Source: Exif 2.32, tag 0x0112."""
@@ -146,6 +157,8 @@ def why_undecoded(data: bytes) -> str:
         return f"{kind} is not supported; convert it to PNG"
     if is_truncated(data, name):
         return f"the {name} is truncated; copy or download it again"
+    if name == "TIFF" and (layout := _layout_of_tiff(data)) is not None:
+        return f"OpenCV cannot decode {layout}; convert it to PNG"
     if not _has_decoder(name):
         return f"this OpenCV ({cv2.__version__}) is built without {name}; convert it to JPEG"
     return f"the {name} is damaged"
@@ -176,11 +189,14 @@ def is_truncated(data: bytes, name: str) -> bool:
             return len(data) < 8 + int.from_bytes(data[4:8], "little")
         if name == "BMP":
             return len(data) < int.from_bytes(data[2:6], "little")
+        if name == "PNM":
+            return pnm.is_truncated(data)
         if name == "AVIF":
             return not _whole_boxes(data)
         if name == "TIFF":
             tags = Tags(data)
-            parts = zip(tags.values(STRIP_OFFSETS), tags.values(STRIP_SIZES), strict=False)
+            starts = (*tags.values(STRIP_OFFSETS), *tags.values(TILE_OFFSETS))
+            parts = zip(starts, (*tags.values(STRIP_SIZES), *tags.values(TILE_SIZES)), strict=False)
             return max((start + size for start, size in parts), default=len(data) + 1) > len(data)
     except struct.error:
         return True
@@ -223,6 +239,17 @@ def _kind_of_tiff(data: bytes) -> str | None:
     return f"a TIFF with {bits} bits per sample" if bits not in (1, 8, 16) else None
 
 
+def _layout_of_tiff(data: bytes) -> str | None:
+    """Return the arrangement of a TIFF's samples that may be the reason why OpenCV cannot decode it, or None."""
+    tags = Tags(data)
+    samples, bits = tags.first(SAMPLES, 1), max(tags.values(BITS), default=1)
+    if samples > MAX_SAMPLES or (samples == MAX_SAMPLES and bits > 8):
+        return f"a TIFF with {samples} samples of {bits} bits per pixel"
+    if TILE_WIDTH in tags:
+        return f"a TIFF with tiles of {tags.first(TILE_WIDTH)} x {tags.first(TILE_HEIGHT)} pixels"
+    return None
+
+
 def _size(data: bytes, name: str) -> tuple[int, int]:
     """Return the width and height that the header states, or zeros if they are unknown."""
     if name == "PNG" and len(data) >= 24:
@@ -235,6 +262,8 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         return abs(width), abs(height)
     if name == "GIF" and len(data) >= 10:
         return struct.unpack_from("<HH", data, 6)
+    if name == "PNM" and (header := pnm.header_of(data)) is not None:
+        return header.width, header.height
     return jpeg.size_of(data) if name == "JPEG" else (0, 0)
 
 

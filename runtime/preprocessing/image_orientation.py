@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.preprocessing import jpeg
-from orilla.runtime.preprocessing.tiff_tags import ORIENTATION, Tags
+from orilla.runtime.preprocessing.tiff_tags import LAYOUTS, ORIENTATION, Tags
 
 UPRIGHT = 1
 """Orientation of an image whose first row is the top, and whose first column is the left side."""
@@ -89,7 +89,7 @@ def _exif(data: bytes) -> bytes:
         return _in_png(data)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return next((data[start:end] for name, start, end in _riff(data) if name == b"EXIF"), b"")
-    elif data.startswith((b"II*\0", b"MM\0*")):
+    elif data[:4] in LAYOUTS:
         return data
     return b""
 

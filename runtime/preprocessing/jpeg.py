@@ -11,6 +11,9 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 SCAN = 0xDA
 """Code of the marker before the pixel data."""
 
+ALONE = (0x01, *range(0xD0, 0xD8))
+"""Codes of the markers that have no segment. Source: ITU-T T.81, table B.1."""
+
 PROGRESSIVE = 0xC2
 """Code of the marker of a progressive image, which is stored in several passes from coarse to fine."""
 
@@ -33,8 +36,11 @@ def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
     position = 2
     while len(data) >= position + 4 or data[position : position + 2] == EOI:
         code = data[position + 1]
-        if data[position] != 0xFF:
+        if data[position] != 0xFF or code in (0, SOI[1]):
             return
+        if code == 0xFF or code in ALONE:  # Any number of fill bytes 0xFF may precede a marker.
+            position += 1 if code == 0xFF else 2
+            continue
         if code == EOI[1]:
             yield code, position + 2, position + 2
             return

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from orilla.runtime.preprocessing.jpeg import ALONE, EOI, MARKER, SCAN, SOI, end_of
 
 JPEG = b"\xff\xd8\xff"
 """First bytes of a JPEG."""
-
-SOI, EOI, SCAN = 0xD8, 0xD9, 0xDA
-"""Codes of the markers at the start and end of a JPEG, and of the marker before the pixel data."""
-
-ALONE = (0x01, *range(0xD0, 0xD8))
-"""Codes of the markers that have no segment. Source: ITU-T T.81, table B.1."""
-
-MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
-of the data. Source: ITU-T T.81, B.1.1.5."""
 
 
 class BrokenJpegError(ValueError):
@@ -48,14 +38,14 @@ class JpegScanner:
             if len(data) < self._position + 2:
                 return None
             code = data[self._position + 1]
-            if code == EOI and data[self._position] == 0xFF:
+            if code == EOI[1] and data[self._position] == 0xFF:
                 return self._position + 2
             if not self._skip(data, code):
                 return None
 
     def _skip(self, data: bytearray, code: int) -> bool:
         """Skip a marker and its segment. Return False if the length of the segment has not been received yet."""
-        if data[self._position] != 0xFF or code in (0, SOI):
+        if data[self._position] != 0xFF or code in (0, SOI[1]):
             raise BrokenJpegError
         if code == 0xFF:
             self._position += 1
@@ -74,9 +64,4 @@ def is_whole(data: bytes) -> bool:
 
     OpenCV would fill the missing part with grey.
     """
-    if not data.startswith(JPEG):
-        return True
-    try:
-        return JpegScanner().find_end(bytearray(data)) is not None
-    except BrokenJpegError:
-        return False
+    return not data.startswith(JPEG) or end_of(data) is not None

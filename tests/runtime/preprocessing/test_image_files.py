@@ -134,6 +134,27 @@ def test_every_path_into_a_model_turns_an_image(tmp_path, tiny_bundle):
             model(tmp_path / "none.jpg")
 
 
+def test_fill_bytes_before_the_segments_of_a_jpeg():
+    """Any number of bytes 0xFF may precede a marker. Source: ITU-T T.81, B.1.1.2."""
+    data = tagged("JPEG", 6)
+    filled = data[:2] + b"\xff" * 3 + data[2:]
+    assert orientation_of(filled) == 6
+    assert np.array_equal(decode_image(filled), decode_image(data))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_bigtiff_is_read_like_a_tiff(mode):
+    """Its alpha is removed without being applied."""
+    image = Image.fromarray(np.dstack([PICTURE[..., ::-1], ALPHA])).convert(mode)
+    data = tagged("TIFF", 6, image)
+    exif = Image.Exif()
+    exif[274] = 6
+    big = encoded("TIFF", image, exif=exif, big_tiff=True)
+    assert big[:4] == b"II+\0"
+    assert orientation_of(big) == 6
+    assert np.array_equal(decode_image(big), decode_image(data))
+
+
 def test_masks_and_images_are_turned_alike(tmp_path):
     mask = Image.fromarray(np.where(ALPHA > 127, 255, 0).astype(np.uint8))
     for name, data in (("images/a.jpg", tagged("JPEG", 6)), ("masks/a.png", tagged("PNG", 6, mask))):
@@ -218,6 +239,20 @@ def test_a_jpeg_without_its_end_marker_is_used_if_all_pixels_are_there():
     for part in (data[: len(data) // 2], data[:-20], data[: len(data) // 2] + bytes(500), data[:300]):
         assert decode_quietly(part) is None
     assert np.array_equal(decode_quietly(data + b"trailer"), decode_image(data))
+    grey = encoded("JPEG", Image.new("RGB", (60, 40), (128, 128, 128)))
+    assert grey.endswith(b"\0\xff\xd9"), "the last byte of its pixel data is zero"
+    assert np.array_equal(decode_quietly(grey[:-2]), decode_image(grey))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_with_an_end_marker_but_without_all_pixels_is_rejected(mode):
+    """Some cameras and copies cut a JPEG and add the end marker, and decoders fill the rest with grey."""
+    data = encoded("JPEG", Image.fromarray(PICTURE[..., ::-1]).convert(mode))
+    for end in (len(data) // 2, len(data) * 3 // 4):
+        assert decode_quietly(data[:end] + b"\xff\xd9") is None
+    grey = np.full((40, 60, 3), 128, np.uint8)
+    whole = encoded("JPEG", Image.fromarray(grey).convert(mode))
+    assert np.array_equal(decode_quietly(whole), grey)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
@@ -263,6 +298,14 @@ def png_header(width, height):
         (tiff((50706, 1)), "camera raw (DNG) is not supported; develop it to JPEG"),
         (tiff((258, 4)), "a TIFF with 4 bits per sample is not supported; convert it to PNG"),
         (tiff((258, 32), (339, 3)), "a TIFF of 32-bit floating-point numbers is not supported; convert it to PNG"),
+        (
+            tiff((258, 8), (322, 16), (323, 16), (324, 8), (325, 4)),
+            "OpenCV cannot decode a TIFF with tiles of 16 x 16 pixels; convert it to PNG",
+        ),
+        (
+            tiff((258, 16), (273, 8), (277, 4), (279, 4)),
+            "OpenCV cannot decode a TIFF with 4 samples of 16 bits per pixel; convert it to PNG",
+        ),
         (b"8BPS\0\1" + bytes(50), "Photoshop (PSD) is not supported; convert it to PNG"),
         (b"<?xml version='1.0'?>\n<svg xmlns=''/>", "SVG is not supported; convert it to PNG"),
         (b"\xff\x0a" + bytes(50), "JPEG XL is not supported; convert it to JPEG"),
