@@ -95,14 +95,14 @@ def test_other_calibration_and_golden_data(tiny_run, tmp_path, tiny_data):
 
 
 def test_calibration_images_give_statistics_for_the_loop():
-    source = SimpleNamespace(preprocessor=SimpleNamespace(kind="image"))
+    source = SimpleNamespace(preprocessor=SimpleNamespace(spec=SimpleNamespace(takes_images=True)))
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 48, 3)).astype(np.uint8)
     samples = SampleSet("pictures", "", {"x": images}, [None] * 20, [None] * 20)
     found = calibration_familiarity(samples, source)
     assert len(found.means) == 31
     assert found.problem() is None
     assert calibration_familiarity(None, source) is None
-    source.preprocessor.kind = "tensor"
+    source.preprocessor.spec.takes_images = False
     assert calibration_familiarity(samples, source) is None
 
 

@@ -153,7 +153,7 @@ def test_a_loop_that_is_killed_in_its_probation(folder, releases):
 
 def test_a_loop_that_answers_long_enough(folder, releases, capsys):
     install(Order(releases[2], probation_s=0.3), folder)
-    words = ["run", str(folder), "--source", "scenes", "--policy", "rate:20", "--sink", "none", "--frames", "12"]
+    words = ["run", str(folder), "--source", "scenes", "--policy", "rate:20", "--sink", "none", "--frames", "40"]
     assert main(words) == 0
     record = Deployment.read(folder).record
     assert (record.probation, record.failed) == (None, None)
