@@ -1,7 +1,9 @@
 """Data set in the format of COCO: a JSON file with images, annotations and categories, next to the images.
 
-Known layouts: `annotations.json` in a folder or zip with the images, `annotations/instances_*.json` with one file per
-split, `_annotations.coco.json` in each split folder, or a JSON file beside its images.
+Known layouts: one JSON file in a folder or zip with the images, such as `annotations.json`, `result.json` of Label
+Studio or `labels.json` of FiftyOne; one per split there or in `annotations/`, such as `instances_val2017.json`; and
+`_annotations.coco.json` in each split folder. The images are beside the file, or in `images/`, `data/` or a folder of
+their split.
 
 Source: the data format at cocodataset.org, "Object Detection". A box is `[x, y, width, height]` in pixels.
 """
@@ -9,7 +11,7 @@ Source: the data format at cocodataset.org, "Object Detection". A box is `[x, y,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -26,28 +28,42 @@ from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row,
 FILES = ("annotations.json", "_annotations.coco.json")
 """Names of annotation files next to images."""
 
+FOLDERS = ("images", "data")
+"""Names of folders in which the images may be."""
+
+SUBSET = "default"
+"""Name that CVAT gives to images without a split."""
+
+ANNOTATIONS = "annotations"
+"""Name of a folder beside the images that contains the annotation files."""
+
+MAX_FILES = 20
+"""Maximum number of JSON files in a folder that are opened. Other tools write one file per image."""
+
 SPLIT = re.compile(r"(?:^|[^a-z])(train(?:ing)?|val(?:id(?:ation)?)?|test)(?:[^a-z]|$)")
 """Pattern that finds a split in a path, such as `instances_val2017.json` or `images/train/a.jpg`."""
 
 
 class _Image(msgspec.Struct):
-    id: int
+    id: int | str
     file_name: str
-    width: int | None = None
-    height: int | None = None
+    width: float | None = None
+    height: float | None = None
 
 
 class _Annotation(msgspec.Struct):
-    image_id: int
+    image_id: int | str
     category_id: int
-    bbox: tuple[float, float, float, float]
-    id: int | None = None
-    iscrowd: int | bool = 0
+    bbox: list[float] | None = None
+    id: int | str | None = None
+    iscrowd: int | bool | None = 0
+    segmentation: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Category(msgspec.Struct):
     id: int
     name: str
+    supercategory: str | None = None
 
 
 class _File(msgspec.Struct):
@@ -80,9 +96,10 @@ class Coco(Boxed):
         self.source = Source(name, f"images and boxes in {name}", "not stated")
         self._files = [(split, file, images, _read(file)) for split, file, images in files]
         first = self._files[0]
-        self._categories = _categories(first[3], first[1].name)
+        used = {annotation.category_id for _, _, _, content in self._files for annotation in content.annotations}
+        self._categories = _categories(first[3], used, first[1].name)
         for _, file, _, content in self._files[1:]:
-            if _categories(content, file.name) != self._categories:
+            if _categories(content, used, file.name) != self._categories:
                 msg = f"{file.name} and {first[1].name} have different categories: use the same in all splits"
                 raise DataError(msg)
         self.classes = tuple(self._categories.values())
@@ -93,13 +110,14 @@ class Coco(Boxed):
         samples: list[AnnotatedImage] = []
         splits: list[str | None] = []
         for split, file, folder, content in self._files:
+            places = _places(folder, split)
             for image, rows in self._rows(content, file.name):
                 with only_our_errors(file):
-                    found = _image_file(folder, image.file_name, split)
+                    found = _image_file(places, image.file_name)
                 if found is None:
                     msg = f"{file.name} lists the image {readable(image.file_name)}, which does not exist"
                     raise DataError(msg)
-                size = (image.height, image.width) if image.height and image.width else None
+                size = (int(image.height), int(image.width)) if image.height and image.width else None
                 samples.append(AnnotatedImage(readable(image.file_name), found, file.name, rows, size))
                 splits.append(split or split_in(str(PurePosixPath(image.file_name).parent)))
         return by_split(samples, splits)
@@ -109,7 +127,7 @@ class Coco(Boxed):
         _check_unique([image.id for image in content.images], "images", name)
         _check_unique([row.id for row in content.annotations if row.id is not None], "annotations", name)
         indices = {number: index for index, number in enumerate(self._categories)}
-        rows: dict[int, list[Row]] = {image.id: [] for image in content.images}
+        rows: dict[int | str, list[Row]] = {image.id: [] for image in content.images}
         for place, annotation in enumerate(content.annotations):
             origin = f"annotation {place if annotation.id is None else annotation.id}"
             if annotation.category_id not in indices:
@@ -118,7 +136,7 @@ class Coco(Boxed):
             if annotation.image_id not in rows:
                 msg = f"{name}, {origin}: no image has the id {annotation.image_id}: add it, or remove the annotation"
                 raise DataError(msg)
-            left, top, width, height = annotation.bbox
+            left, top, width, height = _box(annotation, f"{name}, {origin}")
             box = (left, top, left + width, top + height)
             rows[annotation.image_id].append(
                 Row(origin, indices[annotation.category_id], box, bool(annotation.iscrowd))
@@ -142,15 +160,38 @@ def _read(file: tree.Folder) -> _File:
         raise DataError(msg) from error
 
 
-def _categories(content: _File, name: str) -> dict[int, str]:
-    """Return the name of each category by its id, in ascending order."""
+def _box(annotation: _Annotation, where: str) -> Sequence[float]:
+    """Return the left and top edge, the width and the height: those that are stated, or those of the polygons."""
+    if annotation.bbox and len(annotation.bbox) == len(("left", "top", "width", "height")):
+        return annotation.bbox
+    if not annotation.bbox:
+        try:
+            polygons = msgspec.json.decode(annotation.segmentation, type=list[list[float]])
+        except msgspec.MsgspecError:
+            polygons = []
+        x, y = ([value for polygon in polygons for value in polygon[axis::2]] for axis in (0, 1))
+        if x and y:
+            return min(x), min(y), max(x) - min(x), max(y) - min(y)
+    stated = "no bbox and no polygons" if not annotation.bbox else f"a bbox of {len(annotation.bbox)} numbers"
+    msg = f"{where} has {stated}: give bbox as [left, top, width, height], or remove the annotation"
+    raise DataError(msg)
+
+
+def _categories(content: _File, used: Set[int], name: str) -> dict[int, str]:
+    """Return the name of each category by its id, in ascending order.
+
+    Roboflow adds a category that has no boxes and is the supercategory of all others. It is left out.
+    """
     _check_unique([category.id for category in content.categories], "categories", name)
     ordered = sorted(content.categories, key=lambda category: category.id)
+    root, others = ordered[:1], ordered[1:]
+    if others and root[0].id not in used and all(other.supercategory == root[0].name for other in others):
+        ordered = others
     return dict(zip([c.id for c in ordered], unique_names([c.name.strip() for c in ordered], name), strict=True))
 
 
-def _check_unique(numbers: Sequence[int], kind: str, name: str) -> None:
-    seen: set[int] = set()
+def _check_unique(numbers: Sequence[int | str], kind: str, name: str) -> None:
+    seen: set[int | str] = set()
     for number in numbers:
         if number in seen:
             msg = f"{name} has two {kind} with the id {number}: remove one, or renumber it"
@@ -158,20 +199,21 @@ def _check_unique(numbers: Sequence[int], kind: str, name: str) -> None:
         seen.add(number)
 
 
-def _image_file(folder: tree.Folder, name: str, split: str) -> tree.Folder | None:
-    """Return the file of an image, or None if it does not exist. The file may be in a subfolder with a usual name."""
+def _image_file(places: Sequence[tree.Folder], name: str) -> tree.Folder | None:
+    """Return the file of an image in one of these folders, or None if it does not exist."""
     path = PurePosixPath(name.replace("\\", "/"))
     if "\0" in name or not path.name:
         return None
     relative = path.name if path.is_absolute() or ".." in path.parts else str(path)
-    years = [child.name for child in _split_folders(folder, split)]
-    places = [relative, f"images/{relative}", *(f"{year}/{relative}" for year in years)]
-    return next((file for file in (folder / place for place in places) if file.is_file()), None)
+    return next((file for place in places if (file := place / relative).is_file()), None)
 
 
-def _split_folders(folder: tree.Folder, split: str) -> list[tree.Folder]:
-    """Return the subfolders whose names contain the name of the split, such as `val2017`."""
-    return [child for child in tree.folders(folder) if split_in(child.name) == split] if split else []
+def _places(folder: tree.Folder, split: str) -> list[tree.Folder]:
+    """Return the folders that may contain the images: with usual names, or with the name of the split or subset."""
+    bases = [folder, *(place for name in FOLDERS if (place := folder / name).is_dir())]
+    children = [child for base in bases for child in tree.folders(base)]
+    own = [child for child in children if child.name == SUBSET or (split and split_in(child.name) == split)]
+    return [*bases, *own, *(place for child in own if (place := child / FOLDERS[0]).is_dir())]
 
 
 def recognise(path: Path) -> bool:
@@ -192,28 +234,41 @@ def open_dataset(path: Path) -> Coco:
 def _found(path: Path) -> tuple[tree.Folder, list[tuple[str, tree.Folder, tree.Folder]]] | None:
     """Return the folder of the data set, and the split, file and image folder of each annotation file."""
     if path.is_file() and path.suffix.lower() == ".json":
-        return (path, [("", path, path.parent)]) if _has_sections(path) else None
+        apart = path.parent.name == ANNOTATIONS
+        part = (split_in(path.name) or "", path, path.parent.parent) if apart else ("", path, path.parent)
+        return (path, [part]) if _has_sections(path) else None
     for top in tree.candidates(path):
         direct = [("", file, top) for name in FILES if (file := top / name).is_file()]
-        files = direct or _per_split(top)
+        files = direct or _per_split(top) or _in_folder(top / ANNOTATIONS, top) or _in_folder(top, top)
         if files:
             return top, files
     return None
 
 
 def _per_split(top: tree.Folder) -> list[tuple[str, tree.Folder, tree.Folder]]:
-    """Return the annotation files of a folder that has one file per split."""
-    inside = [
+    """Return the annotation files in the split folders of a folder."""
+    return [
         (split, file, folder)
         for split, folder in tree.split_folders(top).items()
         for name in FILES
         if (file := folder / name).is_file()
     ]
-    annotations = top / "annotations"
-    if inside or not annotations.is_dir():
-        return inside
-    files = [file for file in tree.files(annotations, (".json",)) if file.name.startswith("instances_")]
-    return [(split, file, top) for file in files if (split := split_in(file.name))]
+
+
+def _in_folder(folder: tree.Folder, top: tree.Folder) -> list[tuple[str, tree.Folder, tree.Folder]]:
+    """Return the annotation files in a folder, for images below `top`: one, or one per split.
+
+    COCO has several kinds of files for each split. The files of boxes are named `instances_`.
+    """
+    files = tree.files(folder, (".json",)) if folder.is_dir() else []
+    kinds: dict[str, list[tree.Folder]] = {}
+    for file in files if len(files) <= MAX_FILES else []:
+        kinds.setdefault(SPLIT.sub(" ", Path(file.name).stem.lower()), []).append(file)
+    for kind in sorted(kinds, key=lambda kind: (not kind.startswith("instances"), kind)):
+        found = [file for file in kinds[kind] if kind.startswith("instances") or _has_sections(file)]
+        if found:
+            return [(split_in(file.name) or "", file, top) for file in found]
+    return []
 
 
 def _has_sections(file: tree.Folder) -> bool:
