@@ -72,7 +72,10 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
 
 
 def neighbour(path: Path) -> str:
-    """Return `; did you mean PATH?` with the most similar file beside a missing one. Empty if none is similar."""
+    """Return the hint `; did you mean PATH?` for a missing file.
+
+    PATH is the file with the most similar name in the same folder. The hint is empty if no name is similar.
+    """
     try:
         names = [file.name for file in path.parent.iterdir()]
     except (OSError, ValueError):

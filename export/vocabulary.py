@@ -330,7 +330,7 @@ def _checked(found: Vocabulary, path: Path) -> Vocabulary:
 
 
 def _refuse_other_kinds(text: str, path: Path) -> None:
-    """Raise `DataError` for vocabularies of word parts, and for tables of word vectors."""
+    """Raise `DataError` for subword vocabularies (WordPiece, BPE, SentencePiece) and for tables of word vectors."""
     lines = text[: 1 << 16].splitlines()[:200]
     if sum(line.startswith("##") for line in text.splitlines()) > 3 or "[CLS]" in lines:
         raise _refused(path, "a vocabulary of WordPiece, as BERT uses, which splits words into parts")

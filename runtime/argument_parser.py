@@ -48,7 +48,7 @@ def _filled(line: str, width: int) -> list[str]:
 
 
 def indented(name: str, text: str, indent: int) -> str:
-    """Return a name, and beside it a text that is wrapped to the width of the terminal.
+    """Return a line of help: a name, and next to it a text that is wrapped to the width of the terminal.
 
     Args:
         name: The name.
@@ -81,7 +81,7 @@ class CommandParser(argparse.ArgumentParser):
         raise ConfigError(msg)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse all arguments. Raise `ConfigError` for an unknown one, with the most similar option."""
+        """Parse all arguments. Raise `ConfigError` for an unknown option, and suggest the most similar one."""
         namespace, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [flag for flags in self.flags().values() for flag in flags]

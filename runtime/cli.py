@@ -27,7 +27,7 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 
 LAST_STREAM = 2
-"""Number of standard error, which is the last standard stream."""
+"""File descriptor of standard error, the last of the standard streams."""
 
 INFERENCE = "orilla-infer"
 """Name of the inference thread of a camera loop."""
@@ -212,9 +212,9 @@ def main(argv: list[str] | None = None) -> int:
 def _open_standard_streams() -> None:
     """Open the null device in place of standard streams that are closed.
 
-    Otherwise, the next file that is opened would get the number of such a stream, and the messages of libraries would
-    be written to this file. Standard output can only be read, so that results which are written to it are not lost
-    without an error.
+    Otherwise, the next opened file would get the descriptor of such a stream, and libraries would write their messages
+    to this file. Standard output is opened for reading only, so that a command that writes results to it fails instead
+    of losing them.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STREAM:
         if number == 1:
@@ -243,7 +243,7 @@ def _main(words: list[str]) -> int:
         return _refuse(f"{error}; run `orilla doctor` to check this installation")
     except KeyboardInterrupt:
         is_early = "orilla.runtime.commands.run_loop" not in sys.modules
-        return 0 if words[:1] == ["run"] and is_early else INTERRUPTED  # Stopping a loop is no error, even early.
+        return 0 if words[:1] == ["run"] and is_early else INTERRUPTED  # Stopping a loop is not an error, even early.
     except BrokenPipeError:
         from orilla.runtime.stdio import drop_stdout
 

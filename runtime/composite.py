@@ -113,7 +113,7 @@ def together(**models: Model) -> MultiModel:
     """Run several models on the same frames. `tick.result["name"]` is the result of the model with this name.
 
     Raises:
-        ConfigError: There is no model, or a model takes no images.
+        ConfigError: There is no model, or a model does not take images.
     """
     if not models:
         msg = "together() needs at least one model, as in together(road=road_model, animal=animal_model)"
@@ -134,7 +134,7 @@ def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -
             in pixels. The default returns the boxes of a detector, or the bounding box of a segmentation.
 
     Raises:
-        ConfigError: A model takes no images.
+        ConfigError: A model does not take images.
     """
     _check_image_models(first, second)
     return CascadeModel(first, second, crop)
@@ -143,5 +143,5 @@ def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -
 def _check_image_models(*models: Model) -> None:
     for model in models:
         if not model.takes_images:
-            msg = f"{model.name} takes no images: only image models can share a source"
+            msg = f"{model.name} does not take images: only image models can share a source"
             raise ConfigError(msg)

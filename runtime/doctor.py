@@ -20,7 +20,7 @@ from orilla.runtime.engines.registry import ENGINES, installed, is_package
 TIMEOUT_S = 60
 
 OPENCV = "opencv"
-"""Name of the trial run of OpenCV. Every other trial run has the name of its engine."""
+"""Name of OpenCV's trial run. Every other trial run has the name of its engine."""
 
 MARK = "orilla-probe: "
 """Prefix of the line on which the process prints its report."""
@@ -38,7 +38,7 @@ OPENCV_LIBRARIES = ("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib
 """Shared libraries that OpenCV needs for windows. The headless build does not need them."""
 
 OTHER_NUMPY = ("numpy.core.multiarray", "_ARRAY_API")
-"""Parts of the errors of packages that are built for numpy 1, when numpy 2 is installed."""
+"""Parts of the error messages of packages that are built for numpy 1 if numpy 2 is installed."""
 
 WHEELS = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}
 """The package that provides each engine, except those of ONNX Runtime."""

@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """Return the folder for what must not be lost, such as the counters of trusted bundles.
+    """Return the folder for data that must not be lost, such as the counters of trusted bundles.
 
     It is `$ORILLA_STATE` if this variable is set, else `$XDG_STATE_HOME/orilla` if that is set, else
     `~/.local/state/orilla`.
@@ -120,7 +120,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file that a power failure leaves either as it was or with all of `data`.
+    """Write a file so that it is either unchanged or complete after a power failure.
 
     The new content is flushed to the disk before it takes the name of the file. Then the folder is flushed, so that the
     change itself survives.

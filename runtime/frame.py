@@ -186,9 +186,9 @@ EventKind = Literal[
 - `corrupt`: One frame cannot be used.
 - `truncated`: A file ended earlier than its header states. The frames before its end were delivered.
 - `size`: From this frame on, frames have another size.
-- `settings`: A camera was opened with options. The detail says what was asked for and what the driver gave.
-- `time`: The presentation times of a stream disagree with the clock, so the times of arrival are used as time stamps;
-  or they agree again. Or frames arrive faster than they are read.
+- `settings`: A camera was opened with options. The detail states the requested values and those that the driver chose.
+- `time`: The presentation times of a stream disagree with the clock, so the arrival times are used as time stamps; or
+  the presentation times agree again. Or frames arrive faster than they are read.
 - `engine`: An accelerator was lost or is back.
 - `doubt`: From this frame on, frames fail one or more checks of the guard, or no longer fail them.
 - `sink`: A sink failed, was reopened, or drops ticks because it is too slow.
@@ -296,7 +296,7 @@ def wall_time(monotonic_ns: int) -> str:
 
 
 def media_time_ns(frame: Frame | Line | Record, rate_hz: float | None) -> int | None:
-    """Return the time from the start of a recorded source to a frame, in nanoseconds, or None if it is unknown.
+    """Return the time of a frame since the start of its recorded source, in nanoseconds, or None if it is unknown.
 
     Args:
         frame: A frame of the source.

@@ -28,7 +28,7 @@ pre code { background: none; padding: 0; }
 
 
 class Page:
-    """A page that is built part by part. All strings are escaped.
+    """A page that is built section by section. All strings are escaped.
 
     Args:
         title: Title of the page.

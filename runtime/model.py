@@ -96,8 +96,8 @@ class Model(Runner):
             variant: Name of a variant. If None, the bundle's default is used.
             engine: Name of an engine, as listed by `orilla devices`. If None, the engine of the variant is used.
             threads: Number of inference threads. If None, all cores except one are used, at most four.
-            trust: Paths of public keys. A bundle that none of them signed is rejected, and so is one that is older than
-                before. If None, signatures are not checked.
+            trust: Paths of public keys. A bundle is rejected if none of the keys signed it, or if it is older than the
+                bundle before. If None, signatures are not checked.
 
         Raises:
             BundleError: The bundle is damaged or not trusted.
@@ -203,7 +203,7 @@ class Model(Runner):
         """
         assert isinstance(stages, ModelStages)
         if shadow.keep is not None and not self.takes_images:
-            msg = f"keep={shadow.keep}: {self.name} takes no images, and only images can be stored"
+            msg = f"keep={shadow.keep}: {self.name} does not take images, and only images can be stored"
             raise ConfigError(msg)
         manifest = self.bundle.manifest
         name = shadow.variant
@@ -235,7 +235,10 @@ class Model(Runner):
         return loader.fits(variant, self.engine) or installed(default_engine(variant.format))
 
     def _open_rung(self, rung: RungChoice, track: Track | None) -> OpenRung:
-        """Load another rung on the engine of this model, or on the variant's own engine if this one does not fit."""
+        """Load another rung.
+
+        It runs on this model's engine if that engine can run the variant, else on the variant's default.
+        """
         engine = self.engine if loader.fits(rung.variant, self.engine) else None
         model = self._loaded(rung.bundle, rung.variant.name, engine, self.threads)
         return OpenRung(model.stages(track=track), model.close)
@@ -288,8 +291,8 @@ class Model(Runner):
         """Release the engine. Later calls raise `ConfigError`.
 
         Raises:
-            EngineError: An inference runs and does not end within `CLOSE_S` seconds, because its accelerator hangs. The
-                engine is released if this inference ends later.
+            EngineError: A running inference does not end within `CLOSE_S` seconds, because its accelerator hangs. The
+                engine is released if the inference ends later.
         """
         self._closed = True
         if self._abandoned:

@@ -60,7 +60,7 @@ class _Options(NamedTuple):
 
 @runtime_checkable
 class _Readable(Protocol):
-    """An object that has some methods of a source, so the caller probably meant it as a source."""
+    """An object that has some methods of a source. The caller probably meant to pass a source."""
 
     def read(self) -> object: ...
 
@@ -76,7 +76,7 @@ class Runner(ABC):
     kind: Literal["image", "text", "tensor"]
     """Kind of the input."""
     takes_images: bool = True
-    """True if the input is an image, as it always is for several models."""
+    """True if the input is an image. It always is for several models."""
     familiarity: Familiarity | None = None
     """Statistics of the calibration images. None for several models, and if the bundle does not contain them."""
 
@@ -197,7 +197,7 @@ class Runner(ABC):
                 images or texts as an array `[N,H,W,3]`, a list or a generator.
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). If None, it is `latest` for a live
                 source and `every` for a recorded source. With `latest` and `deadline`, a recorded source plays at its
-                own rate.
+                frame rate.
             on_event: Function that receives events. The capture thread calls it when the camera is lost or back, when a
                 frame is corrupt, and when the frame size changes. The inference thread calls it when an accelerator is
                 lost or back. If None, the logger `orilla` logs the events as warnings. The loop keeps a reference to
@@ -210,9 +210,9 @@ class Runner(ABC):
             guard: Checks of the frames: names separated by commas, such as `dark,frozen` (see
                 `orilla.runtime.loop.guard.CHECKS`), True for all, or False for none. If None, the frames of a live
                 source are checked. `tick.doubts` lists the checks that the frame fails.
-            workers: Maximum number of threads that run inferences, each on a frame and a session of its own. If None,
-                a single model on the CPU may use all cores under the policy `every` on a recorded source, and anything
-                else has one worker. Workers are added only while inference is the slowest stage.
+            workers: Maximum number of threads that run inferences, each on a frame and a session of its own. If None, a
+                single model on the CPU may use all cores if the source is recorded and the policy is `every`. In all
+                other cases, there is one worker. Workers are added only while inference is the slowest stage.
             ladder: Settings of a degradation ladder, with which the loop uses a faster model while the answers are too
                 old. `tick.rung` is the name of the rung that answered. If None, only this model is used.
             shadow: Settings of a shadow check, which compares some of the answers with those of a more exact variant

@@ -181,7 +181,7 @@ class _Search:
         self._verified: dict[tuple[str, str], str | None] = {}
 
     def first_round(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Load, time, verify and close each candidate. Return those that were not removed.
+        """Load, time, verify and close each candidate. Return those that remain in the search.
 
         The default variant is tried first. The round takes at most half of the search's time, but tries at least one
         candidate.

@@ -24,7 +24,7 @@ from orilla.runtime.tasks.task import GroundTruth, Target
 BATCH = 32
 
 MAX_EXCESS = 1e-3
-"""Largest rounding error by which a probability may be below 0 or above 1."""
+"""Tolerance for probabilities that fall below 0 or above 1 because of rounding."""
 
 MAX_SUM_ERROR = 0.01
 """Largest difference between one and the sum of an original model's probabilities. If it is larger, for example for a

@@ -163,7 +163,7 @@ def _made(model: str, torch: Any) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
         return found() if callable(found) and not isinstance(found, torch.nn.Module) else found
-    except Exception as error:  # The user's code raises any type of exception.
+    except Exception as error:  # The user's code can raise any exception.
         msg = f"cannot build {model}: {type(error).__name__}: {_line(error)}"
         raise ValueError(msg) from error
 

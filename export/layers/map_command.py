@@ -139,7 +139,7 @@ def map_engines(
 
 
 def _counterpart(manifest: Manifest, variant: Variant, engine: str) -> Variant:
-    """Return the variant of the same precision in the format of an engine."""
+    """Return the variant with the same precision as `variant`, in the format that the engine runs."""
     format_ = "tflite" if engine == REFERENCE else known(engine).format
     if variant.format == format_:
         return variant

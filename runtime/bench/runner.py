@@ -45,7 +45,7 @@ class Plan:
     seconds: float = 10.0
     streams: int = STREAMS
     source: str | None = None
-    """Source of the loop. If None, the golden frames are used at the frame rate of a camera."""
+    """Source of the loop. If None, the golden frames are played at 30 frames per second, like a camera."""
     policy: str | None = None
     soak: bool = False
     dataset: Dataset | None = None

@@ -48,7 +48,7 @@ MAX_EVENTS = 20
 
 
 class SampleSet:
-    """The times of each stage and the start of each query of one measurement."""
+    """The samples of one measurement: the start of each query and the time of each of its stages."""
 
     def __init__(self) -> None:
         self.times: dict[str, array[float]] = {}

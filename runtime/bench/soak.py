@@ -16,7 +16,7 @@ BURST_S = 10.0
 SUSTAINED_S = 60.0
 
 SETTLED_S = 120.0
-"""Duration in seconds for which the machine must be steady. It is divided into `WINDOWS` windows."""
+"""Duration in seconds for which temperature and times must be steady. It is divided into `WINDOWS` windows."""
 
 SETTLED_C = 1.0
 """Maximum difference between the windows' mean temperatures in the steady state, in degrees Celsius."""

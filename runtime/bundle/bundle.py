@@ -51,7 +51,7 @@ class Bundle:
         Args:
             where: A folder, a `.orilla` file, or the name of a shipped bundle.
             every_file: If True, read and check all files now. If False, check each file when it is read. A loop needs
-                only one variant, so it then starts sooner and needs less memory.
+                only one variant. With False, it starts sooner and needs less memory.
             trust: The trusted keys. If None, signatures are not checked.
 
         Raises:
@@ -66,7 +66,10 @@ class Bundle:
         bundle = cls(path, read.manifest, files)
         bundle.manifest_bytes, bundle.signature = read.data, read.signature
         if deployment is not None and digest_of(read.data, read.signature) != deployment.record.current.digest:
-            msg = f"{path} is not the release that was deployed: deploy it again, or use `orilla deploy --rollback`"
+            msg = (
+                f"{path} is not the release that was deployed: deploy the bundle again, or use `orilla deploy "
+                f"--rollback`"
+            )
             raise BundleError(msg)
         if trust is not None:
             # A deployment has its own record of what was accepted.
@@ -89,7 +92,8 @@ class Bundle:
 
         Args:
             trust: The trusted keys.
-            place: Path that identifies the bundle in the memory of trusted bundles. None to leave it out.
+            place: Path that identifies the bundle in the record of trusted bundles. If None, the record is neither read
+                nor changed.
 
         Raises:
             BundleError: No trusted key signed the bundle, or it is older than before.
@@ -173,7 +177,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 def write_files(path: Path, content: dict[str, bytes]) -> None:
-    """Write files, of which the first is the manifest, as a zip file. If an error occurs, `path` stays as it is."""
+    """Write files as a zip file. The first file is the manifest. If an error occurs, `path` stays as it is."""
     with replacing(path) as temporary:
         _write_zip(temporary, content)
 
@@ -182,7 +186,7 @@ def write_signed(path: Path, bundle: Bundle, signature: bytes) -> None:
     """Write a bundle with a signature. All other files keep their bytes.
 
     Args:
-        path: Path of the bundle. If it is the folder `bundle` itself, only the signature is written.
+        path: Path of the bundle. If it is the folder of `bundle` itself, only the signature is written.
         bundle: The bundle.
         signature: Content of `model.sig`.
     """

@@ -71,7 +71,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for a regression, the names of the values."""
     data: DataCard
     start_weights: str
-    """Initial weights: `random`, `imagenet`, or the name of a file and of the layers whose weights it contained."""
+    """Initial weights: `random`, `imagenet`, or the name of a file and the layers whose weights it contained."""
     parameters: int
     """Number of parameters of the exported network."""
     input: tuple[int, ...]
@@ -95,7 +95,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     search: dict[str, float | int | str] = {}
     """Method, number of trials and best values of the hyperparameter search. Empty if there was no search."""
     decoding: Decoding | msgspec.UnsetType = msgspec.UNSET
-    """Settings of the task, such as the units of a regression. The key is absent if all settings have their
+    """Settings of the task, such as the units of a regression. The key is absent in the file if all settings have their
     defaults."""
 
     @property

@@ -1,4 +1,4 @@
-"""Compare the variants of a bundle: which ones are dominated, which one is the knee, and why one is the default.
+"""Compare the variants of a bundle: find the dominated variants and the knee, and explain the choice of the default.
 
 A variant is dominated if another one is at least as accurate, as fast and as small, and better in one of the three. The
 variants that are not dominated form the Pareto front.
@@ -13,8 +13,8 @@ from orilla.runtime.bundle.manifest import Manifest, Variant
 from orilla.runtime.tasks.registry import task_of
 
 LOST_DROP = 10.0
-"""Drop in points above which a variant has lost its accuracy. Such a variant has failed, even if it computes the same
-outputs everywhere."""
+"""Drop in points above which a variant has lost its accuracy. Such a variant has failed, even if it gives the same
+outputs on every machine."""
 
 EQUALLY_FAST = 1.05
 """Largest ratio of two medians that count as equally fast."""
@@ -41,7 +41,7 @@ class Pareto:
 
     @property
     def figures(self) -> str:
-        """Return the names of the compared figures for people."""
+        """Return readable names of the compared figures."""
         return "accuracy, time and size" if "p50_ms" in self.objectives else "accuracy and size"
 
     @property
@@ -72,9 +72,9 @@ class _Figures:
 def pareto(manifest: Manifest, max_drop: float) -> Pareto:
     """Compare the variants of a bundle.
 
-    The knee is the variant of the front that is nearest to an ideal variant, which has no drop, and the smallest time
-    and size of the front. A doubling of the time counts as much as a doubling of the size, and as a drop of `max_drop`.
-    Variants with a larger drop are the knee only if the front has no other.
+    The knee is the variant of the front that is nearest to an ideal variant. The ideal variant has no drop, and the
+    smallest time and size on the front. Twice the time, twice the size and a drop of `max_drop` count equally. Variants
+    with a larger drop are the knee only if the front has no other.
 
     Args:
         manifest: The manifest of the bundle.

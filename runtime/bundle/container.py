@@ -100,7 +100,7 @@ def container_of(path: Path) -> Iterator[_Zip | _Folder]:
 
 
 def _require_bundle(path: Path) -> None:
-    """Raise `BundleError` if a path is not a bundle. The message says what the path is, and what to do."""
+    """Raise `BundleError` if a path is not a bundle. The message says what is at the path, and what to do."""
     try:
         if path.is_dir():
             suitable = (path / MANIFEST).is_file()

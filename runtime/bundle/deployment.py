@@ -1,8 +1,8 @@
-"""Deployments: a folder with releases of a bundle, of which one is in force.
+"""Deployments: folders with releases of a bundle. One of the releases is in force.
 
-The folder contains `releases/DIGEST/NAME`, each a bundle, and numbered records. The newest complete record states which
-release is in force, and which one was before. A record is never changed: a switch writes the next one. So a power
-failure leaves the old or the new record, also on file systems that cannot replace a file atomically.
+The folder contains `releases/DIGEST/NAME`, each a bundle, and numbered records. The newest complete record names the
+release in force and the previous release. A record is never changed: each switch writes a new record. A power failure
+therefore leaves the old or the new record, even on file systems that cannot replace a file atomically.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEPT = 2
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_STARTS = 3
-"""Number of starts in which a release under probation may end with the machine, before it is rolled back."""
+"""Number of boots during which a release on probation may fail to end properly before it is rolled back."""
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,10 +50,10 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Probation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The time in which a new release must prove that it works."""
+    """The probation of a new release: the period in which it must prove that it works."""
 
     seconds: float
-    """Time in seconds that a loop must run and answer."""
+    """Time in seconds for which a loop must run and answer."""
     starts: tuple[str, ...] = ()
     """Identity of the boot (`boot_id`) of each start that has not ended properly."""
 
@@ -69,7 +69,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probation: Probation | None = None
     """The running probation of the current release. None if the release has proved that it works."""
     failed: str | None = None
-    """Why the last release that was tried was rolled back, in one line. None if it was not."""
+    """One-line reason why the most recently deployed release was rolled back. None if it was not rolled back."""
 
 
 class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
@@ -111,17 +111,20 @@ class Deployment:
         return self.folder / RELEASES / release.path
 
     def switch(self, record: Record) -> None:
-        """Write the next record. It is in force when this function returns. The caller has the lock.
+        """Write the next record. The record is in force when this method returns. The caller must hold the lock.
 
         Raises:
-            OutputError: The record cannot be written. The current one stays in force.
+            OutputError: The record cannot be written. The current release stays in force.
         """
         self.record = msgspec.structs.replace(record, number=self.record.number + 1)
         write_record(self.folder, self.record)
 
 
 def digest_of(manifest: bytes, signature: bytes | None) -> str:
-    """Return the digest that identifies a release: that of its manifest, which contains all hashes, and signature."""
+    """Return the digest that identifies a release.
+
+    It covers the signature and the manifest, which contains all hashes.
+    """
     return hashlib.sha256(manifest + b"\0" + (signature or b"")).hexdigest()[:32]
 
 
@@ -136,11 +139,11 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def rolled_back(deployment: Deployment, reason: str) -> None:
-    """Return to the previous release. The caller has the lock.
+    """Return to the previous release. The caller must hold the lock.
 
     Args:
         deployment: The deployment.
-        reason: Why, in one line.
+        reason: One-line reason.
 
     Raises:
         ConfigError: There is no previous release.
@@ -158,11 +161,12 @@ def rolled_back(deployment: Deployment, reason: str) -> None:
 
 @contextmanager
 def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
-    """Keep other processes from changing a deployment, for a short time.
+    """Lock a deployment for a short time, so that no other process changes it.
 
     Args:
         folder: Folder of the deployment.
-        name: Name of the lock. An installation, which takes long, has another one, so that no loop waits for it.
+        name: Name of the lock. An installation takes long and therefore uses its own lock, so that no loop waits for
+            it.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -195,7 +199,7 @@ def _read(path: Path) -> Record:
 
 
 def _numbers(folder: Path) -> list[int]:
-    """Return the numbers of the records, the oldest first."""
+    """Return the numbers of the records, starting with the oldest."""
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError:

@@ -17,7 +17,7 @@ class FileKind(msgspec.Struct, frozen=True):
     what: str
     """The kind as a noun with its article, such as `a TFLite model`, or as an adjective, such as `empty`."""
     advice: str = ""
-    """Advice for the user. Empty if a command reads the file, or if the user can only choose another file."""
+    """Advice for the user. Empty if a command reads the file, or if there is nothing to do but choose another file."""
     reader: str = ""
     """Command that reads the file: `import` or `export`, or `bundle` for all commands that take a bundle."""
     format: str = ""
@@ -27,9 +27,9 @@ class FileKind(msgspec.Struct, frozen=True):
     at: int = 0
     """Position of the signature, in bytes."""
     starts: tuple[str, ...] = ()
-    """Signatures. One of them must be at the position `at`. Each character is one byte."""
+    """Signatures. One of them must occur at the position `at`. Each character represents one byte."""
     suffixes: tuple[str, ...] = ()
-    """Suffixes, the usual one first. Without a signature, the suffix identifies the kind."""
+    """Suffixes, starting with the usual one. If there is no signature, the suffix identifies the kind."""
     contains: str = ""
     """Name of a file that identifies a folder of this kind. Empty if the kind is not a folder."""
 

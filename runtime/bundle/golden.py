@@ -24,7 +24,7 @@ class KnownFrame:
     raw: RawInput
     """Raw input: an image `[H,W,3]` uint8 BGR, a string, or arrays by name."""
     intact: bool
-    """True if decoding the raw input gave the same values as at export."""
+    """True if the raw input decodes to the same values as at export."""
     prepared: ModelInput
     """Input of the network."""
     outputs: dict[str, NDArray[np.float32]]

@@ -25,7 +25,7 @@ ALGORITHMS = ("p256", "ed25519")
 PACKAGE = "cryptography"
 MAX_KEY_BYTES = 1 << 16
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-"""Permissions that no user except the owner may have on a private key."""
+"""Permission bits that must not be set on a private key: no other user may read or write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _create(path: Path, data: bytes, mode: int) -> None:
 
 
 def _read(path: Path, parameter: str, forbidden: int, problem: str) -> bytes:
-    """Return the content of a key file, whose permissions must not include the forbidden ones."""
+    """Return the content of a key file. Raise `ConfigError` if the file has forbidden permissions."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
@@ -190,7 +190,7 @@ def _public(path: str, key: Any, parameter: str) -> PublicKey:
 
     p256 = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
     if not p256 and not isinstance(key, ed25519.Ed25519PublicKey):
-        msg = f"{parameter}={path}: use a key for ECDSA on P-256 or for Ed25519, as `orilla sign --new-key` makes"
+        msg = f"{parameter}={path}: use an ECDSA key on P-256, or an Ed25519 key, as `orilla sign --new-key` makes"
         raise ConfigError(msg)
     return PublicKey(path, hashlib.sha256(_pem(key)).hexdigest(), key)
 

@@ -178,7 +178,7 @@ class WorstFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Effect of adding the worst samples to the calibration."""
+    """Effect of adding the worst samples to the calibration data."""
 
     count: int
     """Number of validation samples on which the drops were measured. The added samples are not among them."""
@@ -196,7 +196,7 @@ class WorstFrames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str
     """Name of the int8 variant."""
     frames: tuple[WorstFrame, ...]
-    """The samples, beginning with the worst."""
+    """The samples, starting with the worst."""
     missing_classes: tuple[str, ...]
     """Classes that occur in these samples, but not in the calibration samples."""
     recalibration: Recalibration | None = None
@@ -264,8 +264,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadSpec | None = None
     """Layout of a detector's outputs. None for other tasks, whose manifests do not have this key."""
     decoding: Decoding = PLAIN
-    """Settings that the task needs to decode the outputs of this model. The key is left out if all settings have their
-    defaults."""
+    """Settings that the task needs to decode the outputs of this model. The JSON key is omitted if all settings have
+    their defaults."""
     familiarity: Familiarity | None = None
     """Statistics of the prepared calibration images, with which the loop recognises unfamiliar frames. None if the
     inputs

@@ -194,7 +194,7 @@ def _elements(b: Any, values: Sequence[Any], prepend: Callable[[Any], None]) -> 
 def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], None] = lambda: None) -> int:
     """Write a table.
 
-    `offsets` contains the offset of the object for each slot, or 0 for an empty slot. `scalars` writes the slots with
+    `offsets` contains the offset of each slot's object, or 0 for an empty slot. `scalars` writes the slots that contain
     numbers.
     """
     b.StartObject(slots)

@@ -1,4 +1,4 @@
-"""Parts of bundles: the files of a bundle that another machine lacks, and the whole bundle made of them."""
+"""Partial bundles: write only the files that another machine lacks, and rebuild the whole bundle there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orilla.runtime.bundle.signature import SIGNATURE
 
 
 def write_part(path: Path, bundle: Bundle, present: Collection[str]) -> int:
-    """Write the files of a bundle whose SHA-256 is not among those that are present. Return their total size."""
+    """Write the files of a bundle that are missing on the other machine. Return their total size."""
     names = [name for name, entry in bundle.manifest.files.items() if entry.sha256 not in present]
     content = {MANIFEST: bundle.manifest_bytes, **{name: bundle.read(name) for name in sorted(names)}}
     if bundle.signature is not None:
@@ -23,7 +23,7 @@ def write_part(path: Path, bundle: Bundle, present: Collection[str]) -> int:
 
 
 def read_whole(path: Path, present: Mapping[str, Path]) -> Bundle:
-    """Read a bundle, or a part of one, whose missing files are present elsewhere.
+    """Read a bundle or a partial bundle. Files that it lacks are taken from `present`.
 
     Args:
         path: The bundle or the part.

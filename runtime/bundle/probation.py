@@ -11,7 +11,7 @@ from orilla.devices.errors import ConfigError, OrillaError, OutputError, SourceE
 from orilla.runtime.bundle.deployment import MAX_STARTS, Deployment, Probation, locked, rolled_back
 
 BLAMELESS = (ConfigError, SourceError, OutputError)
-"""Errors that end a loop for which the release is not the reason: a wrong option, a lost camera, a full disk."""
+"""Errors that end a loop but are not the fault of the release: a wrong option, a lost camera, a full disk."""
 
 
 class Trial:
@@ -19,7 +19,7 @@ class Trial:
 
     Args:
         folder: Folder of the deployment.
-        seconds: Time that the loop must run and answer.
+        seconds: Time for which the loop must run and answer.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
@@ -28,7 +28,7 @@ class Trial:
         self._over = False
 
     def answered(self) -> None:
-        """Record that the loop has given an answer. After the time of the probation, the release has passed."""
+        """Record that the loop has given an answer. When the probation is over, the release has passed."""
         if self._over:
             return
         now_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Choose variants that run beside another one: the rungs of a degradation ladder, and the most exact variant."""
+"""Choose the variants that run in addition to the main one: the rungs of a ladder, and the float32 variant."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class RungChoice(NamedTuple):
 def rungs_of(
     bundle: Bundle, first: Variant, names: Sequence[str], can_run: Callable[[Variant], bool]
 ) -> list[RungChoice]:
-    """Return the rungs of a ladder, the best first.
+    """Return the rungs of a ladder, starting with the best.
 
     Args:
         bundle: The opened bundle.
         first: The variant that is loaded. It is the first rung.
         names: Names of the other rungs, as in `Ladder.rungs`. If empty, the faster variants of the bundle are chosen.
-        can_run: Function that returns True if this machine can run a variant. It limits what is chosen automatically.
+        can_run: Function that returns True if this machine can run a variant. It limits the automatic choice.
 
     Raises:
         ConfigError: There is no other rung, a rung is given twice, or a bundle has another task or other labels.
@@ -88,9 +88,9 @@ def _text(value: str | tuple[str, ...]) -> str:
 
 
 def _faster(bundle: Bundle, first: Variant, can_run: Callable[[Variant], bool]) -> list[Variant]:
-    """Return variants that are faster than the first one, the most accurate first.
+    """Return variants that are faster than the first one, starting with the most accurate.
 
-    Variants are left out if a faster one is as accurate, or if the one before is almost as fast.
+    A variant is omitted if a faster variant is as accurate, or if the previous rung is almost as fast.
     """
     metric = task_of(bundle.manifest.task).metric
     best: list[Variant] = []

@@ -1,7 +1,7 @@
-"""Signatures of bundles in the form of OpenSSF Model Signing (OMS).
+"""Signatures of bundles in the format of OpenSSF Model Signing (OMS).
 
 A signature is a Sigstore bundle (JSON). It contains an envelope (DSSE) around an in-toto statement, which lists the
-SHA-256 of every file. The package `model-signing` writes and checks the same form.
+SHA-256 of every file. The package `model-signing` writes and checks the same format.
 
 Source: https://github.com/ossf/model-signing-spec, and the protocol of DSSE 1.0.
 """
@@ -105,7 +105,7 @@ def make(name: str, digests: Mapping[str, str], counter: int, key: PrivateKey) -
     Args:
         name: Name of the bundle.
         digests: SHA-256 (hex) of every file, by path.
-        counter: Counter of the bundle. Robots reject a bundle with a lower counter than the last one.
+        counter: Counter of the bundle. Robots reject a bundle whose counter is lower than that of the bundle before.
         key: The key.
 
     Returns:
@@ -169,7 +169,7 @@ def _untrusted(hint: _Hint | None, keys: Sequence[PublicKey]) -> str:
 
 
 def _check_statement(statement: _Statement, digests: Mapping[str, str]) -> None:
-    """Raise `BundleError` if a statement, whose signature is valid, is not about exactly these files."""
+    """Raise `BundleError` if a validly signed statement does not list exactly these files."""
     predicate = statement.predicate
     method, kind = (predicate.serialization.get(key) for key in ("method", "hash_type"))
     if statement.type != STATEMENT_TYPE or statement.predicate_type != PREDICATE_TYPE:

@@ -37,7 +37,7 @@ class Trust:
 
     Args:
         keys: The keys.
-        accept_other: If True, accept a bundle with another name than the one that was at the same path before.
+        accept_other: If True, accept a bundle whose name differs from that of the previous bundle at the same path.
         remember: If True, store the counter of an accepted bundle, so that older bundles are rejected from now on.
     """
 
@@ -100,7 +100,7 @@ class Trust:
 
 @contextmanager
 def _memory() -> Iterator[Memory]:
-    """Yield the stored memory with a lock, and store it if it has changed."""
+    """Lock and yield the stored record. Store it if it has changed."""
     folder = state_folder()
     make_folder(folder)
     path = folder / "trust.json"

@@ -14,7 +14,7 @@ from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.tflite.graph import read_operators
 
 READ = ("float32", "int8")
-"""Types of weights that are read, the most precise first."""
+"""Types of weights that are read, starting with the most precise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,5 +55,5 @@ def _most_precise(bundle: Bundle) -> Variant:
 
 
 def _type(variant: Variant) -> str:
-    """Return the type of the weights without the words after it, as in `int8, per channel`."""
+    """Return the type of the weights without the words that follow it: `int8` for `int8, per channel`."""
     return variant.weights.partition(",")[0]

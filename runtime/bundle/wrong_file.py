@@ -48,7 +48,7 @@ def unusable(path: Path, kind: FileKind | None, wanted: str, advice: str) -> str
 
     Args:
         path: The file or folder.
-        kind: What it is. None if it is unknown.
+        kind: Kind of the file. None if it is unknown.
         wanted: What the command needs, as a noun with its article.
         advice: What to do, if there is no advice for the kind.
     """

@@ -35,7 +35,7 @@ def write_clip(path: Path) -> None:
 
 
 def write_contact_sheet(video: Path, sheet: Path) -> None:
-    """Write a PNG that shows frames of a video, taken at equal intervals."""
+    """Write a PNG that shows evenly spaced frames of a video."""
     capture = cv2.VideoCapture(str(video))
     frames = []
     while True:

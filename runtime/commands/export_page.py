@@ -1,4 +1,4 @@
-"""The page of an export: which variant to use and why, and everything that the export has measured."""
+"""The HTML page of an export. It shows which variant to use and why, and everything that the export has measured."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from orilla.runtime.tasks.registry import task_of
 
 WIDTH, HEIGHT = 360, 300
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 14, 42
-"""Size of the plot and of the margins around its points, in units. The text has 13 units, so that it is readable on a
-phone, which is about 360 pixels wide."""
+"""Size of the plot and of the margins around its points, in units. The text is 13 units high, so that it is readable on
+a phone, which is about 360 pixels wide."""
 
 GROUND = 18
 """Distance between a drop of 0 and the labels below the plot, in units."""
@@ -30,7 +30,7 @@ DROPS = (0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 """Drops that can be labelled on the vertical axis, in points."""
 
 SMALLEST, LARGEST = 5.0, 13.0
-"""Radius of the point of the smallest and of the largest variant."""
+"""Radius of the points for the smallest and the largest variant."""
 
 LABEL = 15
 """Distance between labels, in units."""
@@ -38,7 +38,7 @@ LABEL = 15
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page whose content another module has made."""
+    """A section of the page whose content another module has created."""
 
     title: str
     lines: tuple[str, ...] = ()
@@ -181,7 +181,7 @@ class _Point:
 
 
 def plot(manifest: Manifest, compared: Pareto, max_drop: float) -> str:
-    """Return the drop of accuracy and the time (or, without times, the size) of each variant as an SVG drawing."""
+    """Draw the accuracy drop and the time (or the size, if there are no times) of each variant as SVG."""
     is_timed = "p50_ms" in compared.objectives
     values = [_across(manifest, variant, is_timed=is_timed) for variant in manifest.variants]
     low, high = min(values) / 1.15, max(values) * 1.15
@@ -244,7 +244,7 @@ def _round_values(low: float, high: float) -> Iterator[float]:
 
 
 def _spaced(places: Sequence[tuple[float, float]], distance: float = LABEL) -> list[float]:
-    """Return the values whose places are far enough from each other for a label."""
+    """Return the values whose positions are far enough apart for labels."""
     kept: list[tuple[float, float]] = []
     for value, place in places:
         if not kept or abs(place - kept[-1][1]) >= distance:
@@ -253,7 +253,7 @@ def _spaced(places: Sequence[tuple[float, float]], distance: float = LABEL) -> l
 
 
 def _drawn(points: Sequence[_Point], compared: Pareto) -> Iterator[str]:
-    """Yield the points and their numbers. A number moves up until it covers no other number."""
+    """Yield the points and their number labels. A label moves up until it covers no other label."""
     taken: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: -point.radius):
         colour = "var(--line1)"

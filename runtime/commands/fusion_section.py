@@ -1,4 +1,4 @@
-"""The part of a page that says what the engines make of the variants of a bundle."""
+"""The section of a page that shows how the engines run the variants of a bundle."""
 
 from __future__ import annotations
 

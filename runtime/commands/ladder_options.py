@@ -54,5 +54,5 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder | None:
 
 
 def rungs_of(runner: Runner, ladder: Ladder | None) -> list[str]:
-    """Return the names of the rungs, the best first. The list is empty if there is no ladder."""
+    """Return the names of the rungs, starting with the best. The list is empty if there is no ladder."""
     return [] if ladder is None else list(runner.ladder_stages(runner.stages(), ladder).names)

@@ -1,4 +1,4 @@
-"""The option `--page` of the commands that write a page."""
+"""The option `--page` of the commands that write an HTML page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orilla.devices.errors import ConfigError
 def add_page(parser: argparse.ArgumentParser) -> None:
     """Add the option to a parser."""
     parser.add_argument(
-        "--page", type=Path, metavar="FILE.html", help="also write a page, which opens without a network"
+        "--page", type=Path, metavar="FILE.html", help="also write an HTML page that opens without a network"
     )
 
 

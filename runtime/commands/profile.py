@@ -20,7 +20,7 @@ SHOWN = 15
 """Number of layers in the table. `--all` shows every layer."""
 
 NAME_WIDTH, KERNEL_WIDTH = 27, 19
-"""Widths of the columns with texts, in characters, so that the table fits into 80."""
+"""Widths of the text columns in characters. With them, the table fits into 80 characters."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,7 @@ def heading(bundle: str, profile: Profile, machine: Machine) -> list[str]:
 
 
 def summary(profile: Profile) -> list[str]:
-    """Return the lines below the table: the peak, the bound, and the parts of the time."""
+    """Return the lines below the table: the peak, the bound, and the shares of the time."""
     rates = ", ".join(f"{rate:.1f} GMAC/s in {numbers}" for numbers, rate in profile.peaks.items())
     lines = []
     if profile.peaks:
@@ -114,7 +114,7 @@ def summary(profile: Profile) -> list[str]:
 
 
 def row(layer: Layer, name_width: int, kernel_width: int) -> list[str]:
-    """Return the cells of a layer. Long texts lose their end."""
+    """Return the cells of a layer. Long texts are truncated."""
     return [
         _cut(layer.name or "(added by the engine)", name_width),
         _cut(("! " if layer.place == "LiteRT" else "") + layer.short_kernel, kernel_width),

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cascade",
         metavar="BUNDLE",
-        help="second model, which runs on the parts of the frame in which the first model finds something",
+        help="second model, which runs on the crops of the frame in which the first model finds something",
     )
     parser.add_argument(
         "--guard",

@@ -38,7 +38,7 @@ def _parse_sink(text: str) -> None:
 
 
 PARSED: dict[str, Callable[[str], None]] = {"policy": _parse_policy, "sink": _parse_sink}
-"""Functions that check the values of keys whose form the parser of the command line does not know."""
+"""Functions that check the values of keys that the command-line parser accepts unchecked."""
 
 AddArguments = Callable[[argparse.ArgumentParser], None]
 
@@ -53,7 +53,8 @@ def expand(words: list[str], add_arguments: AddArguments) -> list[str]:
         add_arguments: Function that declares the options.
 
     Raises:
-        ConfigError: The file cannot be read, or contains an unknown key or a wrong value. The message states the line.
+        ConfigError: The file cannot be read, or contains an unknown key or an invalid value. The message states the
+            line.
     """
     if not any(word.endswith(SUFFIX) for word in words):
         return words
@@ -169,6 +170,6 @@ def _text(value: Any) -> str:
 def _value(value: Any) -> str:
     """Return a string, a number, a Boolean or a list in the syntax of TOML.
 
-    For these types, it is the syntax of JSON.
+    For these types, TOML and JSON have the same syntax.
     """
     return json.dumps(value, ensure_ascii=False)

@@ -45,7 +45,7 @@ class Plan(CommandResult):
     workers: int
     """Maximum number of inference workers for a recorded source under the policy `every`."""
     rungs: list[str] = field(default_factory=list)
-    """Names of the ladder's rungs, the best first. Empty if there is no ladder."""
+    """Names of the ladder's rungs, starting with the best. Empty if there is no ladder."""
 
     @classmethod
     def of(

@@ -19,7 +19,8 @@ class SourceDocument(FiguresDocument, total=False):
     """Statistics of a source."""
 
     counts: dict[str, Any]
-    """Counts of lines and zones by name; with several models by the name of the model. Absent if there are none."""
+    """Counts of lines and zones by name. With several models, the counts of each model, by its name. Absent if there
+    are no lines and zones."""
 
 
 class _RunKeys(TypedDict):
@@ -80,7 +81,7 @@ class RunResult(CommandResult):
 
     @classmethod
     def before_start(cls) -> RunResult:
-        """Return the result of a run that the user stopped before the loop started, which is no error."""
+        """Return the result of a run that the user stopped before the loop started. Stopping is not an error."""
         return cls({}, {}, {}, 0.0, 0.0, {}, {}, {})
 
     @property

@@ -20,7 +20,7 @@ source."""
 
 
 def parse_sources(values: Sequence[str]) -> dict[str, str]:
-    """Return the sources by name. The name of a single source may be missing. It is then an empty string.
+    """Return the sources by name. A single source may have no name. Its key is then an empty string.
 
     Raises:
         ConfigError: One of several sources has no name, or a name is given twice.
@@ -41,7 +41,7 @@ def parse_sources(values: Sequence[str]) -> dict[str, str]:
 
 
 def parse_policies(values: Sequence[str], sources: Sequence[str]) -> dict[str, Policy]:
-    """Return the policy of each source for which a policy is given.
+    """Return the policy of each source that has one.
 
     Args:
         values: Policies for all sources, or for one source, as in `front=latest`. A later policy for a source replaces

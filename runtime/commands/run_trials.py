@@ -14,7 +14,7 @@ class Trials:
     """Context manager around a loop, which records whether releases under probation work.
 
     Args:
-        bundles: The bundles of the loop. Those that are not deployments have no probation.
+        bundles: The bundles of the loop. Bundles that are not deployments have no probation.
     """
 
     def __init__(self, bundles: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def schema_of(documents: Mapping[str, list[Any]]) -> Schema:
 
 
 def _schemas(documents: Mapping[str, list[Any]]) -> tuple[list[Schema], dict[str, Schema]]:
-    """Return the schema of each document, and the types that they refer to."""
+    """Return the schema of each document, and of the types that they refer to."""
     from orilla.runtime.tasks.documents import ANSWER_SCHEMA
 
     answers = list(_answer_types()) if "line" in documents else []
@@ -104,7 +104,7 @@ def _concrete(result: type[CommandResult]) -> Iterator[type[CommandResult]]:
     if not result.__abstractmethods__:
         yield result
     for subclass in result.__subclasses__():
-        # A dataclass with slots replaces the class that it was made of, but that class may still be in memory.
+        # A dataclass with slots replaces the original class, but the original class may still be in memory.
         if getattr(sys.modules[subclass.__module__], subclass.__name__, None) is subclass:
             yield from _concrete(subclass)
 

@@ -82,7 +82,7 @@ class ServiceResult(CommandResult):
     """Commands that start the service."""
 
     def render(self, console: ResultConsole) -> None:
-        """Print the unit file, or where it was installed and how to start the service."""
+        """Print the unit file, or its path and the commands that start the service."""
         if self.path is None:
             for line in self.unit.splitlines():
                 console.print_line(line)

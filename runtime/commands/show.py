@@ -21,7 +21,8 @@ MAX_LABELS = 10
 """Maximum number of labels that are printed."""
 
 MAX_DROP = 1.0
-"""Accuracy drop in percentage points above which the table marks a variant. It is the default of `orilla export`."""
+"""Accuracy drop in percentage points above which the table marks a variant. It is the default of `--max-drop` in
+`orilla export`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

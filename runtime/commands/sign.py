@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--counter",
         type=int,
-        help="counter of this release; robots reject a lower one than before (default: the time in seconds since 1970)",
+        help="counter of this release; robots reject a counter that is lower than before (default: seconds since 1970)",
     )
     parser.add_argument("--out", type=Path, help="bundle to write (default: replace the bundle)")
     add_overwrite(parser)

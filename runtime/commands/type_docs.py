@@ -1,4 +1,4 @@
-"""The names and the documentation that the source files of types contain, but that Python does not keep at run time."""
+"""Read from source files what Python does not keep at run time: the documentation of fields and the names of types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `orilla verify`: check that a bundle gives the same results on this machine as when it was exported."""
+"""The command `orilla verify`: check that a bundle gives the same results on this machine as at export."""
 
 from __future__ import annotations
 

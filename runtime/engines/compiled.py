@@ -20,7 +20,7 @@ from orilla.runtime.stdio import hidden_stderr
 PACKAGE = "ai_edge_litert"
 
 NEEDED = "atomics"
-"""Arm feature that the library needs. Version 2.3.0 crashed on Cortex-A53 and A72 (Raspberry Pi 3 and 4), but worked on
+"""Arm feature that the library needs. LiteRT 2.3.0 crashed on Cortex-A53 and A72 (Raspberry Pi 3 and 4), but worked on
 A76 (Raspberry Pi 5)."""
 
 

@@ -36,7 +36,7 @@ RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 some seconds."""
 
 STEADY = 100
-"""If the stick is lost after this number of inferences, this counts as the first time."""
+"""If the stick is lost after this number of inferences, the loss counts as the first one again."""
 
 OPERATOR = b"edgetpu-custom-op"
 INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this user was just added to the group plugdev"

@@ -1,4 +1,4 @@
-"""Try a model file in a process under protection before this process loads it, and remember the files that passed."""
+"""Try a model file in a sandboxed process before this process loads it, and remember the files that passed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LIMIT_S = 300.0
 """Time limit of a trial in seconds. Small machines need minutes for large models."""
 
 PROXIES = {"edgetpu": "litert"}
-"""The engine that tries the files of an engine that needs its own device. For ONNX Runtime, it is the CPU."""
+"""For each engine that needs its own device, the engine that tries its files. For ONNX Runtime, it is the CPU."""
 
 REASONS = {
     signal.SIGXCPU: "needs too much time",
     signal.SIGKILL: "needs too much memory, or was ended by the system,",
 }
-"""Effect of a file whose process ended by one of these signals."""
+"""For each signal, the effect of a file whose process ended by it."""
 
 ENVIRONMENT = {
     "MALLOC_PERTURB_": "165",
@@ -77,7 +77,7 @@ def examine(engine: str, data: bytes, digest: str) -> None:
 
 
 def _engine_of(engine: str) -> str | None:
-    """Return the engine that tries the files of another one. None for the engine of a plug-in, whose needs are unknown.
+    """Return the engine that tries the files of an engine. None for a plug-in's engine, because its needs are unknown.
 
     The engines of ONNX Runtime read files with the same code, whatever their provider is.
     """
@@ -127,7 +127,9 @@ def _passed(output: str) -> bool:
 
 
 def _mark(engine: str, digest: str) -> Path | None:
-    """Return the file whose existence says that a model file has passed. None if marks cannot be trusted here.
+    """Return the path of the mark: a file that exists if the model file has passed.
+
+    None if marks cannot be trusted here.
 
     The name depends on the installed package of the engine, because another version can crash on the same file.
     """
@@ -148,7 +150,7 @@ def _mark(engine: str, digest: str) -> Path | None:
 
 
 def _remember(mark: Path) -> None:
-    """Create a mark. If this fails, the file is tried again the next time."""
+    """Create a mark. If this fails, the model file is tried again the next time."""
     try:
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark.touch(mode=0o600)

@@ -29,8 +29,8 @@ FROZEN = "tflite_runtime"
 """A package that is no longer updated. Its last release, 2.14, is from 2023."""
 
 STATEFUL, LOOP, REVERSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "REVERSE_V2"
-"""Operators of recurrent networks. The first one keeps its state between calls, the second one loops within a call, and
-the third one reverses a sequence."""
+"""Operators of recurrent networks. The first operator keeps its state between calls, the second loops within a call,
+and the third reverses a sequence."""
 
 
 class LiteRTSession:
@@ -198,7 +198,8 @@ def _reject_wrong(package: str, interpreter: Any) -> None:
         scales = weights["quantization_parameters"]["scales"]
         if inputs["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
             msg = (
-                "it computes dense layers with per-channel int8 weights wrongly; use a variant in int8, float16 "
+                "it computes wrong results for dense layers with per-channel int8 weights; use a variant in int8, "
+                "float16"
                 "or float32"
             )
             raise ValueError(msg)

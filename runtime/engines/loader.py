@@ -41,8 +41,8 @@ def fits(variant: Variant, engine: str) -> bool:
 def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
     """Choose a variant.
 
-    The requested variant is chosen. If none is requested, the bundle's default is chosen if the engine can run it, else
-    the variant with the smallest file that the engine can run.
+    The requested variant is chosen, if there is one. Otherwise, the bundle's default is chosen if the engine can run
+    it, else the variant with the smallest file that the engine can run.
 
     Raises:
         ConfigError: The engine or variant is unknown, or the engine cannot run the variant.
@@ -70,8 +70,8 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
 def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads: int | None = None) -> Session:
     """Load a variant on its own engine, or on another engine that can run its file. See `load_bytes`.
 
-    A file of a bundle that is neither shipped nor signed by a trusted key is first tried in a process under protection,
-    once on this machine.
+    A file of a bundle that is neither shipped nor signed by a trusted key is first tried in a sandboxed process, once
+    on this machine.
     """
     engine = engine or default_engine(variant.format)
     check_memory(engine, bundle.manifest.files[variant.file].size)  # The memory is checked before the file is read.
@@ -112,7 +112,7 @@ def binding_of(manifest: Manifest, variant: Variant) -> Binding:
 
 
 def load_bytes(engine: str, data: bytes, *, threads: int | None = None, binding: Binding = UNBOUND) -> Session:
-    """Load the bytes of a model file on an engine. If `threads` is None, all cores but one are used.
+    """Load the bytes of a model file on an engine. If `threads` is None, all cores except one are used, at most four.
 
     Raises:
         ConfigError: The engine is unknown, or the number of threads is invalid.

@@ -84,11 +84,11 @@ class Binding:
     """Mapping between the names and pixel values of a bundle and those of a model file."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """Maps the name of each input in the model file to its name in the bundle. Inputs whose names are equal can be left
-    out."""
+    """Maps the name of each input in the model file to its name in the bundle. Inputs whose names are equal can be
+    omitted."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Maps the name of each output in the model file to its name in the bundle. Outputs whose names are equal can be
-    left out."""
+    omitted."""
     output_names: tuple[str, ...] = ()
     """Names of the outputs in the bundle. If the file has only one output and there is only one name, the output gets
     this name, whatever its name in the file is. If empty, the outputs keep their names in the model file."""
@@ -162,10 +162,11 @@ class _Input:
         self._table = _pixel_table(slot, pixel_values)
         self._is_shifted = _is_shifted(self._table)
         self._planes_hwc = (*shape[2:], shape[1]) if len(shape) == 4 else ()
-        """Shape of the image `[h,w,c]` whose channels are the planes of this input `[1,c,h,w]`. Empty if the input has
-        no four axes."""
+        """Shape `[h,w,c]` of an image that is transposed to fill this input `[1,c,h,w]`. Empty if the input does not
+        have four axes."""
         self._channels_chw = (shape[3], *shape[1:3]) if len(shape) == 4 else ()
-        """Shape of the array `[c,h,w]` whose planes are the channels of this input `[1,h,w,c]`, in the same case."""
+        """Shape `[c,h,w]` of an array that is transposed to fill this input `[1,h,w,c]`. Empty if the input does not
+        have four axes."""
 
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
         """Write a sample into a tensor `[1,...]`.
@@ -190,7 +191,7 @@ class _Input:
 
     def _convert(self, values: NDArray[Any], tensor: NDArray[np.generic], table: NDArray[np.generic] | None) -> None:
         if self._is_shifted and values.dtype == np.uint8:
-            # In two's complement, a changed highest bit subtracts 128. This is several times faster than the table.
+            # In two's complement, flipping the highest bit subtracts 128. This is several times faster than the table.
             np.bitwise_xor(values, np.uint8(0x80), out=tensor.view(np.uint8))
         elif table is not None and values.dtype == np.uint8 and values.ndim > 1:
             cv2.LUT(values, np.ascontiguousarray(table) if table.ndim == 1 else table[:, None], dst=tensor)
@@ -232,8 +233,7 @@ class OutputConverter:
         slots: Outputs of the model file.
         binding: Names of the outputs in the bundle.
 
-    Raises:
-        BundleError: The outputs of the file are not those of the bundle.
+    Raises: BundleError: The outputs of the file differ from those that the bundle declares.
     """
 
     def __init__(self, slots: Sequence[Slot], binding: Binding = UNBOUND) -> None:

@@ -1,4 +1,4 @@
-"""Load and run a model file in a process under protection: `python -m orilla.runtime.engines.trial ENGINE FD`.
+"""Load and run a model file in a sandboxed process: `python -m orilla.runtime.engines.trial ENGINE FD`.
 
 The process prints one line of JSON. If the file makes the engine crash, the process ends by a signal instead.
 """
@@ -15,7 +15,7 @@ from orilla.devices.sandbox import Limits, enter
 from orilla.runtime.engines.examination import MARK
 
 BASE_BYTES, PER_BYTE = 3 << 30, 16
-"""Address space that a trial may use: for libraries and their threads, and for each byte of the model file."""
+"""Limits of a trial's address space in bytes: for libraries and their threads, and per byte of the model file."""
 
 CPU_S = 120
 """Processor time in seconds that a trial may use."""
@@ -30,7 +30,7 @@ def main(engine: str, descriptor: int) -> dict[str, object]:
     """
     size = os.fstat(descriptor).st_size
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")  # If memory runs out, this process is ended first.
+        Path("/proc/self/oom_score_adj").write_text("1000")  # If memory runs out, the kernel ends this process first.
     protections = enter(Limits(BASE_BYTES + PER_BYTE * size, CPU_S))
     return {"protections": protections, "error": _run(engine, descriptor, size)}
 

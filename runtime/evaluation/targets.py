@@ -1,4 +1,4 @@
-"""Return the ground truth of samples, and match the classes of data sets with the outputs of models."""
+"""Read the ground truth of samples, and match the classes of data sets with the outputs of models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def target_of(dataset: Dataset, task: str, context: DecodeContext) -> Target:
 
     Raises:
         ConfigError: The data set is for another task, lacks a class of the model, has a class that the model does not
-            know, or has another unit for a value than the model.
+            know, or states a value in a unit that differs from the model's.
     """
     known, labels = task_of(task), context.labels
     if known.needs_labels and dataset.task != task:

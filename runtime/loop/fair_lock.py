@@ -1,4 +1,4 @@
-"""A lock that threads get in the order in which they asked for it."""
+"""A lock that threads acquire in the order in which they requested it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import TracebackType
 
 
 class FairLock:
-    """A lock that the longest waiting thread always gets next.
+    """A lock that the longest-waiting thread always acquires next.
 
-    With `threading.Lock`, a thread that releases the lock and asks for it again at once usually gets it, although
-    another thread waits. A camera could then wait for a long time until its frames are processed.
+    With `threading.Lock`, a thread that releases the lock and immediately requests it again usually acquires it,
+    although another thread waits. The frames of one camera could then wait for a long time.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class FairLock:
         return got
 
     def release(self) -> None:
-        """Give the lock to the thread that has waited longest."""
+        """Pass the lock to the thread that has waited longest."""
         with self._guard:
             if self._waiting:
                 self._waiting.popleft().release()

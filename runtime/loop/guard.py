@@ -29,15 +29,15 @@ DARK_LEVEL, BRIGHT_LEVEL = 30.0, 235.0
 second."""
 
 SHARP_RATIO = 0.29
-"""Minimum ratio of the mean difference between close pixels to that between pixels four times as far apart. It is 0.25
-for a smooth ramp, as in an image that is out of focus, and larger for edges."""
+"""Minimum ratio of two mean differences: between close pixels, and between pixels four times as far apart. The ratio is
+0.25 for a smooth ramp, such as an edge that is out of focus, and larger for sharp edges."""
 
 SHARP_SPAN = 320
-"""Close pixels are 1/320 of the frame's width apart, at least one pixel. Sharpness is thus measured at about the
-resolution of a network's input, and not at that of single pixels."""
+"""Close pixels are 1/320 of the frame's width apart, at least one pixel. Sharpness is therefore measured at about the
+resolution of a network's input, not at that of the camera."""
 
 MIN_DIFFERENCE = 1.0
-"""Minimum mean difference, in grey levels, between the pixels that are farther apart. In a frame with less structure,
+"""Minimum mean difference, in grey levels, between the pixels that are farther apart. In a frame with less texture,
 sharpness cannot be measured."""
 
 FLAT_DEVIATION, FLAT_SHARE = 2.0, 0.75
@@ -116,7 +116,7 @@ class Guard:
 
 
 def _is_covered(grey: NDArray[np.uint8]) -> bool:
-    """Return True if most blocks of the frame have no structure, as when a finger or fog covers the lens."""
+    """Return True if most blocks of the frame have no texture, for example because a finger or fog covers the lens."""
     (down, across), (rows, columns) = BLOCKS_HW, grey.shape
     if rows < down or columns < across:
         return False

@@ -53,12 +53,12 @@ class Ladder:
     deadline_ms: float
     """Maximum p90 of the age in milliseconds."""
     rungs: tuple[str, ...] = ()
-    """Models that the loop may use instead of the opened one, the best first. Each is the name of a variant of the
-    opened bundle, or another bundle of the same task with the same labels, such as one with a smaller input: `PATH` or
-    `PATH:VARIANT`. If empty, these are the faster variants of the opened bundle, except those that are slower and less
-    accurate than another variant."""
+    """Models that the loop may use instead of the opened one, starting with the best. Each is the name of a variant of
+    the opened bundle, or another bundle of the same task with the same labels, such as one with a smaller input: `PATH`
+    or `PATH:VARIANT`. If empty, the faster variants of the opened bundle are used, except variants that are slower and
+    less accurate than another one."""
     window_s: float = 1.0
-    """Length in seconds of the time over which percentiles are computed."""
+    """Length in seconds of the window over which percentiles are computed."""
     hold_s: float = 3.0
     """Time in seconds for which the load must be low before the loop steps up. It doubles after each failed attempt."""
 
@@ -89,7 +89,7 @@ class _Level(NamedTuple):
 
 
 NO_LEVEL = _Level(math.inf, math.inf)
-"""Level that every measured one is below. It is used after the loop stepped up, because the load has then fallen."""
+"""Level that exceeds every measured level. It is used after the loop stepped up, because the load has then fallen."""
 
 
 class Climber:
@@ -114,7 +114,7 @@ class Climber:
         self._since_ns = self._stepped_up_ns = self._calm_since_ns = self._retry_ns = 0
         self._failures = 0
         self._level: _Level | None = None
-        """Level after the loop stepped down. None until a whole window was measured."""
+        """Median age and work time in the first full window after a step down. None until that window is complete."""
 
     def observe(self, now_ns: int, age_ms: float, work_ms: float) -> int:
         """Record an answered frame. Return 1 if the loop should step down, -1 if it should step up, else 0.
@@ -128,7 +128,7 @@ class Climber:
             self._left_out += 1
             return 0
         if now_ns - 1e6 * age_ms < self._since_ns:
-            return 0  # The frame waited for an answer of another rung.
+            return 0  # The frame waited while another rung answered a frame.
         samples = self._samples
         samples.append(_Sample(now_ns, age_ms, work_ms))
         while len(samples) > MIN_FRAMES and now_ns - samples[0].at_ns > self._window_ns:

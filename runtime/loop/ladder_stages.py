@@ -25,7 +25,7 @@ class RungStages(Protocol):
         """Run the network and decode its outputs."""
 
     def finish(self, result: Any, timer: StageTimer) -> Result:
-        """Add to a result what depends on the frames before it, such as track IDs."""
+        """Add the parts of a result that depend on earlier frames, such as track IDs."""
 
 
 class OpenRung(NamedTuple):
@@ -53,13 +53,13 @@ def _ignore(detail: str) -> None:
 class LadderStages:
     """Stages that answer each frame on the current rung, and change the rung according to the age of the frames.
 
-    The next rung is loaded in advance, in a thread beside the running loop, so a step takes no time. Rungs stay loaded
-    until `close`. A frame is answered on the rung that prepared it. Objects are tracked by the first rung's stages, so
-    they keep their track IDs.
+    The next rung is loaded in advance, in a separate thread, so a step takes no time. Rungs stay loaded until `close`.
+    A frame is answered on the rung that prepared it. Objects are tracked by the first rung's stages, so they keep their
+    track IDs.
 
     Args:
         settings: Settings of the ladder.
-        rungs: The rungs, the best first.
+        rungs: The rungs, starting with the best.
         first: The first rung, which is loaded. It is not closed.
         clock: Monotonic clock in nanoseconds, on which frames are stamped.
     """
@@ -82,7 +82,7 @@ class LadderStages:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the rungs, the best first."""
+        """Return the names of the rungs, starting with the best."""
         return tuple(rung.name for rung in self._rungs)
 
     def prepare(self, raw: RawInput) -> RungInput:
@@ -123,7 +123,7 @@ class LadderStages:
         self.report(f"{'stepped down' if step > 0 else 'stepped up'} to {place}: {reason}")
 
     def _load(self, raw: RawInput) -> None:
-        """Load the next rung, and answer a frame with it, because the first inference is slower."""
+        """Load the next rung, and let it answer one frame, because the first inference is slower."""
         rung = self._rungs[len(self._opened)]
         try:
             opened = rung.open()

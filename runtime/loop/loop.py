@@ -77,13 +77,13 @@ class CameraLoop:
         self._answered = self._has_planned = self._is_replaced = False
         self._ready = 1
         self._spent_ms = [0.0, 0.0]
-        """Time in which frames were captured and prepared, and time in which they were inferred and decoded."""
+        """Total time for capturing and preparing frames, and total time for inference and decoding."""
         self._doubts: tuple[str, ...] = ()
         self._alone = False
         self._inferring = 0
         self._inferring_since_ns: int | None = None
         self._invalid = ""
-        """Reason why the newest outputs have no answer. Empty if they have one."""
+        """Reason why the newest outputs have no answer. Empty if they have an answer."""
         self._stalled: int | None = None
         """Index of the last frame whose inference did not end in time."""
         self._size: tuple[int, ...] | None = None
@@ -138,7 +138,7 @@ class CameraLoop:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may return something new.
 
-        If `listener` is None, the calls end.
+        None stops the calls.
         """
         self._scheduler.listen(listener)
 
@@ -157,7 +157,7 @@ class CameraLoop:
         self.report("engine", detail)
 
     def report(self, kind: EventKind, detail: str) -> None:
-        """Report an event that concerns the frame whose inference began last. Any thread may call this method."""
+        """Report an event about the frame whose inference began last. Any thread may call this method."""
         self._report(Event(kind, self._inferring, time.monotonic_ns(), detail))
 
     def _run_capture(self) -> None:
@@ -367,7 +367,7 @@ class CameraLoop:
             self._on_event(event)
 
     def _report_stall(self) -> None:
-        """Report once that an inference does not end. The capture thread of a live source calls this method."""
+        """Report once that an inference is stuck. The capture thread of a live source calls this method."""
         index, since_ns = self._inferring, self._inferring_since_ns
         if since_ns is None or index == self._stalled or time.monotonic_ns() - since_ns < 1e9 * STALL_S:
             return

@@ -56,7 +56,10 @@ class Policy(msgspec.Struct, frozen=True):
 
     @property
     def needs_playback(self) -> bool:
-        """Return True if the policy depends on the age of frames. A recorded source must then play at its own rate."""
+        """Return True if the policy depends on the age of frames.
+
+        A recorded source must then play at its frame rate.
+        """
         return self.name in ("latest", "deadline")
 
     def __str__(self) -> str:

@@ -216,7 +216,7 @@ class _StageTimes:
 
 
 def _repeat(scheduler: FrameScheduler[_Frame], step: StepEntry, frames: dict[int, _Frame]) -> _Frame | None:
-    """Repeat a recorded step. Return the frame whose answer the step delivers, or None.
+    """Repeat a recorded step. If it delivers an answer, return the frame of the answer, else None.
 
     If the replay has dropped a frame that the recorded loop processed, later steps of this frame are skipped.
     """

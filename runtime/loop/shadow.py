@@ -1,4 +1,4 @@
-"""Check now and then, beside a running loop, whether a variant still agrees with a more exact one.
+"""Check from time to time, next to a running loop, whether a variant still agrees with a more exact one.
 
 The check runs in a thread of its own. It takes a frame only while the loop has idle time, and uses at most `MAX_SHARE`
 of one core. The loop never waits for it.
@@ -33,7 +33,7 @@ MIN_CHECKS = 20
 """Minimum number of checks before a drift is reported."""
 
 MAX_DROP = 0.05
-"""Default of the difference between the agreement at export and the agreement below which a drift is reported."""
+"""Drop of the agreement, compared with the agreement at export, below which a drift is reported by default."""
 
 RISE = 0.01
 """The end of a drift is reported when the agreement is this much above the limit."""
@@ -65,7 +65,7 @@ class Shadow:
     variant: str | None = None
     """Name of the variant with which the answers are compared. If None, it is the bundle's float32 variant."""
     every: int = 30
-    """Every frame with this distance is checked, if the loop has idle time."""
+    """One in this number of frames is checked, if the loop has idle time."""
     min_agreement: float | None = None
     """Mean agreement of the last `WINDOW` checks below which a drift is reported, 0–1. If None, it is the agreement of
     the variant at export minus `MAX_DROP`."""
@@ -87,7 +87,7 @@ class Shadow:
 
 
 class Reference(NamedTuple):
-    """The variant with which answers are compared, after it was loaded."""
+    """The loaded variant with which answers are compared."""
 
     agreement: Callable[[ModelInput, Outputs], float]
     """Function that runs the variant on a network's input, and returns the share of equal decisions, 0–1."""
@@ -224,7 +224,7 @@ class ShadowCheck:
 class WorstFrames:
     """A folder with the frames that have the lowest agreement, as JPEG files.
 
-    Frames that earlier loops stored count, too.
+    Frames that earlier loops stored also count.
 
     Args:
         folder: The folder. It is created if it does not exist.
@@ -243,7 +243,7 @@ class WorstFrames:
             msg = f"cannot write to the folder {folder}: {error.strerror or error}"
             raise OutputError(msg) from error
         self._names = sorted(names)
-        """Names of the files, the lowest agreement first."""
+        """Names of the files, starting with the lowest agreement."""
 
     def offer(self, image: NDArray[Any], agreement: float) -> None:
         """Store a frame, `[H,W,3]` uint8 BGR, if its agreement is lower than that of a stored frame.

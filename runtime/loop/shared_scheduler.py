@@ -87,7 +87,7 @@ class SharedScheduler:
         self._workers = 1
         """Number of inference threads that have not ended."""
         self._is_shared = self._is_capturing = False
-        """True if the inference threads read the source in turn, and True while one of them does so."""
+        """Two flags: True if the inference threads read the source in turn, and True while one of them reads it."""
         self._turns = self._inferring = 0
         self.backlog = 0
         """Number of consecutive inferences that found the queue full and did not wait for the caller. It is large if
@@ -233,7 +233,7 @@ class SharedScheduler:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may return something new.
 
-        If `listener` is None, the calls end.
+        None stops the calls.
         """
         with self._lock:
             self._listener = listener
@@ -263,7 +263,7 @@ class SharedScheduler:
             self._wake()
 
     def end_inference(self, error: BaseException | None) -> None:
-        """Record that an inference thread ended. After an error, the other threads end, too.
+        """Record that an inference thread ended. After an error, the other threads also end.
 
         When the last one has ended, `next` and `poll` raise the error after the earlier answers.
         """

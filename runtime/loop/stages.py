@@ -68,7 +68,7 @@ class RungInput(NamedTuple):
     input: Any
     """The network's input."""
     comparable: bool
-    """True if the input is as large as that of the first rung."""
+    """True if the input has the size of the first rung's input."""
 
 
 class Stages(Protocol):
@@ -77,7 +77,7 @@ class Stages(Protocol):
     def prepare(self, raw: RawInput) -> Any:
         """Convert a frame into the network's input. The capture thread calls this method.
 
-        The memory of the input is reused as soon as no reference to the input is left.
+        The memory of the input is reused as soon as nothing refers to the input.
 
         Raises:
             DataError: The network cannot process the frame, so the loop drops it.
@@ -236,7 +236,7 @@ def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
 
 
 def _inside(box: Sequence[Any], image: Image) -> Box:
-    """Return the box in whole pixels, limited to the image."""
+    """Return the box in whole pixels, clipped to the image."""
     height, width = image.shape[:2]
     try:
         left, top, right, bottom = (round(float(edge)) for edge in box)

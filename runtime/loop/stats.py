@@ -108,7 +108,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class LoopStats:
-    """Collects the statistics of a loop. The caller's thread adds times, and any thread may read the figures."""
+    """Collects the statistics of a loop. The caller's thread adds times, and any thread may read the statistics."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

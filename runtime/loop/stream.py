@@ -120,7 +120,7 @@ class Stream:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `take` may return something new.
 
-        If None, no function is called from now on.
+        None stops the calls.
         """
         self._loop.listen(listener)
 
@@ -142,7 +142,10 @@ class Stream:
         self._loop.report("trigger", name)
 
     def close(self) -> None:
-        """End the loop and close its source. Wait for both, even if another thread called this method first."""
+        """End the loop and close its source.
+
+        Wait until both are done, even if another thread called this method first.
+        """
         self._end_last()
         self._ended = True
         self._finalizer()

@@ -19,18 +19,17 @@ ADD_AFTER = 8
 inference is the slowest stage."""
 
 ComputeFunction = Callable[[Any, RawInput, StageTimer], Result]
-"""Function that returns the result for a prepared frame, as `Stages.answer` does, but does not need the frames in
-order."""
+"""Function that returns the result for a prepared frame, like `Stages.answer`, but accepts frames in any order."""
 
 
 class SplitStages(Protocol):
-    """Stages in two parts, of which only the second one needs the frames in order."""
+    """Stages split into two parts. Only the second part must process the frames in order."""
 
     def compute(self, prepared: Any, raw: RawInput, timer: StageTimer) -> Result:
         """Run the network and decode its outputs, as `Stages.answer` does. One thread at a time calls this method."""
 
     def finish(self, result: Any, timer: StageTimer) -> Result:
-        """Add to a result what depends on the frames before it, such as track IDs."""
+        """Add the parts of a result that depend on earlier frames, such as track IDs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ class WorkerPlan:
         Only one worker at a time captures, so more workers would only wait for frames.
 
         Args:
-            capture_ms: Time in which frames were captured and prepared.
-            infer_ms: Time in which the same frames were inferred and decoded.
+            capture_ms: Total time for capturing and preparing some frames. infer_ms: Total time for inferring and
+                decoding the same frames.
         """
         return min(self.limit, 1 + math.ceil(infer_ms / max(capture_ms, 1e-6)))
 
@@ -85,7 +84,7 @@ class InOrder:
             if self._passing:
                 return
             self._passing = True
-        del item  # Without this, the buffers of the item would be held while the later ones are passed on.
+        del item  # Without this, the buffers of the item would be held while later items are passed on.
         while (ready := self._take()) is not None:
             self._finish(ready)
             del ready

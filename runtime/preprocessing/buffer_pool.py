@@ -15,11 +15,11 @@ MAX_BUFFERS = 32
 pool."""
 
 READY_SHARE = 0.05
-"""Largest share of the available memory that buffers may use which are allocated at the first use. If they would use
-more, each buffer is allocated when it is needed."""
+"""Largest share of the available memory for buffers that are allocated at the first use. If they would need more, each
+buffer is allocated when it is needed."""
 
 _UNHELD = 3
-"""Reference count of a free buffer: one in the pool's list, one in a loop variable, one as argument of
+"""Reference count of a free buffer: one in the pool's list, one in a loop variable, one in the argument of
 `getrefcount`."""
 
 

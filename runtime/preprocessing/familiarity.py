@@ -1,7 +1,7 @@
 """Measure how far an image is from the calibration data of a model, with statistics of the prepared image.
 
 The statistics are brightness, colour and structure of the whole image and of nine parts of it. They are independent of
-the model, so they recognise an unusual image, and not whether the model is right. `tests/perf/guard.py` measures how
+the model. They show whether an image is unusual, not whether the model is right. `tests/perf/guard.py` measures how
 many images of other data sets are recognised.
 """
 
@@ -36,14 +36,14 @@ FAR = 1.05
 images do not exceed. The factor was chosen with the data sets in docs/camera-loop.md."""
 
 SHRINKAGE = 0.1
-"""Factor by which correlations are reduced, because those of a few images are partly chance. Source: Ledoit and Wolf,
-"A well-conditioned estimator for large-dimensional covariance matrices" (2004)."""
+"""Factor by which correlations are reduced, because correlations over few images are partly due to chance. Source:
+Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices" (2004)."""
 
 MIN_SAMPLES, MIN_SIDE = 20, 16
 """Smallest number of calibration images, and smallest height and width in pixels, for which statistics are computed."""
 
 FOLDS = 10
-"""Number of parts into which the calibration images are divided to measure distances of images that were left out."""
+"""Number of folds. The distances of each fold are measured with the statistics of the other folds."""
 
 QUANTILE = 0.99
 """Share of the calibration images whose distance is at most `Familiarity.distance`."""
@@ -57,7 +57,8 @@ class Familiarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deviations: tuple[float, ...]
     """Standard deviation of each statistic."""
     distance: float
-    """Distance that 99 % of the calibration images do not exceed, if they are left out of the other numbers."""
+    """Distance that 99 % of the calibration images do not exceed, if an image does not contribute to the statistics
+    that it is compared with."""
     precision: tuple[tuple[float, ...], ...]
     """Inverse of the matrix of correlations between the statistics."""
 

@@ -66,7 +66,7 @@ class Preprocess(
 
     size_hw: tuple[int, int]
     """Height and width of the network's input in pixels."""
-    # A default from a factory is always written to the manifest. The other defaults are omitted.
+    # A default from a factory is always written to the manifest. Other defaults are omitted.
     color: InputColor = msgspec.field(default_factory=lambda: "rgb")
     """Channel order of the network's input, or `grey` for an input with one channel."""
     resize: ResizeMode = msgspec.field(default_factory=lambda: "stretch")
@@ -85,7 +85,7 @@ class Preprocess(
     """Value 0–255 of the border of a letterbox: one value for all channels, or one for each channel in the network's
     order."""
     crop_fraction: float = 1.0
-    """Length of the part that `crop` cuts out, as a share of the shorter side of the frame. See `cropped`."""
+    """Side length of the crop, as a share of the shorter side of the frame. See `cropped`."""
     mean: tuple[float, ...] = (0.0,)
     """Mean in grey levels 0–255: one value for all channels, or one for each channel in the network's order. The input
     of the network is `(pixel - mean) / std`."""

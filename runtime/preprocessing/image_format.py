@@ -110,7 +110,7 @@ MAX_SAMPLES = 4
 """Largest number of samples per pixel of a TIFF that OpenCV decodes."""
 
 FIRST_SWAPPED = 5
-"""Lowest orientation of an image whose stored rows are its columns. Source: Exif 2.32, tag 0x0112."""
+"""Lowest orientation value of an image whose rows are stored as columns. Source: Exif 2.32, tag 0x0112."""
 
 STARTS = [(start, name) for name, starts in DECODED.items() for start in starts] + [
     (start, name) for name, (starts, _) in OTHERS.items() for start in starts
@@ -165,7 +165,7 @@ def why_undecoded(data: bytes) -> str:
 
 
 def displayed_size(data: bytes) -> tuple[int, int] | None:
-    """Return the width and height of an image after its rotation, or None if the start of its file does not tell."""
+    """Return the width and height of an image after its rotation, or None if the start of its file lacks them."""
     name = format_of(data)
     try:
         width, height = (0, 0) if name is None else _size(data, name)

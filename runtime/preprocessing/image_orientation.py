@@ -29,7 +29,7 @@ TURNS: dict[int, tuple[bool, int | None]] = {
     7: (True, -1),
     8: (True, 0),
 }
-"""For each orientation, whether rows and columns are exchanged, and the argument of the `cv2.flip` that follows.
+"""For each orientation, whether the image is transposed, and the argument of the `cv2.flip` that follows.
 Source: CIPA DC-008, "Exchangeable image file format", tag Orientation."""
 
 HEIF_TURNS: dict[tuple[int, int | None], int] = {
@@ -64,7 +64,7 @@ def orientation_of(data: bytes) -> int:
 
 
 def turned(image: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
-    """Return an image as it must be displayed.
+    """Rotate and mirror an image for display.
 
     Args:
         image: The image as it is stored, `[H,W]` or `[H,W,C]`.

@@ -50,7 +50,7 @@ class InputPreprocessor(ABC):
     min_deviation: ClassVar[float | None] = None
     """Minimum standard deviation of the values of a calibration sample. None if the values are not compared."""
     has_ranges: ClassVar[bool] = False
-    """True if the value range of the samples is not fixed, so that calibration data may have a wrong one."""
+    """True if the samples have no fixed value range. Calibration data may then have a wrong range."""
     takes_buffers: ClassVar[bool] = False
     """True if the result can be written into a buffer that the caller supplies."""
     spec: Any

@@ -28,8 +28,8 @@ of the data. Source: ITU-T T.81, B.1.1.5."""
 def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
     """Yield the code of each segment's marker, and the start and end of its content.
 
-    The last item is the end marker. If it is missing, the iteration ends without it. Segments are skipped by their
-    length, because a segment may contain a thumbnail, which is a JPEG with its own end.
+    The last item is the end marker, unless the file lacks it. Segments are skipped by their length, because a segment
+    may contain a thumbnail, which is a JPEG with its own end.
     """
     if not data.startswith(SOI):
         return

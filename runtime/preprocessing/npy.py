@@ -82,7 +82,7 @@ def read_header(stream: IO[bytes]) -> NpyHeader:
     """Read the header at the start of a `.npy` file.
 
     NumPy's own reader evaluates the header as Python, and raises errors of Python's parser. This function accepts only
-    headers in the form in which NumPy writes them, and only types without fields.
+    headers as NumPy writes them, and only types without fields.
 
     Source: `numpy/lib/format.py`.
 

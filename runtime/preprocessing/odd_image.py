@@ -1,4 +1,4 @@
-"""Recognise images whose format the first bytes do not state: with other bytes before them, as text, or TGA."""
+"""Recognise images that do not begin with a signature: images after other bytes, images as text, and TGA."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STARTS = {
     "PNG": b"\x89PNG\r\n\x1a\n",
     "GIF": b"GIF8",
 }
-"""First bytes of the formats that are searched for after other bytes."""
+"""First bytes of the formats that are searched for behind other bytes."""
 
 PREFIXES = (
     (re.compile(rb"\xef\xbb\xbf|\xff\xfe|\xfe\xff"), "a byte order mark"),
@@ -20,7 +20,7 @@ PREFIXES = (
     (re.compile(rb"\0+"), "zeros"),
     (re.compile(rb"(?s).*(?:Content-Type|HTTP/1).*", re.IGNORECASE), "the header of an HTTP response"),
 )
-"""Patterns of bytes before an image, and what they are."""
+"""Patterns of bytes before an image, each with a description."""
 
 BASE64 = {"JPEG": b"/9j/", "PNG": b"iVBORw0KGgo", "GIF": b"R0lGOD", "WebP": b"UklGR"}
 """First characters of an image in base64. The keys are the file formats."""
@@ -29,8 +29,8 @@ DATA_ADDRESS = re.compile(rb"\s*data:image/([\w.+-]{1,20});base64,", re.IGNORECA
 """Pattern of the start of an address that contains an image in base64."""
 
 STRIPPED = (b"\x89PNG\n\x1a\n", b"\x89PNG\r\r\n\x1a\r\n", b"\x89PNG\r\n\x1a\r\n", b"\xef\xbf\xbdPNG")
-"""First bytes of PNG files whose line ends or bytes were converted as those of a text. Source: PNG specification,
-section 12.12, which chose the signature so that this is visible."""
+"""First bytes of PNG files that were damaged because a program converted them like text. The signature of PNG is
+designed to show this damage. Source: PNG specification, section 12.12."""
 
 TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 TGA_KINDS = (1, 2, 3, 9, 10, 11)
@@ -39,7 +39,7 @@ TGA_DEPTHS = (8, 15, 16, 24, 32)
 
 
 def why_odd(data: bytes) -> str | None:
-    """Return a description of a file of no known format with advice, or None if it is unknown.
+    """Describe a file whose first bytes match no known format, with advice. Return None if it is not recognised.
 
     Args:
         data: Content of a file that does not begin with the first bytes of a known format.
@@ -69,7 +69,7 @@ def is_tga(data: bytes) -> bool:
 
 
 def _leading(data: bytes) -> str | None:
-    """Return the format of an image that begins after other bytes, and how to remove them, or None."""
+    """Return the format of an image that is preceded by other bytes, and how to remove them, or None."""
     places = [(place, name) for name, start in STARTS.items() if (place := data.find(start, 1, LEADING_BYTES)) > 0]
     if not places:
         return None

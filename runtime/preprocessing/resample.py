@@ -1,8 +1,8 @@
-"""Resize images by rules of TensorFlow and Pillow that OpenCV lacks. Neither of the two libraries is needed.
+"""Resize images like TensorFlow and Pillow, by rules that OpenCV lacks. Neither of the two libraries is needed.
 
-Each axis is resized separately. A value of the result is a weighted mean of pixels, and the weights are a kernel around
-the centre of the result's pixel. If the image shrinks, antialiasing makes the kernel wider by the same factor. Weights
-outside the image are left out, and the other weights are normalised to the sum 1.
+Each axis is resized separately. Each pixel of the result is a weighted mean of the image's pixels. The weights are
+those of a kernel around its centre. If the image shrinks, antialiasing makes the kernel wider by the same factor.
+Weights outside the image are dropped, and the other weights are normalised to the sum 1.
 
 Source: `precompute_coeffs` in Pillow, `src/libImaging/Resample.c` (MIT-CMU), and `ComputeSpansCore` in TensorFlow,
 `tensorflow/core/kernels/image/scale_and_translate_op.cc` (Apache-2.0).
@@ -23,8 +23,8 @@ from orilla.runtime.preprocessing.placement import Placement
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 PIL_BITS = 22
-"""Number of binary digits after the point in Pillow's weights (`PRECISION_BITS` in its source). Sums of such weights
-times pixels are exact in float64."""
+"""Number of fractional bits in Pillow's fixed-point weights (`PRECISION_BITS` in its source). Sums of weight times
+pixel are exact in float64."""
 
 BLOCK = 16
 """Number of pixels of the result that one matrix product computes along an axis."""
@@ -62,9 +62,9 @@ class Rule:
     """Half of the kernel's width, in pixels."""
     antialias: bool
     pil: bool
-    """True for Pillow's arithmetic: weights have `PIL_BITS` digits after the point, the width is resized before the
-    height, and the result of each step is rounded to whole grey levels. Pillow 13 resizes the height first if an image
-    is higher than wide and its height shrinks; earlier versions do not."""
+    """True for Pillow's arithmetic: weights have `PIL_BITS` fractional bits, the width is resized before the height,
+    and the result of each step is rounded to whole grey levels. Since version 13, Pillow resizes the height first if an
+    image is taller than wide and its height shrinks."""
 
     @property
     def dtype(self) -> type[np.floating]:
@@ -90,7 +90,7 @@ class Resample:
         self._across = _axis(rule, (width, columns), (left - x, right - x), values)
         self._pil = rule.pil
         whole = self._down.needed, self._across.needed
-        # The part of the frame that the result depends on, in rows of values.
+        # The crop of the frame that the result depends on. Each row contains all values of its pixels.
         self._part = whole[0], slice(whole[1].start // values, whole[1].stop // values)
         self._frame = np.empty((_length(whole[0]), _length(whole[1])), rule.dtype)
         self._result = np.empty((bottom - top, (right - left) * values), rule.dtype)
@@ -133,7 +133,7 @@ class _Axis:
     """The weights along one axis, as one matrix for each block of the result."""
 
     needed: slice
-    """The part of the axis that the result depends on."""
+    """The slice of the axis that the result depends on."""
     blocks: tuple[tuple[slice, slice, Floats], ...]
     """One tuple per block: the slice of the result, the slice of `needed` that it depends on, and the weight matrix
     `[result,needed]`."""

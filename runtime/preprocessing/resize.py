@@ -75,7 +75,7 @@ class _HalveLinear:
         height, width = from_hw
         while height >= 2 * to_hw[0] and width >= 2 * to_hw[1]:
             height, width = height // 2, width // 2
-            # If the number of rows or columns is odd, the last one is left out, so that every mean covers exactly 2x2
+            # If the number of rows or columns is odd, the last one is dropped, so that every mean covers exactly 2x2
             # pixels.
             even = slice(2 * height), slice(2 * width)
             self._halves.append((even, (width, height), np.empty((height, width, *channels), np.uint8)))

@@ -47,9 +47,9 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     length: int
     """Number of tokens in the network's input."""
     padding: Literal["pre", "post"] = "pre"
-    """Side at which a short text is filled with `PADDING`: `pre` is its start, `post` its end."""
+    """Side on which a short text is padded with `PADDING`: `pre` is its start, `post` its end."""
     truncation: Literal["pre", "post"] = "pre"
-    """Side at which a long text is cut off: `pre` is its start, `post` its end."""
+    """Side on which a long text is truncated: `pre` is its start, `post` its end."""
     start: int | None = START
     """Token that is put in front of each text. If None, no token is added."""
     unknown: int | None = UNKNOWN
@@ -131,7 +131,7 @@ class TextPreprocessor(InputPreprocessor):
 
     Args:
         spec: Preprocessing of the network.
-        vocabulary: Words of the model, the most frequent first.
+        vocabulary: Words of the model in descending order of frequency.
     """
 
     kind = "text"
@@ -167,7 +167,10 @@ class TextPreprocessor(InputPreprocessor):
         return raw.encode(), raw
 
     def decode_raw(self, data: bytes, name: str) -> str:
-        """Decode UTF-8. Invalid bytes are replaced, so that the digest differs."""
+        """Decode UTF-8.
+
+        Invalid bytes are replaced instead of raising an error. The text's SHA-256 then differs from the recorded one.
+        """
         del name
         return data.decode(errors="replace")
 
@@ -214,7 +217,7 @@ words = WordSplitter(TextPreprocess(length=1))
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
-    """Return the most frequent words, the most frequent first.
+    """Return the most frequent words in descending order of frequency.
 
     The number of words is limited so that `Tokeniser.size` is at most `size`.
     """
@@ -226,7 +229,7 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
 
 
 def encode_vocabulary(vocabulary: Sequence[str]) -> bytes:
-    """Return the content of a vocabulary file: UTF-8 with one word per line, the most frequent first."""
+    """Return the content of a vocabulary file: UTF-8 with one word per line, in descending order of frequency."""
     return ("\n".join(vocabulary) + "\n").encode()
 
 

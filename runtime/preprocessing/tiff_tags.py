@@ -11,7 +11,7 @@ from typing import NamedTuple
 WIDTH, HEIGHT, BITS, COMPRESSION, STRIP_OFFSETS, STRIP_SIZES = 256, 257, 258, 259, 273, 279
 SAMPLES, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 277, 322, 323, 324, 325
 SUBFILE, MAKE, ORIENTATION, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 254, 271, 274, 338, 339, 50706
-"""Numbers of tags. Source: TIFF 6.0, section 8; Adobe, "Digital Negative (DNG) Specification" for the last one."""
+"""Numbers of tags. Source: TIFF 6.0, section 8; for the last tag, Adobe, "Digital Negative (DNG) Specification"."""
 
 FORMATS = {1: ("B", 1), 2: ("s", 1), 3: ("H", 2), 4: ("I", 4), 16: ("Q", 8)}
 """For each type that `values` reads, the format character of `struct` and the size in bytes: bytes, text, and integers

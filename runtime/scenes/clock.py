@@ -1,4 +1,6 @@
-"""A clock in the image: squares along the upper edge that a program can read, even if a camera films them on a display.
+"""A clock in the image.
+
+It consists of squares along the upper edge, which a program can read even if a camera films them on a display.
 
 The time from drawing an image to its answer is the true latency. It includes the delays of display and camera, which
 no time stamp includes. Both programs must run on the same machine, because each machine has its own monotonic clock.

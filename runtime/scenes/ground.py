@@ -1,4 +1,4 @@
-"""Draw the flat ground as the camera sees it, with road, lane markings, shadows and verge, and draw the sky."""
+"""Draw the camera's view of the sky and of flat ground with road, lane markings, shadows and verge."""
 
 from __future__ import annotations
 

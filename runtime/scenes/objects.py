@@ -28,7 +28,7 @@ class VisibleObject(NamedTuple):
     clear: bool
     """False if the object is very small or mostly hidden. Such objects cannot be found reliably."""
     identity: tuple[int, ...]
-    """Numbers that identify the object among those of its kind. They are the same in all images of a drive."""
+    """Numbers that identify the object among the objects of its kind. They are the same in all images of a drive."""
 
 
 class _NumberedCanvas(Canvas):

@@ -22,7 +22,7 @@ def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)
 
 
 def render_view(view: View) -> tuple[Image, Labels]:
-    """Render one view. The result has the same form as that of `render`."""
+    """Render one view. The result is as for `render`."""
     image, labels = draw_ground(view)
     canvas = Canvas(image, labels)
     for thing in sorted(things_near(view), key=lambda thing: -thing.z):
@@ -31,7 +31,7 @@ def render_view(view: View) -> tuple[Image, Labels]:
 
 
 def _expose(view: View, image: Floats) -> Image:
-    """Apply the effects of light, rain, lens and sensor. Return the image as a camera stores it."""
+    """Apply the effects of light, rain, lens and sensor. Return the image that a camera would store."""
     drive = view.drive
     if drive.night:
         rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)

@@ -60,7 +60,7 @@ class Thing:
     tall: float
     color: Color
     identity: tuple[int, ...] = ()
-    """Numbers that identify the object among those of its kind. They are the same in all images of a drive."""
+    """Numbers that identify the object among the objects of its kind. They are the same in all images of a drive."""
 
     def paint(self, view: View, canvas: Canvas) -> None:
         """Draw the object as the camera sees it, with haze."""

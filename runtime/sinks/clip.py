@@ -126,7 +126,7 @@ class Clips(Sink):
         self._open()
 
     def _open(self) -> None:
-        """Begin the file of a clip with the frames in memory, if there are any."""
+        """Start the file of a clip with the frames in memory, if there are any."""
         frames = self._ring.since(self._start_s)
         if not frames:
             return
@@ -181,7 +181,7 @@ class Clips(Sink):
 
 
 def _recover(segments: Segments, setup: Setup) -> None:
-    """Report a clip that a killed process left unfinished, and repair the file beside it."""
+    """Report a clip that a killed process left unfinished, and repair its file of JSON lines."""
     left = report_left(segments, setup)
     beside = None if left is None else segments.companion(left)
     if left is None or beside is None or not beside.exists():

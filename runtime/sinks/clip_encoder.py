@@ -1,4 +1,4 @@
-"""Encode frames before it is known whether they become part of a clip, and keep the last seconds in memory."""
+"""Encode all frames and keep the last seconds in memory, because a later trigger may need them for a clip."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ClipEncoder:
 
 
 class Ring:
-    """The encoded frames of the last seconds. It begins at a frame at which a player can start.
+    """The encoded frames of the last seconds. The first one is a frame at which a player can start.
 
     Args:
         before_s: Time in seconds that the frames must cover.
@@ -143,7 +143,10 @@ class Ring:
                 self._on_limit(coded.time_s - self._frames[0].time_s if self._frames else 0.0)
 
     def since(self, time_s: float) -> list[Coded]:
-        """Return the frames from the last one at or before a time at which a player can start."""
+        """Return the frames from a time on.
+
+        They begin with the last frame at or before it at which a player can start.
+        """
         frames = list(self._frames)
         starts = [place for place, coded in enumerate(frames) if coded.is_key and coded.time_s <= time_s]
         return frames[starts[-1] if starts else 0 :]
@@ -157,7 +160,7 @@ class Ring:
         return next((coded for place, coded in enumerate(self._frames) if place and coded.is_key), None)
 
     def _remove_first(self) -> None:
-        """Remove the frames before the second frame at which a player can start, or all."""
+        """Remove the frames before the second frame at which a player can start, or all frames if there is none."""
         self.size -= self._frames.popleft().size
         while self._frames and not self._frames[0].is_key:
             self.size -= self._frames.popleft().size

@@ -9,8 +9,8 @@ from orilla.devices.errors import unknown_name
 from orilla.runtime.frame import Boxed, CascadeResult, Doubt, Event, EventKind, Ranked, Result, Tick, answers_of
 
 NEVER = ("waiting", "sink", "doubt", "trigger")
-"""Kinds of events that `on` does not match. The first two are not passed to sinks. A doubt is found in the ticks, which
-also say when it begins, and the program's triggers always begin a clip."""
+"""Kinds of events that `on` does not match. The first two are not passed to sinks. Doubts are detected in the ticks,
+which also show when they begin. The program's triggers always begin a clip."""
 
 EVENTS = tuple(kind for kind in get_args(EventKind) if kind not in NEVER)
 
@@ -18,7 +18,7 @@ WORDS = ("nothing", "change", "doubt", *get_args(Doubt), *EVENTS)
 """Accepted words of the option `on`."""
 
 MIN_AREA = 0.01
-"""Minimum share of the frame that a class must cover to be seen in a segmentation."""
+"""Minimum share of the frame that a class must cover to count as found in a segmentation."""
 
 
 class Trigger(NamedTuple):
@@ -57,7 +57,7 @@ class TriggerNames(tuple[str, ...]):
 
 
 class Triggers:
-    """Finds the triggers in ticks and events.
+    """Detects triggers in ticks and events.
 
     Args:
         on: Words of the option `on`.
@@ -132,7 +132,7 @@ def _classes(result: Result) -> frozenset[str]:
         if isinstance(answer, Boxed):
             classes.update(box.label for box in answer.boxes)
         elif isinstance(answer, Ranked):
-            state = answer.state()  # The class, or the list of classes that apply.
+            state = answer.state()  # The result is one class, or a list of several applicable classes.
             classes.update([state] if isinstance(state, str) else cast("list[str]", state))
         else:
             measures = answer.measures()

@@ -30,8 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     on: Literal["each", "change"] = "each"
-    """`each` writes every frame, and `change` only the frames whose result differs from that of the frame that was last
-    written."""
+    """`each` writes every frame. `change` writes only the frames whose result differs from the result of the last
+    written frame."""
     draw: Literal["result", "nothing"] = "result"
     """`result` draws the result on the image, and `nothing` leaves it unchanged."""
     format: Literal["jpg", "png", "webp"] = "jpg"

@@ -17,7 +17,7 @@ class Sinks:
     """Passes each tick to all sinks of a loop. Sinks that run in their own threads do not delay the loop.
 
     Args:
-        openers: Openers of the sinks. If one sink cannot be opened, those opened before it are closed.
+        openers: Openers of the sinks. If one sink cannot be opened, the sinks opened before it are closed.
         setup: Description of the loop. If there are several sources, a function that returns the description of one
             source's loop for the name of the source, and the description of all loops together for None.
         report: Function that receives the events of the sinks. Several threads call it.

@@ -50,7 +50,7 @@ class Device:
     labels: Sequence[str] = ()
     """Names of the model's classes. Empty if there are several models."""
     period_s: float | None = None
-    """Minimum time in seconds between two documents. If None, documents may be rare, so values do not expire."""
+    """Minimum time between two documents, in seconds. None without a regular interval: the values then never expire."""
 
     @property
     def identifier(self) -> str:
@@ -119,7 +119,10 @@ def _sensors(tick: Document, device: Device) -> Iterator[Entity]:
 
 
 def _answers(result: Document, model: str = "", path: tuple[str, ...] = ()) -> Iterator[PlacedAnswer]:
-    """Yield the answer of each model in the document of a result. For a cascade, yield its first answer."""
+    """Yield the answer of each model in the document of a result.
+
+    For a cascade, yield only the first model's answer.
+    """
     if result["task"] == "several":
         for name, answer in result["answers"].items():
             yield from _answers(answer, name, (*path, "answers", name))
@@ -188,7 +191,7 @@ def _measured(expression: str, unit: str | None = None) -> dict[str, Any]:
 
 
 def _counted(expression: str) -> dict[str, Any]:
-    """Return the settings of a sensor whose value only rises, until the program is restarted."""
+    """Return the settings of a sensor whose value never falls until the program restarts."""
     return {"value_template": f"{{{{ {expression} }}}}", "state_class": "total_increasing"}
 
 

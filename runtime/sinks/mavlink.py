@@ -28,7 +28,7 @@ HEARTBEAT_S = 1.0
 LARGEST_ID = 255
 
 WIDEST_DEG = 180
-"""Upper limit of the field of view in degrees. A pinhole camera cannot reach it."""
+"""Upper limit of the field of view in degrees, which no pinhole camera can reach."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

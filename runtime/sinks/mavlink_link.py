@@ -21,7 +21,7 @@ CONNECT_S, SEND_S = 5.0, 2.0
 """Timeouts in seconds: for connecting, and for sending one message."""
 
 SILENT_S = 2.0
-"""Number of seconds without a rejected packet after which a UDP receiver counts as present."""
+"""A UDP receiver counts as present after this number of seconds without a rejected packet."""
 
 PORT = 14550
 """Usual port of ground stations and autopilots."""

@@ -15,8 +15,8 @@ NAME_BYTES, TEXT_BYTES = 10, 50
 """Maximum length in characters of a name in `NAMED_VALUE_FLOAT`, and of a text in `STATUSTEXT`."""
 
 TEXT_NS = 1_000_000_000
-"""Minimum time in nanoseconds between two texts about a label of the same model. The label may change with each frame,
-but telemetry is slow."""
+"""Minimum time in nanoseconds between two texts about a label of the same model. A label may change with each frame,
+which is too fast for telemetry."""
 
 SEVERITIES = {"lost": common.MAV_SEVERITY_ERROR, "back": common.MAV_SEVERITY_INFO}
 """Severity of each kind of event. Events of other kinds are warnings."""
@@ -59,8 +59,7 @@ class MavlinkMessages:
             if isinstance(answer, Ranked):
                 yield from self._text(tick, place, answer.top)
             for measure in answer.measures():
-                # Not every frame contains each class of boxes, and a receiver would keep showing the last number of a
-                # class.
+                # Without a 0 for classes that the frame lacks, a receiver would keep showing their last count.
                 if measure.quantity != "boxes":
                     values[".".join(filter(None, (place, measure.name or measure.quantity)))] = measure.number
         at_ms = tick.captured_ns // 1_000_000 % 2**32

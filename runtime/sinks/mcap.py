@@ -29,7 +29,7 @@ class Options(FileOptions, frozen=True, kw_only=True):
     """The options of the sink."""
 
     frames: bool = False
-    """True to record the image of each frame, too."""
+    """True to also record the image of each frame."""
     quality: int = 85
     """JPEG quality of the images, 1–100."""
     topic: str = "/orilla"

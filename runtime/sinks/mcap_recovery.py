@@ -25,7 +25,7 @@ RECORD_BYTES = 9
 
 @dataclass
 class _Content:
-    """The facts about the complete chunks of a file that its index must state."""
+    """Contents of the complete chunks of a file, as the index must state them."""
 
     end: int = 0
     """Offset in bytes of the end of the last complete record."""
@@ -63,7 +63,7 @@ def finish_file(path: Path) -> int | None:
         file.seek(content.end)
         file.write(end)
         file.flush()
-        os.utime(path, ns=times_ns)  # The oldest files are deleted first, so the file must not become the newest.
+        os.utime(path, ns=times_ns)  # Restore the time of the file, because the sink deletes the oldest files first.
     return removed
 
 

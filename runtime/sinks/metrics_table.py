@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from orilla.runtime.frame import Event, Ranked, Tick, answers_of
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-"""Upper bounds of the histogram buckets in seconds. They are closest together around the frame periods of cameras (15
-to 100 ms)."""
+"""Upper bounds of the histogram buckets in seconds. The buckets are finest around the frame periods of cameras (15 to
+100 ms)."""
 
 MAX_LABELS = 100
 """Maximum number of class labels of a metric."""

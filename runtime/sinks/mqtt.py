@@ -231,9 +231,7 @@ def _tls(options: Options) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         files = ", ".join(file for file in (options.ca, options.cert, options.key) if file)
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        msg = (
-            f"cannot use the certificates in {files}: {reason}; give files in PEM format, and a key without a password"
-        )
+        msg = f"cannot use the certificates in {files}: {reason}; use files in PEM format, and a key without a password"
         raise ConfigError(msg) from error
     if options.insecure:
         context.check_hostname = False

@@ -8,7 +8,7 @@ OVERHEAD = 300
 """Number of bytes that a queued message needs in memory in addition to its payload."""
 
 ONLINE, OFFLINE = "online", "offline"
-"""Payloads on the status topic, which states whether the loop is connected."""
+"""Payloads of the status topic. They state whether the loop is connected."""
 
 
 class Message(NamedTuple):

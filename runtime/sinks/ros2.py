@@ -37,7 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the sink."""
 
     via: Literal["auto", "zenoh", "rclpy"] = "auto"
-    """`rclpy` uses the installed ROS, `zenoh` works without ROS, and `auto` uses ROS if it is installed."""
+    """Transport: `rclpy` uses the installed ROS, `zenoh` works without ROS, and `auto` uses ROS if it is installed."""
     domain: int | None = None
     """Domain ID. If None, the environment variable `ROS_DOMAIN_ID` is used, or 0 if it is not set."""
     namespace: str = "/"
@@ -47,7 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     connect: str | None = None
     """Address of a Zenoh router or peer. If None, the address in `config` or the router on this machine is used."""
     config: str | None = None
-    """File with settings of Zenoh, for example for TLS."""
+    """Zenoh configuration file, for example for TLS."""
     frames: bool = False
     """True to also publish the frames with the results drawn on them."""
     qos: Literal["reliable", "best_effort"] = "reliable"

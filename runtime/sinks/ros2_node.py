@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 DEPTH = 10
-"""Depth of the message queue in the quality of service. 10 is usual in ROS."""
+"""Depth of the message queue (a QoS setting). 10 is usual in ROS."""
 
 
 @dataclass(frozen=True, slots=True)

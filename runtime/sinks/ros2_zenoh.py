@@ -1,4 +1,4 @@
-"""A ROS 2 node that needs no ROS: it sends over Zenoh, with the names and attachments of `rmw_zenoh_cpp`.
+"""A ROS 2 node that works without ROS. It sends over Zenoh, with the names and attachments of `rmw_zenoh_cpp`.
 
 Source: https://github.com/ros2/rmw_zenoh/blob/rolling/docs/design.md, and `liveliness_utils.cpp`,
 `attachment_helpers.cpp` and `qos.cpp` in the same repository.
@@ -64,7 +64,7 @@ class ZenohNode(Node):
     Args:
         name: Name of the node.
         endpoint: Address of a router or a peer, such as `tcp/localhost:7447`. If None, the address in `config` is used.
-        config: File with settings of Zenoh. If None, the default settings are used.
+        config: Zenoh configuration file. If None, the default settings are used.
         hash_of: Function that returns the hash of a type.
 
     Raises:
@@ -170,7 +170,7 @@ def _settings(endpoint: str | None, file: str | None) -> zenoh.Config:
     try:
         config = zenoh.Config.from_file(file) if file else zenoh.Config()
     except zenoh.ZError as error:
-        msg = f"cannot read config={file}: {_text(error)}; give a configuration file of Zenoh (JSON5)"
+        msg = f"cannot read config={file}: {_text(error)}; pass a Zenoh configuration file (JSON5)"
         raise ConfigError(msg) from error
     wait_us = round(1e6 * STALL_S)
     config.insert_json5("transport/link/tx/queue/congestion_control/block/wait_before_close", str(wait_us))
@@ -183,10 +183,7 @@ def _settings(endpoint: str | None, file: str | None) -> zenoh.Config:
 
 
 def _reason(endpoint: str | None, error: zenoh.ZError) -> str:
-    """Return the reason why the connection failed.
-
-    Zenoh does not state the reason, so this function tries a TCP connection.
-    """
+    """Return the reason why the connection failed. Zenoh does not state it, so this function tries a TCP connection."""
     kind, _, address = (endpoint or "").partition("/")
     if kind != "tcp":
         return _text(error)

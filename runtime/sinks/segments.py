@@ -62,7 +62,7 @@ class Segments:
         clock_s: Monotonic clock in seconds, for `every`.
         companion: Suffix of a second file that the sink writes beside each file, such as `.jsonl`. Both files have the
             same number and are deleted together. None if there is no second file.
-        numbered: True to add a number to the name of the first file too, instead of an error, if the file exists.
+        numbered: True to also number the first file if its name exists, instead of raising an error.
 
     Raises:
         ConfigError: The name contains an unknown directive.
@@ -87,8 +87,8 @@ class Segments:
         self._opened = 0
         self._began_s = 0.0
         self._own: dict[Path, int] = {}
-        """Numbers of the files of this loop, if `max` is set, in the order in which they were started. The times of the
-        files may differ from this order, because the clock of the machine may have been set meanwhile."""
+        """Numbers of the files of this loop, if `max` is set, in the order in which they were started. The files' time
+        stamps may not follow this order, because the machine's clock may have been set meanwhile."""
 
     def next(self) -> tuple[Path, BinaryIO]:
         """Create the next file, delete old ones, and return the path and the open file.
@@ -133,9 +133,9 @@ class Segments:
         return options.every is not None and self._clock_s() - self._began_s >= options.every
 
     def existing(self) -> list[Path]:
-        """Return the files whose names fit the target: those of earlier loops, and then those of this one.
+        """Return the files whose names fit the target: the files of earlier loops, then the files of this loop.
 
-        The oldest of each comes first.
+        Each part starts with the oldest.
         """
         parents, fixed = Path(self._target).parts[:-1], self._fixed_parents()
         base = Path(*fixed)

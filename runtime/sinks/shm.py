@@ -42,10 +42,11 @@ Image = NDArray[np.uint8]
 NAME = re.compile(r"/?[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 FEWEST_SLOTS, MOST_SLOTS = 2, 1000
-"""Allowed range of the number of slots. With a single slot, readers and the writer would always use the same slot."""
+"""Allowed range of the number of slots. With a single slot, the readers and the writer would always access the same
+slot."""
 
 MIN_JSON = 16 * 1024
-"""Minimum number of bytes reserved in a slot for growth of the JSON document, which may become longer later."""
+"""Minimum number of spare bytes in a slot, because later JSON documents may be longer."""
 
 PAGE = mmap.PAGESIZE
 
@@ -62,9 +63,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 4
     """Number of ticks in the ring."""
     frames: bool = False
-    """True to write the image of each frame, too."""
+    """True to also write the image of each frame."""
     access: Literal["user", "group", "all"] = "user"
-    """Which processes may read the memory: those of the same user, those of the same group, or all."""
+    """Processes that may read the segment: processes of the same user, of the same group, or all."""
 
     def __post_init__(self) -> None:
         if not FEWEST_SLOTS <= self.slots <= MOST_SLOTS:
@@ -75,7 +76,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 class Shm(Sink):
     """Writes each tick into the next slot of the ring buffer, and never waits for a reader.
 
-    The first tick determines the size of the slots. If a later tick needs more space, a larger memory with the same
+    The first tick determines the size of the slots. If a later tick needs more space, a larger segment with the same
     name replaces the old one, and readers attach again.
     """
 
@@ -106,7 +107,7 @@ class Shm(Sink):
         return True
 
     def close(self) -> None:
-        """Remove the memory. Attached readers can still read the last ticks, and see that the loop has ended."""
+        """Remove the segment. Attached readers can still read the last ticks, and see that the loop has ended."""
         memory, self._memory = self._memory, None
         if memory is not None:
             memory.end(CLOSED)
@@ -120,7 +121,7 @@ class Shm(Sink):
         return tick.frame.image
 
     def _grow(self, json_bytes: int, needed: int) -> None:
-        """Replace the memory with one whose slots have space for a tick of `needed` bytes and for longer documents."""
+        """Replace the segment with one whose slots have space for a tick of `needed` bytes and for longer documents."""
         old, self._memory = self._memory, None
         assert old is not None
         old.end(REPLACED)
@@ -128,13 +129,16 @@ class Shm(Sink):
         self._memory = _Memory(self._name, self._options, slot_size, self._written)
         if old.slot_size:
             self._setup.report(
-                f"a tick needs {needed} bytes, so the memory {self._name} was replaced by a larger one of "
+                f"a tick needs {needed} bytes, so the segment {self._name} was replaced by a larger one of "
                 f"{self._options.slots} × {slot_size} bytes; readers must attach again"
             )
 
 
 class _Memory:
-    """One shared memory. It is locked while it is open, so that the memory of a killed process can be recognised."""
+    """One shared-memory segment.
+
+    It is locked while it is open. A segment without a lock was left behind by a killed process.
+    """
 
     def __init__(self, name: str, options: Options, slot_size: int, written: int) -> None:
         self._path, self._slots, self.slot_size = FOLDER / name, options.slots, slot_size
@@ -145,7 +149,7 @@ class _Memory:
             raise _output_error(name, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Without this reservation, the process would be killed if the memory was exhausted during a write.
+            # Without this reservation, the process would be killed if memory was exhausted during a write.
             os.posix_fallocate(self._file, 0, size)
             os.fchmod(self._file, MODES[options.access])
             self._map = mmap.mmap(self._file, size)
@@ -192,12 +196,10 @@ class _Memory:
 
 
 def _remove_stale(path: Path, setup: Setup) -> int:
-    """Remove a memory that a killed process left behind, and tell its readers to attach again.
+    """Remove a segment that a killed process left behind, and tell its readers to attach again.
 
-    Return its number of written ticks, so that the count continues for these readers. Return 0 if there is no memory.
-
-    Raises:
-        OutputError: A running program is writing the memory, or the file is not a memory of this sink.
+    Return its number of written ticks, so that the count continues for these readers. Return 0 if there is no segment.
+    Raises: OutputError: A running program is writing the segment, or the file does not belong to this sink.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -208,13 +210,13 @@ def _remove_stale(path: Path, setup: Setup) -> int:
     try:
         start = os.pread(file, HEADER.size, 0)
         if not start.startswith(MAGIC):
-            msg = f"{path} is not a memory of the sink `shm`: choose another name, or remove the file"
+            msg = f"{path} is not a segment of the sink `shm`: choose another name, or remove the file"
             raise OutputError(msg)
         _lock(file, path.name)
         os.pwrite(file, bytes([REPLACED]), STATE_AT)
         path.unlink(missing_ok=True)
         left = Header._make(HEADER.unpack(start))
-        setup.report(f"removed the memory {path.name}, which process {left.pid} left when it was killed")
+        setup.report(f"removed the segment {path.name}, which process {left.pid} left when it was killed")
         return left.written
     finally:
         os.close(file)
@@ -227,17 +229,17 @@ def _lock(file: int, name: str) -> None:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
-                msg = f"another program writes the memory {name}: choose another name"
+                msg = f"another program writes the segment {name}: choose another name"
                 raise OutputError(msg) from error
             time.sleep(CLAIM_WAIT_S)
 
 
 def _output_error(name: str, error: OSError, size: int = 0) -> OutputError:
     if error.errno == errno.EEXIST:
-        return OutputError(f"another program writes the memory {name}: choose another name")
+        return OutputError(f"another program writes the segment {name}: choose another name")
     if error.errno == errno.ENOSPC:
         return OutputError(f"no room for {size} bytes in {FOLDER}: use fewer slots, or omit frames")
-    return OutputError(f"cannot create the memory {name} in {FOLDER}: {error.strerror or error}")
+    return OutputError(f"cannot create the segment {name} in {FOLDER}: {error.strerror or error}")
 
 
 def _padded(size: int, unit: int) -> int:
@@ -245,7 +247,7 @@ def _padded(size: int, unit: int) -> int:
 
 
 def open_sink(target: str, options: Options, setup: Setup) -> Shm:
-    """Create the memory named by `target`."""
+    """Create the shared-memory segment named by `target`."""
     if not NAME.fullmatch(target):
         msg = f"sink `shm:{target}`: a name consists of letters, digits, `_`, `-` and `.`, as in shm:rover"
         raise ConfigError(msg)

@@ -1,4 +1,4 @@
-"""The layout of the shared memory that the sink `shm` writes. `docs/sinks.md` describes it for other programs.
+"""The layout of the shared-memory segment that the sink `shm` writes. `docs/sinks.md` describes it for other programs.
 
 All numbers are little-endian. The header is followed by the slots. Each slot has a header, then the JSON document, then
 the image, if there is one.
@@ -11,29 +11,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path("/dev/shm")
-"""Folder in which Linux makes shared memory available as files."""
+"""Folder in which Linux shows shared-memory segments as files."""
 
 MAGIC, VERSION = b"ORILLASM", 1
 
 HEADER = struct.Struct("<8sIIQQII")
-"""Format of the memory's header. Its fields are those of `Header`."""
+"""Format of the segment's header. Its fields are those of `Header`."""
 
 SLOT = struct.Struct("<QQqqIIII")
 """Format of a slot's header. Its fields are those of `Slot`."""
 
 HEADER_BYTES = SLOT_BYTES = 64
-"""Number of bytes from the beginning of the memory to the first slot, and from the beginning of a slot to its JSON
+"""Number of bytes from the start of the segment to the first slot, and from the start of a slot to its JSON
 document."""
 
 WRITTEN_AT, STATE_AT = 24, 32
 """Offsets in bytes of `written` and `state` in the header."""
 
 OPEN, REPLACED, CLOSED = 0, 1, 2
-"""Values of `state`: the loop runs, a larger memory with the same name has replaced this one, or the loop has ended."""
+"""Values of `state`: the loop runs, a larger segment with the same name has replaced this one, or the loop has
+ended."""
 
 
 class Header(NamedTuple):
-    """The header of the memory."""
+    """The header of the segment."""
 
     magic: bytes
     version: int
@@ -64,7 +65,7 @@ class Slot(NamedTuple):
     json_bytes: int
     """Number of bytes of the JSON document in UTF-8."""
     image_at: int
-    """Offset in bytes from the beginning of the slot to the image `[H,W,3]` uint8 BGR."""
+    """Offset in bytes from the start of the slot to the image `[H,W,3]` uint8 BGR."""
     height: int
     """Height of the image in pixels. 0 if there is no image."""
     width: int

@@ -30,7 +30,7 @@ from orilla.runtime.sinks.shm_layout import (
 )
 
 POLL_S = 1e-3
-"""Interval in seconds at which the memory is checked for a new tick."""
+"""Interval in seconds at which the segment is checked for a new tick."""
 
 LIFE_S = 0.5
 """Number of seconds without a tick after which iteration checks whether the writer is still running."""
@@ -52,7 +52,9 @@ class SharedTick(NamedTuple):
 
 
 class SharedTicks:
-    """Reads the newest tick in a shared memory. It never delays the writer, and never returns a half-written tick.
+    """Reads the newest tick in a shared-memory segment.
+
+    It never delays the writer, and never returns a half-written tick.
 
     Iterate over it to wait for each new tick until the loop ends:
 
@@ -61,11 +63,10 @@ class SharedTicks:
                 print(tick.document["result"])
 
     Args:
-        name: Name of the memory, as in `shm:NAME`.
-        wait_s: Number of seconds to wait for the memory to exist.
+        name: Name of the segment, as in `shm:NAME`. wait_s: Number of seconds to wait for the segment to exist.
 
     Raises:
-        SourceError: The memory does not exist, or does not belong to the sink `shm`.
+        SourceError: The segment does not exist, or does not belong to the sink `shm`.
     """
 
     def __init__(self, name: str, wait_s: float = 0.0) -> None:
@@ -115,7 +116,7 @@ class SharedTicks:
             time.sleep(POLL_S)
 
     def close(self) -> None:
-        """Detach from the memory."""
+        """Detach from the segment."""
         self._map.close()
         os.close(self._file)
 
@@ -145,7 +146,7 @@ class SharedTicks:
         return SharedTick(number, slot.captured_ns, slot.captured_wall_ns, json.loads(text), image)
 
     def _follow(self, wait_s: float = 0.0) -> bool:
-        """Attach to the memory that replaces this one. Return False if it does not exist yet."""
+        """Attach to the segment that replaces this one. Return False if it does not exist yet."""
         with suppress(SourceError):
             file, mapped = self._attach(wait_s)
             self.close()
@@ -160,12 +161,12 @@ class SharedTicks:
                 return self._open()
             except (FileNotFoundError, _UnfinishedError) as error:
                 if time.monotonic() >= deadline:
-                    msg = f"there is no memory {self._name}: start a loop with --sink shm:{self._name}"
+                    msg = f"there is no shared-memory segment {self._name}: start a loop with --sink shm:{self._name}"
                     raise SourceError(msg) from error
             except SourceError:
                 raise
             except OSError as error:
-                msg = f"cannot read the memory {self._name}: {error.strerror or error}"
+                msg = f"cannot read the segment {self._name}: {error.strerror or error}"
                 raise SourceError(msg) from error
             time.sleep(POLL_S)
 
@@ -179,7 +180,7 @@ class SharedTicks:
             if magic == bytes(len(MAGIC)):
                 raise _UnfinishedError
             if (magic, version) != (MAGIC, VERSION):
-                msg = f"{FOLDER / self._name} is not a memory of the sink `shm`, version {VERSION}"
+                msg = f"{FOLDER / self._name} is not a segment of the sink `shm`, version {VERSION}"
                 raise SourceError(msg)
         except BaseException:
             os.close(file)

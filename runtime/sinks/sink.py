@@ -23,8 +23,8 @@ class Setup:
     report: Callable[[str], None] = print
     """Function that reports one line of text to the user, for example that a file was repaired."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Event that is set at the end of the loop. A sink that is waiting in `write`, for a server or for space in a
-    buffer, must then stop waiting and raise `OutputError`."""
+    """Event that is set at the end of the loop. If `write` is waiting for a server or for space in a buffer, it must
+    then stop waiting and raise `OutputError`."""
 
 
 class Sink(ABC):

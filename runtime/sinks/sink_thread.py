@@ -27,8 +27,8 @@ STALL_S = 10.0
 dropped."""
 
 QUIET_S = 1.0
-"""Time in seconds without a dropped tick after which it is reported that the sink accepts ticks again. An occasionally
-slow sink is therefore reported once, and not for every tick."""
+"""If no tick was dropped for this time in seconds, the sink is reported to accept ticks again. An occasionally slow
+sink is therefore reported once, and not for every tick."""
 
 CLOSE_S = 10.0
 """Time in seconds within which a sink must write the queued ticks and close its output at the end of the loop."""
@@ -47,7 +47,7 @@ class SinkCounts:
     written: int
     dropped: int
     failed: str | None = None
-    """Reason why the sink ended before the loop did. None if it did not."""
+    """Reason why the sink ended before the loop. None if it did not."""
 
 
 class SinkThread:

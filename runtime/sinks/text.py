@@ -22,7 +22,7 @@ def line(tick: Tick) -> str:
     name = " ".join(str(part) for part in (tick.source, tick.index, tick.frame.name) if part is not None)
     doubts = f"  ({', '.join(tick.doubts)})" if tick.doubts else ""
     whole = f"{name}  {text}  {tick.age_ms:.0f} ms{doubts}"
-    # A label of an untrusted bundle may contain an escape sequence, which would change the state of the terminal.
+    # A label of an untrusted bundle may contain an escape sequence, which could change the state of the terminal.
     return "".join(letter if letter.isprintable() else "?" for letter in whole)
 
 

@@ -1,4 +1,4 @@
-"""Formats and times of video files, and the check of unfinished ones. The sinks `video` and `clip` use them."""
+"""Formats and times of video files, and the check for unfinished files. The sinks `video` and `clip` use them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRAGMENT_MS = 500
 """Maximum duration of a fragment in milliseconds. After a power failure, a video lacks its last fragment."""
 
 MFRO_SIZE = 16
-"""Size in bytes of the box that ends a fragmented MP4 file. Source: ISO/IEC 14496-12, section 8.8.11."""
+"""Size in bytes of the last box of a fragmented MP4 file. Source: ISO/IEC 14496-12, section 8.8.11."""
 
 LOSSLESS_CRF, WORST_CRF = 0, 51
 """Range of x264's constant rate factor."""
@@ -74,7 +74,7 @@ class VideoClock:
 
     def __init__(self, setup: Setup) -> None:
         self.rate_hz = setup.rate_hz or DEFAULT_RATE_HZ
-        """Frame rate of the source, or a usual one, in frames per second."""
+        """Frame rate of the source in frames per second, or a usual rate if the source has none."""
         self.source_s = 0.0
         """Time of the newest tick in the source, in seconds. For a live source, it is the time of the monotonic
         clock."""
@@ -132,7 +132,7 @@ class WholeFile:
         self._has_failed = False
 
     def mark(self) -> None:
-        """Record that everything so far is whole."""
+        """Record that everything written so far is complete."""
         if not self._has_failed:
             self._mark = self._file.tell()
 
@@ -152,11 +152,11 @@ class WholeFile:
         return written
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to another place in the file, as `io` does."""
+        """Move to another position in the file, as `io` does."""
         return self._file.tell() if self._has_failed else self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the place in the file."""
+        """Return the position in the file."""
         return self._file.tell()
 
     def close(self) -> None:

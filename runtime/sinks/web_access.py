@@ -33,7 +33,7 @@ class Access:
     names: frozenset[str]
     """Accepted host names of this machine, in lower case. IP addresses are always accepted."""
     token: str | None = field(default=None, repr=False)
-    """Token that viewers must send. None if only this machine reaches the server and no token was given."""
+    """Token that viewers must send. None if only this machine can reach the server and no token was given."""
     is_generated: bool = False
     """True if the token was generated and must therefore be shown to the user."""
 
@@ -83,7 +83,7 @@ def open_access(host: str, token_file: str | None, name: str | None, *, is_local
         host: Name or address of the server that the user gave.
         token_file: File whose first line is the token. If None, the environment variable is used.
         name: Additional host name of this machine, or None.
-        is_local: True if only this machine reaches the server. It then needs no token.
+        is_local: True if only this machine can reach the server. It then needs no token.
 
     Raises:
         ConfigError: The token cannot be read, or is too short.

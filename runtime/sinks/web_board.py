@@ -25,7 +25,7 @@ EVENTS = 50
 
 @dataclass(slots=True)
 class Point:
-    """The largest times of the answers within one step."""
+    """The number of answers within one step, and their largest age and inference time."""
 
     step: int
     """Index of the step: its time on the monotonic clock, in units of `STEP_NS`."""

@@ -38,7 +38,7 @@ class Picture(NamedTuple):
 
 
 class Newest(Generic[T]):
-    """Holds the newest value. Each reader waits for a value that it has not read, so slow readers skip values."""
+    """Holds the newest value. Each reader waits for a value that it has not read yet. Slow readers skip values."""
 
     def __init__(self) -> None:
         self._value: T | None = None

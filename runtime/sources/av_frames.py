@@ -25,7 +25,7 @@ UNSPECIFIED = 2
 
 MATRICES = (0, 1, 4, 5, 6, 7, 8, 9)
 """Codes of the colour matrices that FFmpeg converts: RGB, BT.709, FCC, BT.601 (twice), SMPTE 240M, YCgCo, BT.2020.
-Frames with any other code are converted with the BT.601 matrix, as are frames without a code."""
+Frames with any other code, or without a code, are converted with the BT.601 matrix."""
 
 HDR_TRANSFERS = (16, 18)
 """Codes of the transfer functions of high dynamic range: PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)."""
@@ -117,7 +117,7 @@ class FrameConverter(Generic[T]):
             raise DataError(msg) from error
 
     def flush(self) -> list[tuple[Image, T]]:
-        """Return the images of frames that were held back. Call this method at the end of the stream."""
+        """Return the images of frames that the filter still buffers. Call this method at the end of the stream."""
         if not self._pushed:
             return []
         self._layout = None
@@ -194,7 +194,7 @@ def _orientation_of(frame: av.VideoFrame) -> int:
     entries: Any = frame.side_data
     try:
         matrices = [data for data in entries if data.type.name == "DISPLAYMATRIX"]
-    except ValueError:  # This version of PyAV does not know the type of some other side data.
+    except ValueError:  # This version of PyAV does not know the type of some unrelated side data.
         return 1
     if not matrices:
         return 1

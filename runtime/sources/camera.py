@@ -31,7 +31,7 @@ class Camera:
     Args:
         device: Number or path of the device.
         capture: The opened device.
-        settings: What was asked for and what the driver gave, for the first event. None if nothing was asked for.
+        settings: Text of the first event, with the requested settings and the driver's. None if none were requested.
     """
 
     live = True
@@ -50,8 +50,8 @@ class Camera:
 
         Args:
             device: Number or path of the device.
-            options: Size, frame rate, pixel format and controls. The first event of the source says what the driver
-                gave.
+            options: Size, frame rate, pixel format and controls. The first event of the source states the settings that
+                the driver chose.
 
         Raises:
             SourceError: There is no such camera, or it does not have the size, the format or a control.
@@ -91,13 +91,14 @@ def _connected(device: str | int, backend: int = cv2.CAP_ANY) -> cv2.VideoCaptur
 
 
 def _connected_with(device: str | int, options: CameraOptions) -> tuple[cv2.VideoCapture, str]:
-    """Open a camera with options. Return the capture, and what was asked for and what the driver gave."""
+    """Open a camera with options. Return the capture, and a text with the requested settings and the driver's."""
     name = f"camera {device}"
     with Device(_path(device)) as driver:
         size, code = check_mode(driver, name, options)
         capture = _connected(device, cv2.CAP_V4L2)
         try:
-            # OpenCV keeps the format when it sets the size, but not the other way round.
+            # Set the format first. OpenCV keeps it when the size is set, but does not keep the size when the format is
+            # set.
             capture.set(cv2.CAP_PROP_FOURCC, code)
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
@@ -125,7 +126,7 @@ def _split(spec: str) -> tuple[str | int, CameraOptions]:
 
 
 def preview(spec: str) -> str | None:
-    """Return a text with the mode that the driver would set for the options of a camera, without starting it.
+    """Describe the mode that the driver would choose for the options of a camera, without starting the camera.
 
     Return None if there are no options.
     """

@@ -1,4 +1,4 @@
-"""Apply the options of a camera through V4L2, and report what was asked for and what the driver gave."""
+"""Apply the options of a camera through V4L2, and report the requested settings and those that the driver chose."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ControlIds(NamedTuple):
     value: int
     """Identifier of the control with the value."""
     auto: int
-    """Identifier of the control that makes the camera choose the value."""
+    """Identifier of the control that turns automatic control on or off."""
     auto_values: tuple[int, ...] = (1,)
-    """Values of the second control with which the camera chooses, in the order in which they are tried."""
+    """Values of the second control that turn on automatic control, in the order in which they are tried."""
     manual: int = 0
-    """Value of the second control with which the camera does not choose."""
+    """Value of the second control that turns off automatic control."""
     per_unit: float = 1.0
     """The driver's units in one unit of the option."""
 
@@ -54,7 +54,7 @@ def check_mode(device: Device, name: str, options: CameraOptions) -> tuple[tuple
     """Return the size and the code of the pixel format that the camera will use with these options.
 
     Raises:
-        SourceError: The camera does not have the size or the format. The message lists those that it has.
+        SourceError: The camera does not have the size or the format. The message lists the available ones.
     """
     device.capability()
     formats, current = device.formats(), device.format()
@@ -101,7 +101,7 @@ def _set(device: Device, ids: ControlIds, value: Setting) -> bool:
 
 
 def report(device: Device, name: str, options: CameraOptions) -> str:
-    """Describe in one line what was asked for and what the driver gave."""
+    """Describe in one line the requested settings and those that the driver chose."""
     now = device.format()
     given = {"size": f"{now.width}x{now.height}", "format": fourcc_name(now.pixelformat)}
     fps = device.fps()

@@ -33,8 +33,8 @@ def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ())
 
     Args:
         target: A file, URL, pipeline or camera.
-        backend: Number of OpenCV's backend.
-        settings: Properties of the capture, each followed by its value.
+        backend: OpenCV's backend, such as `cv2.CAP_FFMPEG`.
+        settings: Pairs of capture property and value, in one flat list.
     """
     with _quiet():
         return cv2.VideoCapture(target, backend, list(settings)) if settings else cv2.VideoCapture(target, backend)

@@ -42,8 +42,8 @@ def _words(name: str) -> list[str | int]:
 def media_files(spec: str) -> tuple[Path, list[Path]]:
     """Return the images and videos of a folder, with its folders, or of a glob.
 
-    Files with other suffixes and names that begin with a dot are left out. A folder that cannot be listed is returned
-    in place of its files, so that the source reports it.
+    Files with other suffixes and names that begin with a dot are omitted. A folder that cannot be listed is returned in
+    place of its files, so that the source reports it.
 
     Returns:
         The folder to which the names of the frames are relative, and the files in natural order.
@@ -53,7 +53,7 @@ def media_files(spec: str) -> tuple[Path, list[Path]]:
         OSError: The folder cannot be read.
     """
     root = _root(spec)
-    # Unlike `Path.glob`, `glob.glob` takes absolute patterns, and leaves hidden files out.
+    # Unlike `Path.glob`, `glob.glob` takes absolute patterns, and omits hidden files.
     matches = [Path(name) for name in glob.glob(spec, recursive=True)] if is_glob(spec) else [Path(spec)]  # noqa: PTH207
     files = {file for match in matches for file in (_walk(match) if match.is_dir() else [match]) if _is_media(file)}
     if not files:
@@ -97,7 +97,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
         identity = Path(place).stat()
-        if (identity.st_dev, identity.st_ino) in seen:  # A link that leads back would be followed for ever.
+        if (identity.st_dev, identity.st_ino) in seen:  # A link to a parent folder would be followed forever.
             folders.clear()
             continue
         seen.add((identity.st_dev, identity.st_ino))

@@ -20,9 +20,9 @@ MIN_STEP_NS = 1000
 class FrameTimes:
     """Computes the time from the first frame to each frame of a stream.
 
-    The time follows the presentation times, so it is right for variable frame rates. If the clock of the file restarts,
-    the time continues one period after the previous frame. A frame without a presentation time is placed one period
-    after the previous frame.
+    The time follows the presentation times, so it is correct for variable frame rates. If the clock of the file
+    restarts, the time continues one period after the previous frame. A frame without a presentation time is placed one
+    period after the previous frame.
 
     Args:
         time_base: Unit of the presentation times in seconds.

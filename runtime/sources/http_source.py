@@ -53,7 +53,7 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
     kind = response.headers.get_content_type()
     if response.headers.get_content_maintype() == "multipart":
         return MotionJpeg.of(name, response, timeout_s)
-    # Some cameras state no type, or that of any file. Their images are recognised by the first bytes.
+    # Some cameras state no type, or a type for any file. Their images are recognised by the first bytes.
     start = response.read1(len(PNG)) if kind in UNSTATED and "Content-Length" in response.headers else b""
     if response.headers.get_content_maintype() == "image" or start.startswith((JPEG, PNG)):
         first = _first_image(name, response, start, timeout_s)

@@ -1,4 +1,4 @@
-"""Find the frames that are missing from a video file: those that the decoder dropped, and those missing at the end."""
+"""Find the missing frames of a video file: frames that the decoder dropped, and frames missing at the end."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class StatedEnd:
             self._end = max(self._end, time + (packet.duration or 0))
 
     def missing(self) -> str:
-        """Return the time at which the file ended and its stated duration, as text, if the file ended early.
+        """If the file ended early, return a text with the time of its end and the stated duration.
 
         Otherwise, return an empty string.
         """

@@ -105,7 +105,7 @@ class ImageParts:
         self._stream = stream
         self._announced = boundary.encode("latin-1", "replace").strip().strip(b"-")
         self._boundary = self._announced
-        """The boundary without leading hyphens: the announced one, or the one that the server sends."""
+        """The boundary without leading hyphens: the announced boundary, or the boundary that the server sends."""
 
     def next(self) -> Part:
         """Wait for the next image and return it.
@@ -185,7 +185,7 @@ class ImageParts:
             self._stream.fill()
 
     def _is_boundary(self, line: bytes) -> bool:
-        """Return True if a line is a boundary: the announced one, or any line that begins with two hyphens."""
+        """Return True if a line is a boundary: the announced boundary, or any line that begins with two hyphens."""
         name = line.removesuffix(b"--").lstrip(b"-")
         if not name or not (line.startswith(b"--") or name == self._announced):
             return False

@@ -43,7 +43,7 @@ def open_stream(url: str, limits: TimeLimits = LIMITS) -> Source:
 
 
 def _checked(url: str) -> str:
-    """Return the URL without user name and password, for messages. Raise `ConfigError` if it is not a URL."""
+    """Return a URL without user name and password, for messages. Raise `ConfigError` if the text is not a URL."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname

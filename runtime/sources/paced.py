@@ -1,4 +1,4 @@
-"""Source that plays a recorded source at its own speed, as a camera would deliver it."""
+"""Source that plays a recorded source at its frame rate, as a camera would deliver it."""
 
 from __future__ import annotations
 

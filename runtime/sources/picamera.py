@@ -34,7 +34,7 @@ class PiCamera:
         camera: The started `picamera2.Picamera2`.
         name: Name of the camera in messages.
         read_s: Time limit for each frame in seconds. Old versions of picamera2 wait without a limit.
-        settings: What was asked for and what the camera gave, for the first event. None if nothing was asked for.
+        settings: Text of the first event, with the requested settings and the camera's. None if none were requested.
     """
 
     live = True
@@ -137,7 +137,7 @@ def _controls(options: PiOptions) -> dict[str, Any]:
 
 
 def _report(camera: Any, name: str, options: PiOptions) -> str:
-    """Describe in one line what was asked for and which size the camera gave."""
+    """Describe in one line the requested settings and the size that the camera chose."""
     width, height = camera.camera_configuration()["main"]["size"]
     return f"{name}: asked for {asked_text(options)}; the camera gave size={width}x{height}"
 

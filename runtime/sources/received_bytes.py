@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from orilla.runtime.sources.source import now_ns
 
 MAX_ARRIVALS = 1 << 14
-"""Maximum number of arrivals whose times are stored. Decoders never hold back the data of more arrivals."""
+"""Maximum number of arrivals whose times are stored. Decoders never buffer the data of more arrivals."""
 
 UDP_BUFFER = 4 << 20
 """Requested size of the system's buffer for datagrams in bytes. It must hold the largest frame."""
@@ -37,7 +37,8 @@ class ReceivedBytes:
         self.error: OSError | HTTPException | None = None
         """The error that ended the stream, if there was one."""
         self.ends_ns: int | None = None
-        """Time on the monotonic clock, in nanoseconds, after which `read` returns no more bytes. None for no limit."""
+        """Time on the monotonic clock, in nanoseconds, after which `read` returns no more bytes. None if there is no
+        limit."""
         self._receive, self._close = receive, close
         self._rest = b""
         self._received = 0

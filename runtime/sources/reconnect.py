@@ -20,7 +20,7 @@ TRIES = 5
 
 
 class Reconnecting:
-    """Reopens a source whenever it fails. The indices of the frames continue.
+    """Reopens a source whenever it fails. The frame indices continue.
 
     Args:
         opener: Function that opens the source, or raises `SourceError`.

@@ -21,10 +21,10 @@ from orilla.runtime.sources.source import now_ns
 from orilla.runtime.sources.text_lines import Lines
 
 NAME = "x"
-"""Name of an array that has no name of its own."""
+"""Name of an array for which the user gives no name."""
 
 DELIMITERS = (";", "\t", ",")
-"""Characters between the cells of a table, the most specific first. A comma may also be a decimal comma."""
+"""Delimiters of a table's cells, starting with the most specific. A comma may also be a decimal comma."""
 
 MAX_TABLE_BYTES = 1 << 30
 """Maximum size of a `.csv` file in bytes."""

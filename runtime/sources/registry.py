@@ -17,7 +17,7 @@ STILL = ("JPEG", "PNG", "TIFF", "WebP", "AVIF", "HEIC")
 """Image formats that are recognised by their content."""
 
 HEAD_BYTES = 1 << 16
-"""Number of bytes at the beginning of an image file that are searched for the mark of an animation."""
+"""Number of bytes at the start of an image file that are searched for the mark of an animation."""
 
 
 class SourceKind(NamedTuple):
@@ -141,7 +141,7 @@ def open_source(spec: str | int | Path) -> Source:
     |---|---|
     | `0`, `/dev/video0`, `0?size=1280x720&fps=30` | a camera, optionally with options |
     | `rtsp://HOST/NAME` | a network stream; any URL |
-    | `gst:PIPELINE`, or a text that contains ` ! ` | a GStreamer pipeline |
+    | `gst:PIPELINE`, or a string that contains ` ! ` | a GStreamer pipeline |
     | `picamera2`, `picamera2:NUMBER` | a camera of a Raspberry Pi |
     | `scenes`, `scenes:SEED` | computer-generated scenes; `scenes+clock` draws the time into the images |
     | `frame%04d.png` | numbered images |

@@ -19,8 +19,8 @@ class SimulatedCar:
 
     After each frame, the simulation waits for a call of `steer`, however long it takes.
 
-    The time of the simulation is therefore independent of the speed of the machine, and a drive can be repeated.
-    The command line does not offer this source, because a program must call `steer`.
+    Simulated time is therefore independent of the machine's speed, and a drive can be repeated exactly. The command
+    line does not offer this source, because a program must call `steer`.
 
     Args:
         car: The car. Only this source may move it.

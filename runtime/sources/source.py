@@ -13,7 +13,7 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 READY_BUFFERS = 2 * QUEUE_DEPTH + 3
 """Number of buffers that a source allocates with its first frame: the largest number of frames in a loop. One frame is
 being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
-uses one. The loop therefore allocates its memory at the start and not later, when the machine is busy."""
+uses one. The loop therefore allocates its memory at the start, and not later while the machine is busy."""
 
 NUMBERED = re.compile(r"%\d*d")
 """Pattern of the placeholder for the number in the names of numbered images."""

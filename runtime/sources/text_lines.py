@@ -162,7 +162,10 @@ class Texts:
 
 
 def _standard_input() -> bytes | None:
-    """Wait at most `SLICE_S` for standard input, and return the available bytes. The loop cannot end meanwhile."""
+    """Wait for standard input, and return the available bytes.
+
+    The wait is at most `SLICE_S`, because it blocks the end of the loop.
+    """
     try:
         number = sys.stdin.fileno()
     except (OSError, ValueError):  # The program may have replaced standard input with its own stream.

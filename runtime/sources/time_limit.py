@@ -52,9 +52,9 @@ class Interruptible(Protocol):
 
 
 class ReaderThread(threading.Thread):
-    """A thread that opens a source, reads one item at a time when it is asked to, and closes the source.
+    """A thread that opens a source, reads one item per request, and closes the source.
 
-    The same thread does all of this, because closing a device while another thread reads from it could crash the
+    A single thread does all of this, because closing a device while another thread reads from it could crash the
     process. The thread is a daemon: it does not keep the process alive if it hangs.
 
     Args:
@@ -74,9 +74,10 @@ class ReaderThread(threading.Thread):
         self._cores: frozenset[int] | None = None
 
     def ask(self) -> None:
-        """Ask for the next item.
+        """Request the next item.
 
-        The reading thread uses the cores of the thread that calls this method first, which the loop has chosen.
+        The reading thread runs on the cores of the first thread that calls this method. The loop has chosen these
+        cores.
         """
         if self._cores is None:
             self._cores = cores_of_thread()
@@ -113,7 +114,7 @@ class ReaderThread(threading.Thread):
 
 
 class TimeLimited:
-    """Delivers the frames of another source. A frame that takes too long is an error.
+    """Delivers the frames of another source. A frame that exceeds its time limit is an error.
 
     `read` never waits longer than `SLICE_S`. If there is no frame by then, it returns an event of the kind `waiting`.
 

@@ -6,8 +6,8 @@ import math
 from collections import deque
 
 PART_NS = 1_000_000_000
-"""Minimum length in nanoseconds of the time spans into which the arrivals are divided, the parts. For each part, the
-smallest delay between presentation and arrival is stored."""
+"""Minimum length in nanoseconds of a part. The arrivals are divided into parts, and for each part the smallest delay
+between presentation and arrival is stored."""
 
 PARTS = 5
 """Number of consecutive parts whose smallest delays must agree before presentation times are used."""
@@ -19,8 +19,8 @@ presentation times are used: a stream whose times run more than 2 % faster or sl
 forth."""
 
 MAX_SPAN_NS = PARTS * PART_NS
-"""Length in nanoseconds above which the shares no longer increase the allowed change. The parts of a stream with few
-frames may be longer."""
+"""Length in nanoseconds up to which the allowed change grows with the length of the parts. The parts of a stream with
+few frames may be longer."""
 
 MAX_LATE_NS = 1_000_000_000
 """Maximum plausible difference in nanoseconds between the delay of a frame and the reference. If it is larger, the
@@ -102,7 +102,7 @@ class PresentationClock:
     def notice(self) -> str | None:
         """Return a notice that has not been returned yet, or None.
 
-        It is the end of a sentence, such as `its frames arrive …`.
+        A notice completes a sentence, such as `its frames arrive …`.
         """
         notice, self._notice = self._notice, None
         return notice

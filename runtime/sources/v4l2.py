@@ -40,7 +40,10 @@ MAX_ENTRIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class FrameRates:
-    """Frame rates for a size. `fps` are single values, or the lowest and the highest value if `is_range` is True."""
+    """Frame rates for a size.
+
+    `fps` contains single values, or the lowest and the highest value if `is_range` is True.
+    """
 
     fps: tuple[float, ...]
     is_range: bool = False

@@ -127,7 +127,7 @@ class VideoFile:
             self._missing.sent(packet)
             if not self._index and packet.has_sidedata("encryption_info"):
                 raise encrypted(self._name)
-            # In transport streams, complete frames are marked as damaged, too, where two recordings are joined.
+            # In transport streams, complete frames are also marked as damaged where two recordings are joined.
             if packet.is_corrupt and packet.pts is not None and not self._restarts:
                 self._damaged.add(packet.pts)
             self._decode(packet)
@@ -135,7 +135,7 @@ class VideoFile:
     def _decode(self, packet: Packet[VideoStream] | None) -> None:
         """Decode a packet.
 
-        If it is None, the stream has ended, and the frames that the decoder holds back are returned.
+        None marks the end of the stream: the frames that the decoder still buffers are then returned.
         """
         try:
             frames = self._stream.decode(packet)

@@ -54,8 +54,8 @@ MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 """Types of the first box of an MP4 or MOV file."""
 
 ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
-"""Codecs of which each packet contains exactly one frame that is shown, and whose decoders drop damaged frames without
-an error. Packets of other codecs may contain no frame, or their decoders report each error."""
+"""Codecs whose packets each contain exactly one displayed frame, and whose decoders drop damaged frames without an
+error. Packets of other codecs may contain no frame, or their decoders report each error."""
 
 NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
 """Flags of container formats. `NO_TIMES`: files contain no presentation times. `CLOCK_RESTARTS`: the clock may restart
@@ -130,8 +130,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         msg = f"{name} is coded as {described}, which PyAV cannot decode: {converted(name)}"
         raise SourceError(msg)
     # Without a limit, FFmpeg decodes on all cores, which would slow inference down. A decoder that works on several
-    # frames at once does not report which of them is damaged. This is therefore allowed only if `MissingFrames` can
-    # find out.
+    # frames at once does not report which of them is damaged. It is therefore allowed only if `MissingFrames` can
+    # detect missing frames.
     codec.thread_count = max(1, available_cores() - loop_threads())
     codec.thread_type = "AUTO" if codec.codec.canonical_name in ONE_TO_ONE else "SLICE"
     return stream

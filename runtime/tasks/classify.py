@@ -1,4 +1,4 @@
-"""Classification of images and texts. Scores are converted into a list of classes, the most likely first."""
+"""Classification of images and texts. Scores are converted into a list of classes in descending order of score."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIN_SAMPLES = 8
 """Minimum number of samples for `plausibility`."""
 
 EPSILON = 1e-12
-"""Score in place of zero, whose logarithm does not exist."""
+"""Score that replaces 0, because 0 has no logarithm."""
 
 MIN_SCORE = 0.6
 """Minimum score of the best class of a golden sample. A less certain decision may differ on another processor."""
@@ -71,7 +71,7 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
         return self.top_k(1)[0]
 
     def top_k(self, count: int) -> list[ClassScore]:
-        """Return the `count` most likely classes, or all if there are fewer, the most likely first."""
+        """Return the `count` most likely classes, or all if there are fewer, in descending order of score."""
         if count < 1:
             msg = f"top_k({count}): the number of classes must be 1 or more"
             raise ConfigError(msg)
@@ -80,7 +80,10 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def chosen(self) -> list[ClassScore]:
-        """Return the classes that apply, the most likely first. For a multi-label model, the list may be empty."""
+        """Return the classes that apply, in descending order of score.
+
+        For a multi-label model, the list may be empty.
+        """
         if self.threshold is None:
             return [self.top]
         return [score for score in self.top_k(len(self.labels)) if score.score >= self.threshold]
@@ -184,9 +187,9 @@ class ClassifyTask(Task):
     def plausibility(self, outputs: Sequence[Outputs], context: DecodeContext) -> float | None:
         """Return the mutual information of sample and class, as a share of the entropy that the samples allow.
 
-        It is high if the model decides clearly, and differently for different samples. With wrong inputs, a model is
-        undecided, or decides on the same class for all samples. Source: Barratt and Sharma, "A Note on the Inception
-        Score" (2018), section 2.
+        It is high if the model decides clearly, and decides differently for different samples. With wrong inputs, a
+        model is undecided, or decides on the same class for all samples. Source: Barratt and Sharma, "A Note on the
+        Inception Score" (2018), section 2.
         """
         if context.decoding.multi_label or len(outputs) < MIN_SAMPLES:
             return None
@@ -225,7 +228,7 @@ class ClassifyTask(Task):
 
 
 def known_class(target: Target, label: int, name: str) -> int:
-    """Return `label`. Raise `DataError` if the data set has no class with this number."""
+    """Return `label`. Raise `DataError` if the data set has no class with this index."""
     if not 0 <= label < len(target.class_indices):
         msg = f"sample {name} has class {label}: the classes are 0 to {len(target.class_indices) - 1}"
         raise DataError(msg)

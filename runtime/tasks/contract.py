@@ -52,7 +52,7 @@ class TaskCase:
 
 
 def describes_itself(case: TaskCase) -> None:
-    """Check that the task has a name, a metric and the words that messages need."""
+    """Check that the task has a name, a metric and the nouns that messages need."""
     task = case.task
     for text in (task.name, task.metric, task.metric_title, task.decision):
         assert text

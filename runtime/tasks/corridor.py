@@ -17,7 +17,7 @@ STEPS = 120
 """Number of rows in which the edges of the corridor are determined."""
 
 MIN_SHARE = 0.25
-"""Share of the rows of `steer` that the corridor must cover. If it covers fewer, `steer` returns None."""
+"""Minimum share of the rows that the corridor must cover. If it covers fewer, `steer` returns None."""
 
 TRAPEZOID = ((0.3, 0.95), (0.7, 0.95), (0.58, 0.65), (0.42, 0.65))
 """Area ahead of the robot: corners as shares of the frame's width and height."""
@@ -45,7 +45,7 @@ class Corridor:
         return float(self.y[-1]) / self.frame_hw[0]
 
     def polygon(self) -> NDArray[np.int64]:
-        """Return the outline, `[2R,2]` as x and y in pixels: up along the left edge and down along the right one."""
+        """Return the outline, `[2R,2]` as x and y in pixels: up along the left edge, then down along the right edge."""
         left = np.stack([self.left, self.y], axis=1)
         return np.concatenate([left, np.stack([self.right, self.y], axis=1)[::-1]])
 
@@ -59,11 +59,11 @@ class Corridor:
             The direction, or None if the corridor reaches less than a quarter of these rows.
 
         Raises:
-            ConfigError: The rows are not between 0 and 1, or the upper one is not first.
+            ConfigError: The rows are not between 0 and 1, or the upper limit is not first.
         """
         top, bottom = rows
         if not 0 <= top < bottom <= 1:
-            msg = f"rows={rows}: expected two shares of the height from 0 to 1, the upper one first"
+            msg = f"rows={rows}: expected two shares of the height from 0 to 1, with the upper limit first"
             raise ConfigError(msg)
         height, width = self.frame_hw
         inside = (self.y >= top * height) & (self.y <= bottom * height)

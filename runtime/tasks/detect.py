@@ -107,7 +107,7 @@ class Detection(msgspec.Struct, frozen=True):
             name = box.label if box.track is None else f"{box.label} {box.track}"
             draw_labelled_box(image, edges, f"{name} {100 * box.score:.0f} %", color_of(box.label))
             draw_points(image, box.keypoints, color_of(box.label))
-        return Detection.caption(self)  # A subclass with further lines draws these itself.
+        return Detection.caption(self)  # A subclass with further lines in its caption draws these lines itself.
 
 
 class DetectTask(Task):
@@ -121,7 +121,7 @@ class DetectTask(Task):
     needs_head = True
     scores_in_0_1 = False
     golden_candidates = 5
-    good_agreement = 0.95  # A box whose score is near the threshold may disagree, but this matters little.
+    good_agreement = 0.95  # A box whose score is near the threshold may disagree, but such a box matters little.
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
         """Return the labels. `head_labels` compares the number of labels with the outputs later."""
@@ -263,8 +263,8 @@ def with_score(context: DecodeContext, score: float) -> DecodeContext:
 def located(outputs: Outputs, context: DecodeContext) -> Detections:
     """Return the objects in pixels of the frame, clipped to the frame.
 
-    Objects that lie completely in the border of a letterbox are left out. If `context.frame_hw` is None, positions
-    refer to the network's input.
+    Objects that lie completely in the border of a letterbox are dropped. If `context.frame_hw` is None, positions refer
+    to the network's input.
     """
     input_hw = input_size(context)
     found = detect(outputs, spec_of(context), input_hw)

@@ -28,7 +28,7 @@ class _ClassificationKeys(TypedDict):
     top: ScoreDocument
     """The most likely class."""
     top_k: list[ScoreDocument]
-    """The most likely classes, the most likely first."""
+    """The most likely classes in descending order of score."""
 
 
 class ClassificationDocument(_ClassificationKeys, total=False):
@@ -55,7 +55,7 @@ class MaskDocument(AreaDocument):
 
 
 class ClassesDocument(TypedDict):
-    """The answer of a segmentation with several classes, the largest area first."""
+    """The answer of a segmentation with several classes, in descending order of area."""
 
     task: Literal["segment"]
     classes: list[AreaDocument]
@@ -95,7 +95,7 @@ class RegressionDocument(_RegressionKeys, total=False):
     """The answer of a regression."""
 
     units: dict[str, str]
-    """Units by name. Values without a unit are absent, and so is `units` if no value has one."""
+    """Units by name. Values without a unit are absent. The whole key is absent if no value has a unit."""
 
 
 class ArraysDocument(TypedDict):

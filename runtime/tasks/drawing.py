@@ -77,7 +77,7 @@ def draw_labelled_box(
     """Draw a box and its label on a filled rectangle above the box, or inside the box if it is at the top of the image.
 
     The label is shifted so that it lies inside the image. If the image is too narrow for a legible label, the label is
-    left out.
+    omitted.
 
     Args:
         image: Image `[H,W,3]` uint8 BGR. It is changed.
@@ -133,7 +133,7 @@ def draw_arrow(image: Image, at_xy: tuple[float, float], direction_xy: tuple[flo
 
 
 def draw_points(image: Image, points_xy: Sequence[tuple[float, float]], color: tuple[int, int, int]) -> None:
-    """Draw points as discs with a white edge. Points outside the image are left out."""
+    """Draw points as discs with a white edge. Points outside the image are omitted."""
     radius = max(1, 2 * _line_width(image))
     for x, y in points_xy:
         if 0 <= x < image.shape[1] and 0 <= y < image.shape[0]:
@@ -150,7 +150,7 @@ MAX_DIRECTION_DEG = 60.0
 def draw_bar(image: Image, row: int, share: float, zero: float, text: str) -> None:
     """Draw a number as a horizontal bar with its text above, centred near the lower edge.
 
-    If the image is too narrow or too low for legible text, the text is left out.
+    If the image is too narrow or too low for legible text, the text is omitted.
 
     Args:
         image: Image `[H,W,3]` uint8 BGR. It is changed.

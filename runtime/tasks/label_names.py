@@ -1,4 +1,4 @@
-"""The names of classes for which a list of labels has no name, and the number of labels in messages."""
+"""Name classes that a list of labels skips, and state the number of labels in messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_NAMED = 5
 
 
 def unnamed(number: int) -> str:
-    """Return the name of a class whose number, counted from 0, is missing in a list of numbered names."""
+    """Return a name for a class whose number, counted from 0, is missing in a list of numbered names."""
     return f"class {number}"
 
 

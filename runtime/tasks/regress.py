@@ -53,7 +53,7 @@ class Regression(Mapping[str, float]):
 
     @property
     def units(self) -> dict[str, str]:
-        """Return the unit of each value by name. Values without a unit are left out."""
+        """Return the unit of each value by name. Values without a unit are omitted."""
         pairs = zip(self.names, self.decoding.units, strict=False)
         return {name: unit for name, unit in pairs if unit}
 
@@ -165,7 +165,7 @@ class RegressTask(Task):
         return tuple(classes.index(name) for name in labels)
 
     def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
-        """Return the indices of samples whose first values are evenly spread from the lowest to the highest one."""
+        """Return the indices of samples whose first values are evenly spread from the lowest to the highest."""
         samples = len(next(iter(outputs.values())))
         first = [
             values_of({name: array[index] for name, array in outputs.items()}, context)[0] for index in range(samples)

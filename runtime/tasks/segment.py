@@ -18,7 +18,7 @@ from orilla.runtime.tasks.segmentation import MAX_CLASSES, ClassSegmentation, Se
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, ImportedOutput, Target, Task
 
 UNNAMED = ("background", "mask")
-"""Classes of a data set whose masks mark a single class without a name."""
+"""Class names of a data set whose masks mark a single, unnamed class."""
 
 THRESHOLD = 0.5
 """Default threshold of a single-class segmentation. A pixel belongs to the class if its probability is at least this
@@ -108,7 +108,7 @@ class SegmentTask(Task):
     def outputs_probabilities(self, context: DecodeContext) -> bool:
         """Return True for a single class.
 
-        With several classes, the scores may be any numbers, and the largest one counts.
+        With several classes, the scores may be any numbers, because only the largest counts.
         """
         return len(context.labels) == 1 and super().outputs_probabilities(context)
 

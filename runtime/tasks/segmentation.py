@@ -20,7 +20,7 @@ from orilla.runtime.tasks.drawing import TINT, draw_mask, palette, tint
 from orilla.runtime.tasks.task import Image, Measure
 
 OUTSIDE = 255
-"""Class index of pixels that are not in the network's input, because a crop left them out."""
+"""Class index of pixels that are not in the network's input, because they lie outside the crop."""
 
 MAX_CLASSES = 255
 """Maximum number of classes. Class indices and `OUTSIDE` together then fit into uint8."""
@@ -101,8 +101,8 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
     def mask(self, label: str | None = None) -> Mask:
         """Return the mask `[H,W]` bool: True where the interpolated probability is at least `threshold`.
 
-        The mask is computed at the first call and is read-only. Its memory is reused only when no reference to the mask
-        or to a view of it is left.
+        The mask is computed at the first call and is read-only. Its memory is reused only when nothing refers to the
+        mask or to a view of it.
 
         Args:
             label: Name of the class. It may be None, because there is only one class.
@@ -196,7 +196,7 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
         return _place_of(visible_cells(self._inside, self.placement))
 
     def draw_compared(self, image: Image, labels: NDArray[np.integer], classes: Sequence[str], ignore: int) -> None:
-        """Tint found pixels green, pixels that were found wrongly red, and missed pixels blue.
+        """Tint correctly found pixels green, wrongly found pixels red, and missed pixels blue.
 
         Args:
             image: Image `[H,W,3]` uint8 in BGR order. It is changed.
@@ -260,7 +260,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
     def to_dict(self) -> ClassesDocument:
         """Return the result as a JSON document.
 
-        Classes are listed by their area in the frame, beginning with the largest area.
+        Classes are listed in descending order of their area in the frame.
         """
         cells = visible_cells(self._cells, self.placement)
         present = sorted((label for label, share in self.fractions.items() if share), key=self.fractions.__getitem__)
@@ -304,7 +304,7 @@ class ClassSegmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=Tr
     def _best(self) -> NDArray[np.uint8]:
         """Return the class with the largest interpolated score for each pixel.
 
-        Of equal scores, the first one counts.
+        If scores are equal, the first class counts.
         """
         height, width = self.placement.frame_hw
         classes = np.zeros((height, width), np.uint8)
@@ -358,7 +358,7 @@ def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint
 
 
 def _area(label: str, fraction: float, inside: Mask) -> AreaDocument:
-    """Return the size and the place of a class for a JSON document."""
+    """Return the size and the position of a class for a JSON document."""
     centre, top = _place_of(inside)
     return {
         "label": label,

@@ -48,7 +48,7 @@ class Answer(Protocol):
         """Return the numbers of the answer. The list is empty if the answer has none."""
 
     def state(self) -> object:
-        """Return a value that differs between two answers if a person would call the answer another one.
+        """Return a value that changes when a person would say that the answer has changed.
 
         Small changes of scores and areas do not change it.
         """
@@ -146,8 +146,8 @@ class Target:
     context: DecodeContext
     """Properties of the model."""
     class_indices: tuple[int, ...]
-    """Index in the model of each class of the data set. For the tasks `segment` and `regress`, it is the reverse: the
-    index in the data set of each label of the model."""
+    """Index in the model of each class of the data set. For the tasks `segment` and `regress`, the mapping is reversed:
+    it contains the index in the data set of each label of the model."""
     ignore: int
     """Value of pixels without a label. They do not count."""
     pseudo: bool = False
@@ -190,7 +190,7 @@ class Task(ABC):
     needs_head: ClassVar[bool] = False
     """True if a head converts the outputs into boxes."""
     golden_candidates: ClassVar[int] = 1
-    """Number of candidates from which the export chooses one golden sample."""
+    """Number of candidates from which the export chooses each golden sample."""
 
     @abstractmethod
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -273,7 +273,7 @@ class Task(ABC):
 
     @abstractmethod
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return the decisions, on which a robot would act, as an array.
+        """Return the decisions that a robot would act on, as an array.
 
         Args:
             outputs: Outputs for one frame.
@@ -302,9 +302,10 @@ class Task(ABC):
         """
 
     def plausibility(self, outputs: Sequence[Outputs], context: DecodeContext) -> float | None:
-        """Return the plausibility (0–1) of the outputs for several samples whose ground truth is unknown.
+        """Return the plausibility (0–1) of the outputs for several samples without ground truth.
 
-        It shows whether a network gets the inputs that it was trained on. Return None if the task cannot tell.
+        It shows whether a network gets inputs like those that it was trained on. Return None if the task cannot
+        determine it.
 
         Args:
             outputs: Outputs for each sample.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ResultConsole:
     """Console for the results of commands. It prints text without control characters.
 
-    A bundle from an untrusted source may contain names with escape sequences, which would change the state of the
+    A bundle from an untrusted source may contain names with escape sequences, which could change the state of the
     terminal.
 
     Args:

@@ -67,7 +67,7 @@ def fitted(table: Table, console: Console) -> RenderableType:
 
 
 def _shared(least: list[int], largest: list[int], room: int) -> list[int]:
-    """Return the widths of columns. The room above the smallest widths goes to the columns with the longest text."""
+    """Return the widths of columns. The columns with the longest text share the space above the minimum widths."""
     widths = list(least)
     for _ in range(room - sum(least)):
         index = max(range(len(widths)), key=lambda one: largest[one] - widths[one])

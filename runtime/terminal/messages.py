@@ -28,7 +28,7 @@ def print_message(text: str) -> None:
     """
     stream = sys.stderr
     text = printable(text)
-    with suppress(AttributeError, ValueError):  # It is missing, closed or another object.
+    with suppress(AttributeError, ValueError):  # Standard error is missing, closed or another object.
         if stream.isatty():
             from orilla.runtime.terminal.fitting import wrapped
 
@@ -36,7 +36,11 @@ def print_message(text: str) -> None:
     line = text.encode(errors="replace")[: MAX_BYTES - 1] + b"\n"
     try:
         number = stream.fileno()
-    except (AttributeError, OSError, ValueError):  # It is closed, or another object, as in tests and notebooks.
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+    ):  # Standard error is closed, or another object, as in tests and notebooks.
         _print(line)
         return
     with suppress(OSError, ValueError):  # Nobody can receive the message.

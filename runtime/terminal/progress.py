@@ -68,9 +68,9 @@ class TerminalProgress:
         self._stop_status()
 
     def status(self, text: str) -> None:
-        """Show what is being done now, and for how long. Without a terminal or if `animated` is False, do nothing.
+        """Show the current step and its duration. Without a terminal or if `animated` is False, do nothing.
 
-        The line is never wider than the terminal, and its time moves every second.
+        The line is never wider than the terminal, and its time is updated every second.
         """
         if not self._animated:
             return

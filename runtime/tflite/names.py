@@ -1,9 +1,9 @@
-"""Short names of tensors for people."""
+"""Short, human-readable tensor names."""
 
 from __future__ import annotations
 
 PARTS = 2
-"""Number of parts of a path that remain: the name of the layer and that of its operation."""
+"""Number of path parts that a short name keeps: the layer and its operation."""
 
 INSIDE = ("batchnorm",)
 """Parts that Keras adds between the names of the layer and of the operation."""

@@ -9,14 +9,12 @@ Indices = NDArray[np.intp]
 
 
 def assign(similarity: NDArray[np.float64], minimum: float) -> tuple[Indices, Indices]:
-    """Return the rows and columns of the pairs in a similarity matrix `[N,M]`, beginning with the largest similarity.
+    """Return the rows and columns of the pairs in a similarity matrix `[N,M]`, in descending order of similarity.
 
     Each row and column belongs to at most one pair, and the similarity of each pair is at least `minimum`. The
     algorithm works in rounds. Each round selects all values that are the largest of both their row and their column, so
-    that few rounds are needed.
-
-    Bewley et al. use the assignment with the largest sum, for which the runtime would need SciPy. On the synthetic
-    scenes of `tests/perf/tracking.py`, both assignments cause the same number of identity switches.
+    few rounds are needed. Bewley et al. use the maximum-weight matching instead, for which the runtime would need
+    SciPy. On the synthetic scenes of `tests/perf/tracking.py`, both methods cause the same number of identity switches.
     """
     left = np.where(similarity >= max(minimum, 1e-9), similarity, 0.0)
     rows: list[Indices] = []

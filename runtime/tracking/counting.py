@@ -97,7 +97,7 @@ class LineCounting:
             key, right, point = seen.keys[index], bool(distances[index] > 0), seen.points[index]
             last = self._settled.get(key)
             if last is not None and not seen.confirmed[index]:
-                continue  # The first position is kept, so that a crossing counts as soon as the object is confirmed.
+                continue  # Keep the first position, so that a crossing counts once the object is confirmed.
             if last is not None and last[0] != right and self._between_ends(last[1], point):
                 self._crossings[seen.labels[index], "in" if right else "out"] += 1
             self._settled[key] = right, point
@@ -129,7 +129,7 @@ class LineCounting:
 
 
 class ZoneCounting:
-    """Counts the objects that are inside a zone, and those that entered it, by class."""
+    """Counts the objects that are inside a zone, and the objects that entered it, by class."""
 
     def __init__(self, corners: Sequence[Point]) -> None:
         self._corners = np.array(corners, np.float64)

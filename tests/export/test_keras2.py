@@ -136,7 +136,7 @@ def test_sequential_without_an_input_layer(tmp_path, as_list):
 
 
 def test_models_inside_models(tmp_path):
-    """The form of Teachable Machine: a Sequential of two Sequentials, the first around a functional model."""
+    """Test the structure of Teachable Machine's models: two nested Sequentials, the first around a functional model."""
     inner = functional(start(6, name="input_1"), row("Dense", "first", "input_1", units=5, activation="relu"))
     inner["config"]["name"] = "model2"
     front = {"class_name": "Sequential", "config": {"name": "front", "layers": [inner]}}

@@ -24,7 +24,7 @@ SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    """Return a function for the words of the command that imports the network with one large channel."""
+    """Return a function that builds the arguments of `orilla import` for a network with one large channel."""
     folder = tmp_path_factory.mktemp("search")
     np.savez(folder / "pictures.npz", x=pictures(160, 1))
     models = {engine: write(folder / f"wide{SUFFIXES[engine]}") for engine, write in WRITERS.items()}

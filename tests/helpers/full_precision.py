@@ -88,7 +88,7 @@ def _in_float(tensors: tuple[FileTensor, ...]) -> tuple[FileTensor, ...]:
 
 
 class RecordedOriginal:
-    """Session that returns, sample by sample, the recorded outputs of a shipped model's original."""
+    """Session that replays the recorded outputs of the original model behind a shipped bundle, one sample per call."""
 
     def __init__(self, name: str) -> None:
         (self._name,) = (spec.name for spec in Bundle.open(name).manifest.outputs)

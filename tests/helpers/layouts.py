@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     build: Callable[[Path, Change], Path]
     """Function that writes the data set into a folder, and returns the path to open."""
     kind: str
-    """Kind as which it is read, or an empty string if it is rejected."""
+    """Kind that Orilla takes the files for. Empty if Orilla rejects them."""
     counts: dict[str, int]
     """Number of samples of each split. Without splits, the sum is stated under an empty name."""
     classes: tuple[str, ...] = ()

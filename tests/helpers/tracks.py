@@ -149,9 +149,10 @@ def quality(truth: Iterable[Objects], answers: Iterable[Objects], min_iou: float
 
 
 def best_total(weights: dict[tuple[int, int], int]) -> int:
-    """Return the largest sum of weights of pairs in which no member occurs twice.
+    """Return the total weight of the maximum-weight matching.
 
-    Source: Munkres, "Algorithms for the Assignment and Transportation Problems" (1957), with potentials.
+    The function uses the Hungarian algorithm with potentials. Source: Munkres, "Algorithms for the Assignment and
+    Transportation Problems" (1957).
     """
     lefts, rights = (sorted({pair[side] for pair in weights}) for side in (0, 1))
     size = max(len(lefts), len(rights))

@@ -3,11 +3,11 @@
     python tests/perf/guard.py IMAGES [IMAGES ...] [--bundle road] [--count 100] [--json]
 
 IMAGES is a folder or a zip file with images, or `scenes` or `patterns` for computer-generated images. Each image is
-checked as it is: every finding is a false alarm, except that `unfamiliar` is right for images of another kind than the
-calibration data of the bundle. Each image is also checked in unusable forms: black with noise, overexposed, out of
-focus, covered by a smooth surface, and repeated for two seconds, which the checks of these names must find; and upside
-down and as a negative, which `unfamiliar` must find for a road. An unusable form that is not found is a miss. Images
-with a mean grey level below 60 are counted as night, too.
+checked unchanged: every finding is a false alarm, but `unfamiliar` is correct for images that differ in kind from the
+bundle's calibration data. Each image is also checked in unusable forms. `dark` must find black with noise, `bright`
+overexposure, `blurred` defocus, `covered` a smooth surface, and `frozen` two seconds of repetition. For a road,
+`unfamiliar` must find the upside-down image and the negative. An unusable form that no check finds is a miss. Images
+with a mean grey level below 60 are also counted separately, as night.
 """
 
 from __future__ import annotations

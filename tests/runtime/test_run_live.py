@@ -83,7 +83,7 @@ def test_options_that_do_not_go_together_are_rejected(tiny_bundle, second, clip,
     refused("run", tiny_bundle, tiny_bundle, "--source", clip, match="must have different names")
     refused("run", tiny_bundle, second, "--source", clip, "--variant", "litert_fp32", match="needs exactly one bundle")
     refused("run", tiny_bundle, second, "--source", clip, "--cascade", second, match="needs exactly one bundle")
-    refused("run", tiny_bundle, "sentiment", "--source", clip, match="takes no images")
+    refused("run", tiny_bundle, "sentiment", "--source", clip, match="does not take images")
     refused("run", tiny_bundle, "--source", clip, "--policy", "newest", match="unknown policy 'newest'")
     refused("run", tiny_bundle, "--source", clip, "--record", clip, match="choose another file name")
     refused(

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 NIGHT = 0.12
-"""Share of samples that are darkened as at night, with the noise of a high gain."""
+"""Share of samples that are darkened and made noisy, to imitate a high gain at night."""
 
 CAST = 0.2
-"""Share of samples with a strong colour cast, as of street lamps or a camera without white balance."""
+"""Share of samples with a strong colour cast, to imitate street lamps or a camera without white balance."""
 
 DEFOCUS = 0.15
-"""Share of samples that are blurred, as by a lens out of focus, motion or a small sensor."""
+"""Share of samples that are blurred, to imitate defocus, motion blur or a small sensor."""
 
 JPEG = 0.3
 """Share of samples that are compressed as JPEG, with a quality of 15 to 70."""

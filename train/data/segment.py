@@ -20,8 +20,8 @@ Labels = NDArray[np.uint8]
 MIRROR = RandomMirror()
 
 SMALLEST = 0.65
-"""Smallest height of a random part, as a share of the image's height. Smaller parts would show thin objects much larger
-than the frames that the network receives later."""
+"""Smallest height of a random crop, as a share of the image's height. In smaller crops, thin objects would appear much
+larger than in the frames that the network receives later."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Say in plain words what slows a variant down, and what to change in the network or in the export."""
+"""Explain what slows a variant down, and what to change in the network or in the export."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from orilla.runtime.bench.profile.layer import Layer
 
 MIN_SHARE = 0.03
-"""Smallest part of the time of all layers, 0–1, from which a problem is reported."""
+"""A problem is reported if it affects at least this share (0–1) of the total layer time."""
 
 LANES = 16
 """Kernels compute this many channels at once, on processors with wide registers."""
 
 SLOW_DEPTHWISE = 2.0
-"""Depthwise layers are reported if their part of the time is this many times as large as their part of the work."""
+"""Depthwise layers are reported if their share of the time is at least this many times their share of the work."""
 
 SLOW = 0.1
-"""A layer is slow if it reaches less than this part of the measured peak."""
+"""A layer is slow if it reaches less than this share of the measured peak."""
 
 FEW_OUTPUTS = 8
-"""A layer with at most this many output channels is probably the last one, whose channels are the answer."""
+"""A layer with at most this many output channels is probably the last layer, whose channels are the model's outputs."""
 
 FEW_CHANNELS = 4
-"""Largest number of input channels of a first layer, such as the three of an image."""
+"""A layer with at most this many input channels is probably the first layer. An image has three channels."""
 
 MAX_NAMES = 3
-"""Maximum number of layers that an advice names."""
+"""Maximum number of layers that one piece of advice names."""
 
 DENSE = (
     "FULLY_CONNECTED",
@@ -46,16 +46,16 @@ FLOATS = ("float32", "float16")
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One thing that takes time, and what to change."""
+    """One problem that costs time, and what to change."""
 
     share: float
-    """Part of the time of all layers that the problem affects, 0–1. The change saves at most this part."""
+    """Share of the total layer time that the problem affects, 0–1. The change saves at most this share."""
     problem: str
     change: str
 
 
 def advise(layers: Sequence[Layer], *, quantised: bool) -> tuple[Advice, ...]:
-    """Return the proposed changes. The first one affects the largest part of the time.
+    """Return the proposed changes. The first one affects the largest share of the time.
 
     Args:
         layers: The layers, with their shares.
@@ -241,7 +241,7 @@ RULES: tuple[Rule, ...] = (
     _activations,
     _slow,
 )
-"""Rules that look for one problem each."""
+"""Rules. Each looks for one problem."""
 
 QUANTISED_RULES: tuple[Rule, ...] = (_float_work,)
 """Rules for variants whose activations are integers."""

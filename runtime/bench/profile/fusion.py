@@ -1,4 +1,4 @@
-"""Count what an engine makes of the operators of a model file: what it fuses, converts, copies, or runs in float."""
+"""Count the operators of a model file that an engine fuses, converts, copies, or runs in float."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Fusion:
         return sum(layer.kind == kind for layer in self.layers)
 
     def share(self, kind: str) -> float:
-        """Return the part of the time, 0–1, that steps of one kind take."""
+        """Return the share of the time, 0–1, that steps of one kind take."""
         return sum(layer.share for layer in self.layers if layer.kind == kind)
 
     @property

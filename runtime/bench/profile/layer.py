@@ -79,27 +79,27 @@ class Layer:
     kernel: str
     """Kernel that the engine runs, such as `Fully Connected (NC, QS8, QC8W) GEMM` or `QLinearConv`."""
     place: str
-    """The part of the engine that runs it: `XNNPACK`, `LiteRT` outside of XNNPACK, or an execution provider."""
+    """The part of the engine that runs the kernel: `XNNPACK`, `LiteRT` (outside XNNPACK), or an execution provider."""
     kind: Kind
     numbers: str
-    """Type of the numbers with which it computes, such as `int8`. Empty if it is unknown."""
+    """Data type in which the kernel computes, such as `int8`. Empty if it is unknown."""
     ms: float
-    """Time of one inference in this layer, in milliseconds."""
+    """Time that one inference spends in this layer, in milliseconds."""
     macs: int = 0
     """Multiply-accumulates of one inference. 0 if it has none or if they are unknown."""
     depthwise: bool = False
     channels: tuple[int, int] | None = None
     """Number of input and output channels of a layer with weights."""
     share: float = 0.0
-    """Part of the time of all layers, 0–1."""
+    """Share of the total layer time, 0–1."""
     gmac_per_s: float | None = None
-    """Billion multiply-accumulates per second. None without multiply-accumulates."""
+    """Billions of multiply-accumulates per second. None if the layer has no multiply-accumulates."""
     of_peak: float | None = None
-    """`gmac_per_s` divided by the measured peak for the same type of numbers. None if there is none."""
+    """`gmac_per_s` divided by the measured peak for the same data type. None if either is missing."""
 
     @property
     def short_kernel(self) -> str:
-        """Return a short name of the kernel with its type of numbers, such as `DWConv int8`."""
+        """Return a short name of the kernel with its data type, such as `DWConv int8`."""
         head, _, tail = self.kernel.rpartition(")")
         text = tail.strip() or head.partition("(")[0].strip()
         return f"{text} {self.numbers}" if self.kind == "work" and self.numbers else text
@@ -129,7 +129,8 @@ def kind_of(operator: str, *, has_weights: bool) -> Kind:
 def middle_mean(values: Sequence[float]) -> float:
     """Return the mean of the middle half of the values.
 
-    Engines report whole microseconds. Unlike a median, the mean resolves less than one, and it ignores outliers.
+    Engines report whole microseconds. Unlike a median, this mean resolves fractions of a microsecond. Unlike an
+    ordinary mean, it ignores outliers.
     """
     ordered = np.sort(np.asarray(values, np.float64))
     quarter = len(ordered) // 4

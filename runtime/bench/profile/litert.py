@@ -34,7 +34,7 @@ METHOD = (
 )
 
 NUMBERS = {"INT8": "int8", "UINT8": "int8", "FLOAT32": "float32", "FLOAT16": "float16", "INT16": "int16"}
-"""Type of the numbers with which an operator outside of XNNPACK computes, by the type of its first input."""
+"""Data type in which an operator outside XNNPACK computes, by the type of its first input."""
 
 
 def time_layers(data: bytes, binding: Binding, sample: ModelInput) -> Timing:

@@ -1,4 +1,4 @@
-"""Run a `.tflite` file with LiteRT's profiler, and print the time of each event: a process of its own.
+"""Run a `.tflite` file with LiteRT's profiler in a separate process, and print the time of each event.
 
 The Python package of LiteRT contains the library with the profiler, but no Python interface to it, so this module calls
 the C interface. A library of another version can crash, so `profile.litert` starts this module as a process.
@@ -20,10 +20,10 @@ import numpy as np
 from orilla.runtime.bench.profile.layer import middle_mean
 
 MARK = "orilla-events "
-"""Begin of the line with the result. Libraries may print other lines."""
+"""Start of the line with the result. Libraries may print other lines."""
 
 MIN_RUNS, MAX_RUNS, SECONDS = 20, 300, 1.0
-"""Smallest and largest number of inferences, and the time after which no further one starts, in seconds."""
+"""Minimum and maximum number of inferences, and the time in seconds after which no further inference starts."""
 
 WARM_UP = 5
 
@@ -92,7 +92,9 @@ class Profiled:
         import ai_edge_litert
 
         self._api = api = _Library(Path(ai_edge_litert.__file__).parent / "libLiteRt.so")
-        self._data = ctypes.create_string_buffer(data, len(data))  # The model reads it while it runs.
+        self._data = ctypes.create_string_buffer(
+            data, len(data)
+        )  # The model reads the content of the file while it runs.
         self._environment = api.new("CreateEnvironment", 0, None)
         size = ctypes.c_size_t(len(data))
         self._model = api.new("CreateModelFromBuffer", self._environment, self._data, size)

@@ -20,7 +20,7 @@ from orilla.runtime.engines.session import Binding, Inputs
 from orilla.runtime.preprocessing.input_kind import ModelInput
 
 MIN_RUNS, MAX_RUNS, SECONDS = 20, 300, 1.0
-"""Smallest and largest number of inferences, and the time after which no further one starts, in seconds."""
+"""Minimum and maximum number of inferences, and the time in seconds after which no further inference starts."""
 
 WARM_UP = 5
 
@@ -29,8 +29,8 @@ METHOD = "ONNX Runtime's own profiler, with one thread, after all optimisations"
 SUFFIX = "_kernel_time"
 
 BLOCKED = "_nchwc"
-"""End of the names of convolutions that ONNX Runtime runs in its own layout, whose channels are in blocks. The name
-begins with that of the output tensor in the file."""
+"""Suffix of the names of convolutions that ONNX Runtime runs in its own blocked layout (NCHWc). The suffix follows the
+name of the output tensor in the file."""
 
 CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger", "NhwcConv")
 PRODUCTS = [
@@ -75,7 +75,7 @@ def _events(
     options.log_severity_level = 4
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    if provider == CPU:  # Other providers may not allow to store their part of the graph.
+    if provider == CPU:  # Other providers may refuse to store their part of the graph.
         options.optimized_model_filepath = str(folder / "optimised.onnx")
     providers = [provider, *(() if provider == CPU else (CPU,))]
     settings = [OPTIONS.get(name, {}) for name in providers]
@@ -117,7 +117,8 @@ def _split(events: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 class _Work:
     """The weights of the nodes.
 
-    ONNX Runtime fills up the channels of some convolutions with zeros, so their weights come from the original file.
+    ONNX Runtime pads the channels of some convolutions with zeros, so the shapes of their weights come from the
+    original file.
 
     Args:
         optimised: The graph that ONNX Runtime runs.
@@ -130,7 +131,7 @@ class _Work:
         self._producers = {name: node for node in original.nodes for name in node.outputs}
 
     def weights(self, name: str) -> tuple[str, tuple[int, ...] | None, int]:
-        """Return the name of the node in the file, the shape of its weights, and the number of filled output channels.
+        """Return the name of the node in the file, the shape of its weights, and the number of padded output channels.
 
         Args:
             name: Name of the node that ONNX Runtime runs.

@@ -1,4 +1,4 @@
-"""The page of a profile: where the time goes, layer by layer, and what to change."""
+"""The HTML page of a profile. It shows the time of each layer and what to change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from orilla.runtime.bench.profile.profile import Profile
 from orilla.runtime.html_page import Page
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 360, 230, 44, 28, 44
-"""Size of the drawing, and of the margins around its bars. The text has 13 units, so that it is readable on a phone."""
+"""Size of the drawing, and of the margins around its bars. The text is 13 units high, so that it is readable on a
+phone."""
 
 COLOURS = {"work": "var(--line1)", "copy": "var(--line2)", "convert": "var(--line3)", "other": "var(--line4)"}
 NAMES = {"work": "weights", "copy": "copies", "convert": "conversions", "other": "others"}

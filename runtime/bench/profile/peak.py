@@ -10,8 +10,8 @@ from orilla.devices.errors import EngineError, MissingExtraError
 from orilla.runtime.bench.profile.onnx_graph import Constant, Node, write_model
 
 SIDE, CHANNELS = 32, 256
-"""Height and width, and number of input and output channels, of the convolution with 1x1 kernels. One inference has 67
-million multiply-accumulates, and all numbers fit into the caches of most processors."""
+"""Height and width of the 1x1 convolution, and its number of input and output channels. One inference has 67 million
+multiply-accumulates, and all numbers fit into the caches of most processors."""
 
 DESCRIPTION = f"1x1 convolution with {CHANNELS} channels on {SIDE}x{SIDE} positions"
 

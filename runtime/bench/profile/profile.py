@@ -27,10 +27,10 @@ RUNS, SECONDS = 50, 2.0
 """Number of inferences without a profiler, and their time limit in seconds."""
 
 PEAK_TYPES: tuple[str, ...] = ("int8", "float32")
-"""Types of numbers whose peak is measured."""
+"""Data types whose peak is measured."""
 
 AGREE = 1.2
-"""Largest ratio between the times of an inference and of its layers without a report."""
+"""Largest ratio between the time of an inference and the sum of its layers' times that is not reported."""
 
 LITERT = ("litert", "compiled")
 """Engines whose kernels LiteRT's profiler times."""
@@ -56,11 +56,11 @@ class Profile:
     macs: int
     """Multiply-accumulates of one inference."""
     peaks: dict[str, float]
-    """Measured peak in billions of multiply-accumulates per second, by type of numbers."""
+    """Measured peak in billions of multiply-accumulates per second, by data type."""
     layers: tuple[Layer, ...]
     """The layers in the order of their execution."""
     advice: tuple[Advice, ...]
-    """Proposed changes. The first one affects the largest part of the time."""
+    """Proposed changes. The first one affects the largest share of the time."""
 
     @property
     def bound_ms(self) -> float:
@@ -79,7 +79,7 @@ class Profile:
         )
 
     def share(self, kind: str) -> float:
-        """Return the part of the time of all layers that layers of one kind take, 0–1."""
+        """Return the share of the total layer time that layers of one kind take, 0–1."""
         return sum(layer.share for layer in self.layers if layer.kind == kind)
 
 
@@ -147,7 +147,7 @@ def timer_of(engine: str) -> Timer:
 
 
 def _peak(timer: Timer, format_: str, numbers: str) -> float:
-    """Return the peak for a type of numbers, in billions of multiply-accumulates per second."""
+    """Return the peak for a data type, in billions of multiply-accumulates per second."""
     sample = peak.sample()
     timing = timer(
         peak.peak_model(format_, numbers), UNBOUND, np.moveaxis(sample, -1, 0) if format_ == "onnx" else sample

@@ -94,7 +94,8 @@ ELEMENTWISE = [
     "GELU",
     "LEAKY_RELU",
 ]
-"""Operators that a kernel with an unknown name can be. Version 2.3 names some conversions `Invalid Unary Op`."""
+"""Operators that can be the origin of a kernel with an unknown name. LiteRT 2.3 names some conversions `Invalid Unary
+Op`."""
 
 HEAVY = 100
 """Weight of a pair with an operator of `WEIGHTED`. Such pairs matter more than all others."""
@@ -108,7 +109,7 @@ def base_of(kernel: str) -> str:
 
 
 def numbers_of(kernel: str) -> str:
-    """Return the type of the numbers with which a kernel computes, or an empty string.
+    """Return the data type in which a kernel computes, or an empty string.
 
     `QC8`, `QS8`, `QU8` and `QD8` are quantised, `F32` and `F16` are not. `X8` only moves data.
     """
@@ -119,7 +120,7 @@ def numbers_of(kernel: str) -> str:
 def origins(kernels: Sequence[str], operators: Sequence[str]) -> list[int | None]:
     """Return the index of the operator of each kernel. None if XNNPACK has added the kernel.
 
-    The result keeps the order of both, and pairs as many kernels as possible.
+    The pairing keeps the order of kernels and operators, and pairs as many kernels as possible.
 
     Args:
         kernels: Names of the kernels that XNNPACK ran.
@@ -152,7 +153,7 @@ def origins(kernels: Sequence[str], operators: Sequence[str]) -> list[int | None
 
 
 def _worth(kernel: str, base: str, operator: str) -> int:
-    """Return the importance of pairing this kernel with this operator. 0 if it cannot be its origin."""
+    """Return the weight of pairing this kernel with this operator. 0 if the operator cannot be the kernel's origin."""
     if base not in OPERATORS:
         return int(operator in ELEMENTWISE)
     if operator not in OPERATORS[base] or ("DWConv" in kernel and operator == "CONV_2D"):

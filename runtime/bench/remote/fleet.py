@@ -60,7 +60,7 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
     """
     if plan.source is not None and Path(plan.source).exists():
         name = without_secrets(plan.source)
-        msg = f"source={name} is a file on this machine: give a source on the other machine, or `scenes`"
+        msg = f"source={name} is a file on this machine: state a source on the other machine, or `scenes`"
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):

@@ -18,8 +18,8 @@ from orilla.runtime.bundle.bundle import EPOCH
 
 PARTS = ("devices", "runtime")
 LEFT_OUT = (".orilla",)
-"""Suffixes of files that are left out of the wheel, except for the files in `LEFT_IN`. A benchmark sends the bundle
-that it needs separately."""
+"""Suffixes of files that are excluded from the wheel, except for the files in `LEFT_IN`. A benchmark sends its bundle
+separately."""
 
 LEFT_IN = ("probe.orilla",)
 

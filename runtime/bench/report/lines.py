@@ -1,4 +1,4 @@
-"""Return the tables and text lines that show a result in the terminal and on the HTML page."""
+"""Build the tables and text lines that show a result in the terminal and on the HTML page."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command `orilla deploy`: put a new release of a bundle on a device, with a way back."""
+"""The command `orilla deploy`: put a new release of a bundle on a device, and roll it back."""

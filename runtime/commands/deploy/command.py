@@ -62,9 +62,9 @@ class DeployResult(CommandResult):
     previous: dict[str, Any] | None
     """The release before it. None if there is none."""
     probation_s: float | None
-    """Time in seconds that the loop of the release must still prove itself. None if there is no probation."""
+    """Remaining probation of the release in seconds. None if there is no probation."""
     failed: str | None
-    """Why the last release was rolled back or refused. None if it was not."""
+    """Reason why the last release was rolled back or refused. None if it was accepted."""
     hashes: list[str]
     """SHA-256 of the files that a new release need not contain."""
     sent_bytes: int | None = None

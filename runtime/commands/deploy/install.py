@@ -1,8 +1,8 @@
 """Install a release in a deployment on this machine.
 
-Every step leaves the old or the new release whole and in force, also if the power fails: the files of a release are
-flushed to the disk under a temporary name, the folder takes its final name, the release is verified, and only then the
-next record of the deployment is written.
+After every step, the old or the new release is complete and in force, even if the power fails: the files of a release
+are flushed to the disk under a temporary name, the folder takes its final name, the release is verified, and only then
+the next record of the deployment is written.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ class RefusedError(OrillaError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to install, and how it is checked."""
+    """The release to install, and how to check it."""
 
     bundle: Path
-    """The bundle, or a part of one."""
+    """Path of the bundle or the partial bundle."""
     trust: tuple[str, ...] = ()
-    """Paths of the public keys, one of which must have signed the bundle. If empty, those of the deployment."""
+    """Paths of the public keys, one of which must have signed the bundle. If empty, the keys of the deployment are
+    used."""
     probation_s: float = 60.0
-    """Time in seconds in which the loop must not die. 0 for none."""
+    """Probation in seconds, during which the loop must not die. 0 for none."""
     verify: tuple[str, ...] = ()
     """Other options of `orilla verify`."""
 
@@ -67,7 +68,7 @@ def install(order: Order, folder: Path) -> tuple[Deployment, bool]:
     """Install a release and put it in force.
 
     Args:
-        order: What to install.
+        order: The release to install, and how to check it.
         folder: Folder of the deployment. It is created if it is missing.
 
     Returns:
@@ -107,7 +108,10 @@ def install(order: Order, folder: Path) -> tuple[Deployment, bool]:
 
 
 def _following(record: Record | None, release: Release, trust: tuple[str, ...], probation_s: float) -> Record:
-    """Return the record that puts a release in force. The release before it is the last one that has proved itself."""
+    """Return the record that puts a release in force.
+
+    Its previous release is the last one that has passed its probation.
+    """
     if record is None:
         return Record(1, release, None, trust)
     proven = record.current if record.probation is None else record.previous
@@ -167,7 +171,10 @@ def _release(bundle: Bundle, trust: tuple[str, ...], record: Record | None, stem
 
 
 def _stem(folder: Path) -> str:
-    """Return the name of the bundle in each release: that of the deployment, so that a model keeps its name."""
+    """Return the name that the bundle gets in each release.
+
+    It comes from the deployment, so that the model keeps its name.
+    """
     name = folder.resolve().name
     return name if NAME.fullmatch(name) else "bundle"
 
@@ -262,7 +269,7 @@ def _reason(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 def _clean(folder: Path, record: Record | None) -> None:
-    """Remove the releases that the record does not name, and remains of interrupted installations."""
+    """Remove the releases that the record does not name, and the leftovers of interrupted installations."""
     named = () if record is None else (record.current, record.previous)
     kept = {release.digest for release in named if release is not None}
     remains = [path for path in (folder / RELEASES).iterdir() if path.name not in kept]

@@ -1,4 +1,4 @@
-"""Deploy to another machine over ssh: send what it lacks, and run `orilla deploy` there."""
+"""Deploy to another machine over ssh: send the files that it lacks, and run `orilla deploy` there."""
 
 from __future__ import annotations
 

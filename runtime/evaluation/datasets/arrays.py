@@ -1,4 +1,4 @@
-"""Data set of arrays in a `.npz` file: `x` with one sample per row, and optionally `y` with the ground truth.
+"""Data set of arrays in a `.npz` file. `x` has one sample per row, and the optional `y` contains the ground truth.
 
 If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class indices of the model, or masks.
 Other files contain inputs for a model that takes arrays: `x`, or several arrays that have the names of the model's

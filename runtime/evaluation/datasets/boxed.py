@@ -71,7 +71,7 @@ class Boxed(Dataset):
         return tuple(sample.name for sample in self.samples[split])
 
     def load(self, split: str, index: int) -> BoxedImage:
-        """Load one sample. Boxes are clipped to the image, and boxes with no area are left out.
+        """Load one sample. Boxes are clipped to the image, and boxes with no area are dropped.
 
         Raises:
             DataError: The image is damaged or has another size than its annotations state, or a box is invalid.

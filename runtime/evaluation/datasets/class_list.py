@@ -23,7 +23,7 @@ FILES = (
     *("classes.txt", "codes.txt", "class_dict.csv", "class_dict_seg.csv", "label_colors.txt", "labelmap.txt"),
     *("_classes.csv", "classes.csv", "class_names.txt"),
 )
-"""Names of files with a list of classes."""
+"""Names of files that list classes."""
 
 CVAT = re.compile(r"([^:]+):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*:[^:]*:.*")
 """Pattern for a line in CVAT's label map."""
@@ -47,7 +47,7 @@ class ClassList:
     classes: tuple[str, ...]
     """Names of the classes that are not ignored."""
     file: str
-    """Name of the file that lists them, for messages."""
+    """Name of the class list's file, for messages."""
     values: NDArray[np.int16]
     """Class index of each value 0-255, or `IGNORED_VALUE` or `UNKNOWN_VALUE`."""
     palette: Palette | None = None
@@ -80,7 +80,7 @@ def list_file(folders: Sequence[tree.Folder]) -> tree.Folder | None:
 
 
 def read_class_list(file: tree.Folder) -> ClassList:
-    """Read a list of classes. Raise `DataError` if it is not text, or its form is unknown."""
+    """Read a list of classes. Raise `DataError` if it is not text, or its format is unknown."""
     return parse_class_list(tree.decode_text(tree.read(file), file.name), file.name)
 
 

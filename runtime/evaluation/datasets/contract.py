@@ -28,7 +28,7 @@ Change = Literal["input", "label"] | None
 """The part of the first training sample that `DatasetCase.build` changes. If None, it changes nothing."""
 
 COPIES = 40
-"""Maximum number of damaged copies of a file. Each copy has one changed bit."""
+"""Maximum number of damaged copies of a file. Each copy has one flipped bit."""
 
 SPLITS = {"train", "val", "test", "all"}
 """Names that splits may have."""

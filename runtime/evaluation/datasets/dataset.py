@@ -113,7 +113,7 @@ class Dataset(ABC):
     ignore: int = 255
     """Label of pixels that losses and metrics ignore. Only segmentation uses it."""
     in_time_order: bool = False
-    """True if neighbouring samples of a split are images of one recording, which are almost equal."""
+    """True if neighbouring samples of a split are almost equal, because they come from one recording."""
     has_labels: bool = True
     """True if the samples have labels."""
 

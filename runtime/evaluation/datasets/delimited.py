@@ -13,11 +13,11 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.names import readable, whole_number
 
 DELIMITERS = ("\t", ";", "|", ",")
-"""Characters that may separate fields. One that occurs equally often in the first lines, outside quotes, is used, or
-else the one that occurs most often in the first line."""
+"""Characters that may separate fields. The reader uses a character that occurs equally often in each of the first
+lines, outside quotes. If there is none, it uses the character that occurs most often in the first line."""
 
 COMPARED = 20
-"""Number of lines that are compared to find the character between the fields."""
+"""Number of lines that are compared to find the delimiter."""
 
 MAX_CHARACTERS = 1 << 24
 """Maximum length of a field in characters."""
@@ -57,7 +57,7 @@ class Table(NamedTuple):
         return found[0] if found else None
 
     def stated(self, option: str, name: str) -> int:
-        """Return the index of a column that the user states. Raise `ConfigError` if there is none."""
+        """Return the index of the column that the user states. Raise `ConfigError` if the table does not have it."""
         index = self.column(name)
         if index is None:
             msg = f"{option}={name}: {self.name} has no such column: its columns are {self.columns()}"
@@ -89,7 +89,7 @@ def parse_table(text: str, name: str, delimiters: Sequence[str] = DELIMITERS) ->
         delimiter, text = stated[1], rest
     rows = _rows(text, name, delimiter, csv.QUOTE_MINIMAL)
     if delimiter == "\t" and '"' in text:
-        # Many files with tabs contain quotes as ordinary characters, which would join lines.
+        # Many tab-separated files contain quotes as ordinary characters. Parsing them as quotes would join lines.
         unquoted = _rows(text, name, delimiter, csv.QUOTE_NONE)
         if len(unquoted) > len(rows) and len({len(row.fields) for row in unquoted}) == 1:
             rows = unquoted
@@ -122,7 +122,7 @@ def _rows(text: str, name: str, delimiter: str, quoting: Literal[0, 3]) -> list[
 
 
 def _delimiter(text: str, delimiters: Sequence[str]) -> str:
-    """Return the character between the fields."""
+    """Return the delimiter."""
     lines = [line for line in islice(io.StringIO(text), COMPARED) if line.strip()]
     counts = [{mark: bare.count(mark) for mark in delimiters} for line in lines if (bare := QUOTED.sub("", line))]
     first = counts[0] if counts else {}

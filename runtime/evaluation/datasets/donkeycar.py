@@ -67,7 +67,7 @@ class Donkeycar(Measured):
         return self._divided[0]
 
     def notes(self) -> list[str]:
-        """Return a line about images that are left out, if there are any."""
+        """Return a note about omitted images, if there are any."""
         return left_out_note(self._divided[1])
 
     @cached_property

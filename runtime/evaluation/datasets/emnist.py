@@ -1,7 +1,7 @@
 """Data set EMNIST: idx files such as `emnist-letters-train-images-idx3-ubyte`, gzipped or not, and its mapping.
 
-The files store the images with rows and columns exchanged. The reader reverses this. A folder may contain several sets
-(balanced, byclass, bymerge, digits, letters, mnist); the path of one of the files then selects its set.
+The files store the images transposed. The reader transposes them back. A folder may contain several sets (balanced,
+byclass, bymerge, digits, letters, mnist); the path of one of the files then selects its set.
 
 Source: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters" (2017).
 """

@@ -21,7 +21,7 @@ trainannot valannot testannot panoptic boxes bbox bboxes xml json txt depth disp
 """
 
 IMAGES = frozenset(_IMAGES.split())
-"""Words in the names of image folders, in lower case, if the annotations are in other folders."""
+"""Words in the names of folders that contain only images, in lower case. The annotations are in separate folders."""
 
 ANNOTATIONS = frozenset(_ANNOTATIONS.split())
 """Words in the names of annotation folders, in lower case."""
@@ -45,7 +45,7 @@ def part_words(name: str) -> set[str]:
 
 
 def are_parts(names: list[str]) -> bool:
-    """Return True if the names of folders are splits, or images and their annotations, and not classes."""
+    """Return True if the folder names stand for splits, or for images and annotations, but not for classes."""
     known = [words for name in names if (words := part_words(name))]
     if names and len(known) == len(names) and all(words & SPLITS.keys() for words in known):
         return True

@@ -30,7 +30,7 @@ OPTIONS = ("encoding", "columns", "image_column", "label_column")
 """Options that this reader understands."""
 
 MANY_CLASSES = 20
-"""Number of classes that is accepted for a table of any length."""
+"""A table with at most this many classes is accepted, however short it is."""
 
 MIN_SEQUENCES = 3
 """Minimum number of frame sequences per class. With fewer, a split could lack a class."""

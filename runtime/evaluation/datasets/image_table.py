@@ -95,7 +95,7 @@ class ImageTable(Measured):
         return self._divided[0]
 
     def notes(self) -> list[str]:
-        """Return a line about images that are left out, if there are any."""
+        """Return a note about omitted images, if there are any."""
         return left_out_note(self._divided[1])
 
     @cached_property
@@ -149,7 +149,7 @@ class ImageTable(Measured):
         return number
 
     def _refuse_columns(self) -> None:
-        """Raise `DataError` if the columns are not numbers to learn: only sizes of the images, or attributes."""
+        """Raise `DataError` if the columns are not numbers to learn, but only image sizes or attributes."""
         if {name.lower() for name in self.classes} <= SIZES:
             msg = f"{self._file} has only sizes and regions of images: add a column of classes or of numbers to learn"
             raise DataError(msg)
@@ -187,7 +187,7 @@ def _image_column(fields: Sequence[str]) -> int | None:
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
-    """Return the reason why a path is recognised as a table of images, or as a folder with one. Else return None."""
+    """Return the reason why a path is recognised as a table of images or a folder with such a table, or None."""
     found = _found(path, options)
     return f"the rows of {readable(found[0][1].name)} name image files" if found else None
 
@@ -211,7 +211,7 @@ def only_table(path: Path, found: list[tuple[tree.Folder, tree.Folder]], lack: s
 
 
 def tables_in(path: Path, fits: Callable[[tree.Folder], bool]) -> list[tuple[tree.Folder, tree.Folder]]:
-    """Return the table at a path, or the tables in the first folder that has some, each with its folder.
+    """Return the table at a path, or the tables in the first folder that contains any. Each comes with its folder.
 
     Args:
         path: Path of a table, or of a folder or zip.

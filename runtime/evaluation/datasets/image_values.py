@@ -1,4 +1,4 @@
-"""Convert arrays of images into uint8, and arrays of labels into class indices, from all usual forms."""
+"""Convert image arrays in any common format to uint8, and label arrays to class indices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 
 ROUNDING = 1e-3
-"""Maximum amount by which a value may exceed its range, because of rounding."""
+"""Tolerance for values that exceed their range because of rounding."""
 
 
 def to_images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:

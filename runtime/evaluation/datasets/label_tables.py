@@ -108,7 +108,10 @@ def _in_parts(top: tree.Folder, options: ReadOptions) -> list[Part]:
 
 
 def _without_meta(parts: list[Part], options: ReadOptions) -> list[Part]:
-    """Leave out tables with one image per class, which show what the classes look like, if there are others."""
+    """Drop tables with one image per class if there are other tables.
+
+    Such tables only show what the classes look like.
+    """
     others = [part for part in parts if not _names_each_class_once(part[2], options)]
     return others or parts
 
@@ -124,7 +127,7 @@ def _names_each_class_once(file: tree.Folder, options: ReadOptions) -> bool:
 
 
 def _per_class(top: tree.Folder, options: ReadOptions) -> list[Part]:
-    """Return the tables in the folders of a folder, if most of these have one each, as in GTSRB."""
+    """Return the tables in the subfolders of a folder if most of the subfolders have one table each, as in GTSRB."""
     folders = tree.folders(top)
     tables = [(folder, fitting) for folder in folders if (fitting := table_files(folder))]
     if len(tables) < 2 or len(tables) < len(folders) / 2 or any(len(files) > 1 for _, files in tables):

@@ -61,7 +61,7 @@ class MaskFolders(MaskImages):
         return readable(Path(path).with_suffix("").as_posix() if self._layout.has_equal_stems else Path(path).stem)
 
     def notes(self) -> list[str]:
-        """Return notes about images without masks, folders that are not used, and masks of another size."""
+        """Return notes about images without masks, unused folders, and masks whose size differs from their image."""
         return [*self._layout.notes, *super().notes()]
 
 

@@ -99,8 +99,8 @@ class _Folder:
 def find_masks(path: Path) -> MaskLayout | None:
     """Return the images with masks in a folder or zip, or None if there are none.
 
-    The result is also None if several folders beside each other contain images with masks but cannot be joined, because
-    one of them would only be a part of the data.
+    The result is also None if several sibling folders contain images with masks but cannot be joined. A single one of
+    them would be only a part of the data.
     """
     candidates = tree.candidates(path)
     for place, top in enumerate(candidates):
@@ -175,7 +175,10 @@ def _between_folders(top: tree.Folder) -> MaskLayout | None:
 
 
 def _by_content(folders: list[_Folder]) -> list[_Folder]:
-    """Return two folders after recognising masks by content: names and sizes like those of images, and few colours."""
+    """Return a folder of images and one of masks.
+
+    Masks are recognised by few colours, and by the images' names and sizes.
+    """
     if len(folders) != 2 or any(folder.is_masks for folder in folders):
         return folders
     for images, masks in (folders, folders[::-1]):
@@ -233,7 +236,7 @@ def _beside(top: tree.Folder) -> MaskLayout | None:
 
 
 def _pairs_beside(places: list[tuple[str, tree.Folder]]) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
-    """Return the images and masks that are in the same folder, by split, for folders given with their split."""
+    """Return, for each split, the images and masks that are in the same folder. Each folder is given with its split."""
     pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
     for split, folder in places:
         stems = {Path(file.name).stem: file for file in tree.files(folder, IMAGE_SUFFIXES)}
@@ -248,9 +251,10 @@ def _pairs_beside(places: list[tuple[str, tree.Folder]]) -> dict[str, list[tuple
 def _are_masks(
     pairs: list[tuple[tree.Folder, tree.Folder]], most_colours: int = MAX_COLOURS, *, are_named: bool = False
 ) -> bool:
-    """Return True if some masks have few colours, and the size of their images.
+    """Return True if some masks have few colours and the size of their images.
 
-    If `are_named` is True, names show that the files are masks. Another size is then an error, which is reported later.
+    If `are_named` is True, the names show that the files are masks. A different size is then an error that is reported
+    later.
     """
     for image_file, mask_file in pairs[:: max(1, len(pairs) // COMPARED)][:COMPARED]:
         try:

@@ -41,7 +41,7 @@ THREE_VALUES = {0, 1, 255}
 BINARY = ("background", "road")
 
 COMPARED = 3
-"""Number of masks that are opened to detect a missing list of classes, and masks of other sizes."""
+"""Number of masks that are opened to detect a missing list of classes and wrong mask sizes."""
 
 WANTED = (
     "add class_dict.csv with the columns name,r,g,b for colour masks, or classes.txt with one class name per line "
@@ -64,7 +64,9 @@ class MaskImages(Pairs):
         self.classes = BINARY if listed is None else listed.classes
 
     def check_masks(self) -> None:
-        """Raise `DataError` if some masks, spread evenly, all have another size than their images, or need a list.
+        """Probe some evenly spaced masks.
+
+        Raise `DataError` if all differ in size from their images, or need a class list.
 
         A single mask may be damaged, which is reported later.
         """
@@ -208,10 +210,7 @@ def open_dataset(path: Path) -> Masks:
 
 
 def _top(path: Path) -> tree.Folder | None:
-    """Return the folder with images and masks.
-
-    None if there are several beside each other, because another reader joins them.
-    """
+    """Return the folder with images and masks. None if there are several, because another reader joins them."""
     found = [candidate for candidate in tree.candidates(path) if _has_pairs(candidate)]
     others = [folder for folder in found[1:] if not tree.is_below(folder, found[0])]
     return found[0] if found and not others else None

@@ -16,13 +16,13 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import Dataset, MeasuredImage, require_split
 
 BLOCKS = {4: "val", 9: "test", 14: "val", 19: "test"}
-"""Split of each twentieth of a recording, counted from 0. All others belong to `train`, so `train`, `val` and `test`
-get 80 %, 10 % and 10 %."""
+"""Twentieths of a recording, counted from 0, that belong to `val` or `test`. All others belong to `train`, so `train`,
+`val` and `test` get 80 %, 10 % and 10 %."""
 BLOCK_COUNT = 20
 
 MAX_GAP = 20
-"""Maximum number of images that are left out of `train` on each side of a part of another split. It corresponds to one
-second at 20 images per second."""
+"""Maximum number of images that `train` omits at each border with another split. It corresponds to one second at 20
+images per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,12 @@ def by_time(recordings: Sequence[Sequence[MeasuredFile]]) -> tuple[dict[str, lis
 
     Neighbouring images of a recording are almost equal. If they were in different splits, the metrics would be
     too optimistic. Each recording is therefore cut into twentieths, and images of `train` next to another split are
-    left out.
+    omitted.
 
     Args:
         recordings: The samples of each recording in the order of time.
 
-    Returns:
-        The samples of each split, and the number of samples that are left out.
+    Returns: The samples of each split, and the number of omitted samples.
     """
     divided: dict[str, list[MeasuredFile]] = {"train": [], "val": [], "test": []}
     for recording in recordings:
@@ -100,7 +99,7 @@ def by_time(recordings: Sequence[Sequence[MeasuredFile]]) -> tuple[dict[str, lis
 
 
 def _block_splits(count: int) -> list[str | None]:
-    """Return the split of each image of a recording, or None if it is left out."""
+    """Return the split of each image of a recording, or None for an omitted image."""
     splits: list[str | None] = [BLOCKS.get(index * BLOCK_COUNT // count, "train") for index in range(count)]
     gap = min(MAX_GAP, count // BLOCK_COUNT // 10)
     for index, split in enumerate(splits.copy()):
@@ -111,7 +110,7 @@ def _block_splits(count: int) -> list[str | None]:
 
 
 def left_out_note(count: int) -> list[str]:
-    """Return the note about images that `by_time` left out."""
+    """Return the note about images that `by_time` omitted."""
     return (
         [f"{count} training images next to another split are left out, because they are similar to its images"]
         if count

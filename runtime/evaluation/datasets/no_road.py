@@ -29,7 +29,7 @@ BARS = np.array([(192, 192, 192), (0, 192, 192), (192, 192, 0), (0, 192, 0), (19
 
 
 def flat(rng: np.random.Generator, size_hw: tuple[int, int]) -> Frame:
-    """Draw one colour: black, white, a grey or any other, with a little noise in half of the frames."""
+    """Draw a single colour, such as black, white or grey, with a little noise in half of the frames."""
     grey = [0.0, 255.0, rng.uniform(0, 255)][rng.integers(3)]
     colour = np.full(3, grey) if rng.random() < 0.7 else rng.uniform(0, 255, 3)
     grain = rng.normal(0, 1, (*size_hw, 3))
@@ -37,7 +37,7 @@ def flat(rng: np.random.Generator, size_hw: tuple[int, int]) -> Frame:
 
 
 def smooth(rng: np.random.Generator, size_hw: tuple[int, int]) -> Frame:
-    """Draw a smooth pattern, as an image of a wall out of focus."""
+    """Draw a smooth pattern, to imitate a wall out of focus."""
     cells = (*rng.integers(2, 12, 2), 3)
     return _enlarged(rng.uniform(0, 255, cells), size_hw)
 
@@ -53,7 +53,7 @@ def sky(rng: np.random.Generator, size_hw: tuple[int, int]) -> Frame:
 
 
 def noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Frame:
-    """Draw random values, as an input without a camera delivers. They are grey or coloured, and fine or coarse."""
+    """Draw noise, to imitate an input without a camera. It is grey or coloured, and fine or coarse."""
     step = int(rng.integers(1, 9))
     cells = rng.uniform(0, 255, (-(-size_hw[0] // step), -(-size_hw[1] // step), 1 + 2 * int(rng.integers(2))))
     return np.asarray(np.zeros(3) + cells.repeat(step, 0).repeat(step, 1)[: size_hw[0], : size_hw[1]])
@@ -100,7 +100,7 @@ def _grain(rng: np.random.Generator, size_hw: tuple[int, int], cells: int) -> Fr
 
 
 def _enlarged(cells: Frame, size_hw: tuple[int, int]) -> Frame:
-    """Return an array that is enlarged to a height and a width by cubic interpolation."""
+    """Enlarge an array to a height and width by cubic interpolation."""
     return np.asarray(cv2.resize(cells, size_hw[::-1], interpolation=cv2.INTER_CUBIC), np.float64)
 
 

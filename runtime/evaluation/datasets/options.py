@@ -20,7 +20,7 @@ class ReadOptions:
     """Options for reading the files of a data set. An option that is not stated is None."""
 
     encoding: str | None = None
-    """Encoding of text files without a byte order mark. If None, it is UTF-8."""
+    """Encoding of text files without a byte order mark. None means UTF-8."""
     text_column: str | None = None
     """Name of the column with the texts."""
     label_column: str | None = None
@@ -33,7 +33,7 @@ class ReadOptions:
 
     @property
     def names_columns(self) -> bool:
-        """Return True if an option names a column, so the first line of the table contains names."""
+        """Return True if an option names a column. The first line of the table then contains names."""
         return any(name is not None for name in (self.text_column, self.label_column, self.image_column))
 
     @property
@@ -74,7 +74,7 @@ def split_options(spec: str) -> tuple[str, ReadOptions]:
 
 
 def with_options(spec: str, options: ReadOptions) -> str:
-    """Return the specification of a data set with options. They replace those that it already has."""
+    """Return the specification of a data set with these options. They replace its existing options."""
     rest, own = split_options(spec)
     stated = own.stated | options.stated
     return f"{rest}?{urlencode({name.replace('_', '-'): value for name, value in stated.items()})}" if stated else rest

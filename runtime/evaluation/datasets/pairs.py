@@ -65,14 +65,14 @@ class Pairs(Dataset):
         return LabelledImage(self.name_of(image_path), image, self.classes_of(labels, label_path.name))
 
     def check_sizes(self, pairs: Sequence[tuple[tree.Folder, tree.Folder]]) -> None:
-        """Raise `DataError` if all of these label images have another size than their images."""
+        """Raise `DataError` if all of these label images differ in size from their images."""
         unequal = [found for pair in pairs if (found := _unequal(*pair)) is not None]
         if unequal and len(unequal) == len(pairs):
             msg = f"the label image {unequal[0]}: {SAME_SIZE}"
             raise DataError(msg)
 
     def notes(self) -> list[str]:
-        """Return a note about label images that have another size than their image, if there are any."""
+        """Return a note about label images that differ in size from their images, if there are any."""
         pairs = [pair for found in self.pairs.values() for pair in found]
         with ThreadPoolExecutor(MAX_READERS) as pool:
             unequal = [text for text in pool.map(lambda pair: _unequal(*pair), pairs) if text is not None]
@@ -119,7 +119,7 @@ def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder
 
 
 def _unequal(image: tree.Folder, labels: tree.Folder) -> str | None:
-    """Return the sizes of a label image and its image if their headers state different ones, or None."""
+    """Return the sizes of a label image and its image if their headers state different sizes, or None."""
     sizes = [tree.size_of_image(file) for file in (labels, image)]
     if sizes[0] is None or sizes[1] is None or sizes[0] == sizes[1]:
         return None
@@ -131,8 +131,11 @@ def _unequal(image: tree.Folder, labels: tree.Folder) -> str | None:
 
 
 def _rotation(labels: tuple[int, ...], image: tuple[int, ...]) -> str:
-    """Return an explanation if a label image has the size that its image has before it is rotated by its EXIF data."""
-    return ", after the rotation that its EXIF data states" if labels == image[1::-1] else ""
+    """Return an explanation if the label image has the size of its unrotated image, else an empty string.
+
+    Cameras store the rotation as EXIF data.
+    """
+    return ", after its EXIF rotation" if labels == image[1::-1] else ""
 
 
 def _short_name(folder: tree.Folder) -> str:

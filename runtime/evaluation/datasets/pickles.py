@@ -60,7 +60,8 @@ STAND_INS = {
 
 
 NUMBERS = re.compile(rb"(?:K.|M..|J.{4}|q.|h.|j.{4}|[]()aeN\x88\x89\x94])+", re.DOTALL)
-"""Instructions for lists of small numbers, which are most of a large pickle. An empty tuple counts as one of them."""
+"""Instructions for lists of small numbers, which make up most of a large pickle, and the instruction for an empty
+tuple."""
 
 TUPLES = (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
 
@@ -108,8 +109,9 @@ def load(stream: IO[bytes], *, encoding: str = "ASCII") -> Any:
 def check_opcodes(data: bytes) -> None:
     """Check the instructions of a pickle before Python executes them.
 
-    Pickled arrays and lists need only a few of the instructions. Others, and large amounts of some, let Python use much
-    memory or crash: a tuple that contains a million nested tuples as the key of a dictionary overflows the stack.
+    Pickled arrays and lists need only a few of the instructions. Other instructions, and large numbers of some allowed
+    ones, make Python use much memory or crash: a tuple that contains a million nested tuples as the key of a dictionary
+    overflows the stack.
 
     Raises:
         pickle.UnpicklingError: The pickle is not a list or an array.

@@ -1,4 +1,4 @@
-"""The places at which images were taken, as their names state them. Images of one place stay in one split."""
+"""Find the places at which images were taken in the images' names. Images of one place stay in one split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MIN_PLACES = 10
 """Minimum number of different places. Images of fewer places are divided by their content."""
 
 BLOCK = 20
-"""Number of successive images that count as one place, if the names contain a split and a number only."""
+"""Number of successive images that count as one place if the names contain only a split and a number."""
 
 
 def place_of(name: str) -> str:

@@ -18,10 +18,10 @@ class ReaderRow(NamedTuple):
     """A row in the table of readers."""
 
     description: str
-    """Layout of the files, or form of the name."""
+    """Layout of the files, or pattern of the name."""
     module: str
-    """Module that is an `EmbeddedReader`, a `FileReader` or an `OptionReader`: its name in the folder `datasets`, or
-    the full name if the reader is a plug-in."""
+    """Name of the module that implements `EmbeddedReader`, `FileReader` or `OptionReader`: relative to the package
+    `datasets`, or the full name for a plug-in."""
     general: bool = False
     """True if the layout is so general that files of other layouts may match it. Before such a reader is used, layouts
     that are known but cannot be read are rejected."""
@@ -108,13 +108,13 @@ class OptionReader(Protocol):
 
 
 class Reading(NamedTuple):
-    """The kind of data set as which files are read."""
+    """The kind of data set that Orilla takes files for."""
 
     kind: str
     reason: str
     """Reason why the files are read as this kind."""
     others: tuple[str, ...] = ()
-    """Other kinds as which the files could be read, with the most specific first. General kinds are omitted."""
+    """Other kinds that match the files, with the most specific first. General kinds are omitted."""
 
 
 def open_dataset(spec: str | Path) -> Dataset:
@@ -136,7 +136,7 @@ def open_dataset(spec: str | Path) -> Dataset:
 
 
 def reading_of(spec: str | Path) -> Reading:
-    """Return the kind as which `open_dataset` reads a data set, and the reason. See `open_dataset` for the errors."""
+    """Return which kind `open_dataset` takes a data set for, and why. It raises the same errors as `open_dataset`."""
     place, kind, options = _resolved(str(spec))
     if kind:
         return Reading(kind, "the specification states it")
@@ -223,7 +223,7 @@ def _published_path(name: str) -> Path:
 
 
 def _recognised(path: Path, options: ReadOptions) -> list[Reading]:
-    """Return the kinds as which a path can be read, at least one, with the most specific first.
+    """Return the kinds that match a path, at least one, with the most specific first.
 
     Raises:
         ConfigError: An option has no effect on this kind of data set.
@@ -245,7 +245,7 @@ def _recognised(path: Path, options: ReadOptions) -> list[Reading]:
 
 
 def _readings(path: Path, options: ReadOptions) -> list[Reading]:
-    """Return the kinds as which the readers recognise a path."""
+    """Return the kinds whose readers recognise a path."""
     found = []
     for kind, row in READERS.items():
         try:

@@ -17,7 +17,7 @@ LOOKED_AT = 200
 """Number of rows that are compared with the first line."""
 
 MIN_NUMBERED = 3
-"""Minimum number of successive whole numbers that are the names of columns, as in a table of pixels."""
+"""Minimum number of successive whole numbers that count as column names, as in a table of pixels."""
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -36,7 +36,7 @@ def check_header(table: Table) -> None:
 
 
 def with_header(table: Table, names: str) -> Table:
-    """Return a table whose first line is data, with the names of its columns.
+    """Add column names to a table whose first line is data.
 
     Args:
         table: The table, whose header is its first line.
@@ -77,7 +77,7 @@ def why_data(table: Table) -> str | None:
 
 
 def _numbered(header: Sequence[str], columns: Sequence[Sequence[str]]) -> set[str]:
-    """Return the columns whose names are successive whole numbers, as in tables of pixels, or of 0 and 1 per class."""
+    """Return the columns whose names are successive whole numbers, as in tables of pixels or of one-hot classes."""
     names = [name for name in header if whole_number(name)]
     if len(names) < 2 or any(int(after) != int(name) + 1 for name, after in pairwise(names)):
         return set()
@@ -87,7 +87,7 @@ def _numbered(header: Sequence[str], columns: Sequence[Sequence[str]]) -> set[st
 
 
 def _likely_names(table: Table) -> list[str]:
-    """Return names for the columns, judged by their values, as an example."""
+    """Suggest names for the columns, based on their values."""
     rows = [table.header, *(row.fields for row in table.rows[:LOOKED_AT] if len(row.fields) == len(table.header))]
     columns = [[field.strip() for field in column] for column in zip(*rows, strict=True)]
     numeric = [only_numbers([value for value in column if value]) for column in columns]

@@ -15,10 +15,10 @@ FOLDERS = ("images", "train", "train_images", "img", "imgs", "test", "val", "val
 """Names of folders in which the images of a table may lie."""
 
 MAX_PLACES = 20
-"""Maximum number of other folders beside the table in which images are searched for."""
+"""Maximum number of further folders beside the table that are searched for images."""
 
 DRIVE = re.compile(r"[A-Za-z]:")
-"""Pattern of the drive in an absolute path of Windows."""
+"""Pattern of the drive in an absolute Windows path."""
 
 
 def image_places(folder: tree.Folder, table: str) -> list[tree.Folder]:
@@ -41,7 +41,7 @@ def image_places(folder: tree.Folder, table: str) -> list[tree.Folder]:
 def find_image(places: Sequence[tree.Folder], name: str) -> tree.Folder | None:
     """Return the image file with this name, with or without a suffix, in one of the folders.
 
-    Of an absolute path, which was valid on another machine, only the name of the file is used.
+    If the name is an absolute path, which was valid on another machine, only its file name is used.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or (path.parts and DRIVE.match(path.parts[0])):

@@ -16,14 +16,14 @@ from orilla.runtime.evaluation.datasets.table_header import check_header, with_h
 SUFFIXES = (".csv", ".tsv")
 
 OTHER_SUFFIXES = (".txt", ".tab", ".data", "")
-"""Suffixes of other files, which are tables if their fields are separated by tabs."""
+"""Suffixes of files that are tables only if their fields are separated by tabs."""
 
 OTHER_NAMES = ("list_attr_celeba.txt",)
-"""Names of other files in a folder that are tables."""
+"""Names of files that are read as tables although their suffix is not in `SUFFIXES`."""
 
 TEMPLATE = "submission"
-"""Part of the name of a table, such as `sampleSubmission.csv`, that a competition offers for the answers. The classes
-and numbers in it are placeholders."""
+"""Part of the names of a competition's answer templates, such as `sampleSubmission.csv`. Their classes and numbers are
+placeholders."""
 
 START_BYTES = 1 << 16
 """Number of bytes at the start of a file that are read to recognise a table."""

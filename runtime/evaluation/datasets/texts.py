@@ -21,7 +21,7 @@ OPTIONS = ("encoding", "columns", "text_column", "label_column")
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
 MANY_CLASSES = 20
-"""Number of classes that is accepted for a table of any length."""
+"""A table with at most this many classes is accepted, however short it is."""
 
 LOOKED_AT = 200
 """Number of rows that are examined to find the columns of texts and classes."""
@@ -140,7 +140,7 @@ def _split_tables(path: Path, options: ReadOptions) -> dict[str, tree.Folder]:
 
 
 def _has_columns(file: tree.Folder, columns: Sequence[str], options: ReadOptions) -> bool:
-    """Return True if a table has these columns, or contains texts and classes but no line that names the columns."""
+    """Return True if a table has these columns, or if it contains texts and classes but no header line."""
     table = start_of(file, options)
     if table is None:
         return False

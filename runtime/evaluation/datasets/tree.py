@@ -38,7 +38,7 @@ MAX_SEARCHED = 3
 """If the top level has at most this many folders, the folders inside them are searched too."""
 
 MAX_NESTED = 5
-"""Maximum depth of the search through nested folders of which each contains only one folder."""
+"""Maximum depth of the search through nested folders that each contain only one folder."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -57,7 +57,7 @@ def root(path: Path) -> Folder | None:
 
 @lru_cache(maxsize=8)
 def _inside(path: Path, version: int) -> zipfile.Path:
-    """Open a zip. `version` differs after a change of the file, so that the cache opens it again."""
+    """Open a zip. `version` changes with the file, so that the cache opens a changed file again."""
     del version
     try:
         with path.open("rb") as stream:
@@ -88,7 +88,7 @@ def candidates(path: Path) -> list[Folder]:
 def required(top: Folder | None, path: Path, lack: str) -> Folder:
     """Return `top` if it is not None.
 
-    Otherwise raise `DataError`. `lack` is the part of its message that states what the data at `path` lacks.
+    Otherwise raise `DataError`. `lack` states what the data at `path` lacks. It becomes part of the message.
     """
     if top is None:
         msg = f"not a data set: {path} {lack}"
@@ -99,7 +99,7 @@ def required(top: Folder | None, path: Path, lack: str) -> Folder:
 def folders(parent: Folder) -> list[Folder]:
     """Return the folders in a folder, sorted by name.
 
-    Hidden folders, and those that macOS adds to zips, are left out.
+    Hidden folders, and the folders that macOS adds to zips, are omitted.
     """
     children = [child for child in _children(parent) if child.is_dir()]
     return sorted((child for child in children if not child.name.startswith((".", "__"))), key=lambda child: child.name)
@@ -231,7 +231,7 @@ def size_of_image(path: Folder) -> tuple[int, int] | None:
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
 """Upper bounds of the splits of a data set without split folders. The hash of a sample is a number from 0 to 1. The
-sample belongs to the first split whose bound is above the hash."""
+sample belongs to the first split whose bound exceeds the hash."""
 
 
 def split_of(content: bytes) -> str:

@@ -2,7 +2,7 @@
 
 The folders may also be named `images/` and `annotations/`. If there is no list such as `ImageSets/Main/train.txt`, a
 hash of the content of each sample determines its split. The classes are the names in the XML files in alphabetical
-order. An object that is marked as difficult counts neither as right nor as wrong.
+order. An object that is marked as difficult counts neither as found nor as missed.
 
 Source: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit". In this format, pixels
 are counted from 1, and right and bottom edges are inclusive.

@@ -24,7 +24,7 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 DARKNET_FOLDERS = ("obj_train_data", "obj", "data/obj", "data")
-"""Names of folders in which Darknet stores images and label files."""
+"""Names of folders that contain both images and label files, as Darknet stores them."""
 
 LISTS = {"train.txt": "train", "valid.txt": "val", "val.txt": "val", "test.txt": "test"}
 """Split of the images that each of Darknet's list files contains."""
@@ -154,7 +154,7 @@ class Yolo(Boxed):
 
 
 def _kind_of(values: list[str]) -> tuple[str, str]:
-    """Return the probable content of a line with another number of values, and what the user can do."""
+    """Return what a line with a wrong number of values probably contains, and what the user can do."""
     count = len(values)
     if count < FIELDS:
         return "too few", ""

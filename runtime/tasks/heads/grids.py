@@ -1,4 +1,4 @@
-"""Functions for outputs that are grids over the image: they find out the strides, the channels and the order."""
+"""Functions for outputs that are grids over the image. They determine the strides, channels and order of the grids."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Detections:
         return len(self.scores)
 
     def take(self, indices: NDArray[np.integer] | NDArray[np.bool_]) -> Detections:
-        """Return the objects with these indices, in this order, or the objects for which a mask is True."""
+        """Return the objects with the given indices, in this order, or the objects for which a mask is True."""
         points = None if self.keypoints is None else self.keypoints[indices]
         return Detections(self.boxes_xyxy[indices], self.scores[indices], self.classes[indices], points)
 
@@ -89,8 +89,7 @@ class Head(ABC):
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
         """Return the specification for outputs of these shapes, or None if they cannot have this layout.
 
-        Options that the shapes do not determine are left out. `check` reports an option that is missing and has no
-        default.
+        Options that the shapes do not determine are omitted. `check` reports a missing option that has no default.
 
         Args:
             shapes: Shapes of all outputs.
@@ -99,7 +98,7 @@ class Head(ABC):
         """
 
     def used(self, outputs: Outputs, spec: HeadSpec) -> Outputs:
-        """Return the part of the outputs that the network has written. A head may have rows that it does not use."""
+        """Return the part of the outputs that the network has written. An output may have unused rows."""
         del spec
         return outputs
 
@@ -186,7 +185,7 @@ class Head(ABC):
 
 
 def _same_type(value: Option, default: Option) -> bool:
-    """Return True if a value has the type of the default. An integer may stand for a float."""
+    """Return True if a value has the type of the default. An integer is accepted as a float."""
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(default)

@@ -10,8 +10,8 @@ import numpy as np
 from orilla.runtime.tasks.heads.head import Detections
 
 MAX_CANDIDATES = 4096
-"""Maximum number of boxes that are compared with each other. If there are more, those with the lowest scores are
-removed beforehand."""
+"""Maximum number of boxes that are compared with each other. If there are more, the boxes with the lowest scores are
+removed first."""
 
 
 def suppress(candidates: Detections, iou_threshold: float, max_boxes: int) -> Detections:

@@ -94,7 +94,10 @@ def _count(arrays: Mapping[str, Floats]) -> int:
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without leading axes of length 1. The last axis remains, and so do the last two axes of boxes."""
+    """Return a shape without leading axes of length 1.
+
+    The last axis always remains. For boxes, the last two axes remain.
+    """
     while len(shape) > 1 and shape[0] == 1 and not (len(shape) == 2 and shape[1] == 4):
         shape = shape[1:]
     return shape

@@ -92,7 +92,7 @@ class YoloObjectness(Head):
         return with_options(spec, encoding="v5", coordinates=unit_of(rows[:, :4]))
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Return an error message if the shape is wrong, or for `yolox` the number of rows, or None."""
+        """Return an error message if the shape or, for `yolox`, the number of rows is wrong, or None."""
         shape = shapes["predictions"]
         return None if len(shape) == 2 and shape[1] >= 6 else f"predictions has shape {list(shape)}, but needs [A,5+C]"
 

@@ -82,7 +82,7 @@ class YoloPlain(Head):
         return f"predictions has shape {list(shape)}, but needs {needed}"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of values per box, without those of the position and the keypoints."""
+        """Return the number of values per box minus the values for position and keypoints."""
         return (
             self._columns(spec, shapes[spec.outputs["predictions"]][-2 if self.option(spec, "transposed") else -1]) - 4
         )

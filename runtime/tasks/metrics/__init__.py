@@ -22,7 +22,7 @@ class Metrics(Protocol):
 
 @runtime_checkable
 class HasChance(Protocol):
-    """Metrics with a chance level: the metrics of a model with the same answer for all samples."""
+    """Metrics with a chance level: the metrics of a model that gives the same answer for all samples."""
 
     def chance(self) -> str | None:
         """Return a warning if the metrics are not better than those of a constant answer.

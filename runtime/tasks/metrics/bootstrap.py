@@ -16,7 +16,8 @@ Z = 1.959964
 """Quantile of the normal distribution for an interval of 95 %."""
 
 FEW_SAMPLES = 100
-"""Number of samples below which a warning is printed. With 100 samples, an accuracy of 0.90 is known to ±0.06."""
+"""Number of samples below which a warning is printed. With 100 samples, the interval of an accuracy of 0.90 is
+±0.06."""
 
 Interval = tuple[float, float]
 
@@ -36,8 +37,9 @@ def intervals(
         compute: Function that takes the number of times each sample was drawn, `[count]`, and returns the metrics.
         count: Number of samples.
         resamples: Number of resamples.
-        are_shares: True if the metrics lie between 0 and 1. If all resamples have the same value, as with an accuracy
-            of 1, the bootstrap finds no uncertainty. Wilson's interval is then used for these metrics.
+        are_shares: True if the metrics lie between 0 and 1. Wilson's interval then replaces the bootstrap for metrics
+            with the same value in all resamples, such as an accuracy of 1, because the bootstrap would find no
+            uncertainty.
     """
     rng = np.random.default_rng(SEED)
     samples: dict[str, list[float]] = {}
@@ -55,7 +57,8 @@ def intervals(
 def wilson(share: float, count: int) -> Interval:
     """Return the 95 % interval of a share of `count` samples.
 
-    For means of values between 0 and 1, it is at least as wide as necessary, because shares vary most.
+    For means of values between 0 and 1, the interval is never too narrow, because values of only 0 and 1 have the
+    largest variance.
     Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
     """
     ratio = Z**2 / count
@@ -65,7 +68,7 @@ def wilson(share: float, count: int) -> Interval:
 
 
 def few_samples(count: int) -> str | None:
-    """Return a warning if there are so few samples that an accuracy says little. Otherwise, return None."""
+    """Return a warning if there are too few samples for a precise accuracy. Otherwise, return None."""
     if count >= FEW_SAMPLES:
         return None
     low, high = wilson(0.9, count)

@@ -13,11 +13,11 @@ from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 Confusion = NDArray[np.int64]
 """Pixel counts by true class (row) and predicted class (column), `[C,C+1]`. The last column counts the pixels without a
-prediction, which a crop left out."""
+prediction, which lie outside a crop."""
 
 
 def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.integer], indices: Sequence[int]) -> Confusion:
-    """Count the pixels of one image. Pixels whose true class is unknown to the model are left out.
+    """Count the pixels of one image. Pixels whose true class the model does not know are ignored.
 
     Args:
         predicted: Class indices of the model, `[H,W]`.
@@ -53,9 +53,9 @@ class ClassSegmentationMetrics:
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """Return the mean IoU, the IoU of each class, and the pixel accuracy.
 
-        The IoU of a class is the number of pixels that have this class in both the ground truth and the prediction,
-        divided by the number of pixels that have it in at least one of them. The mean includes the classes that occur
-        in the ground truth or in the prediction. Source: Everingham et al., "The Pascal Visual Object Classes
+        The IoU of a class is the number of pixels with this class in both the ground truth and the prediction, divided
+        by the number of pixels with this class in at least one of the two. The mean includes the classes that occur in
+        the ground truth or in the prediction. Source: Everingham et al., "The Pascal Visual Object Classes
         Challenge: A Retrospective" (2015), section 2.3.
 
         Args:

@@ -70,8 +70,9 @@ class ClassificationMetrics:
     def chance(self) -> str | None:
         """Return a warning if the accuracy is not better than that of always predicting the most frequent class.
 
-        It counts as better if such a constant prediction would reach it with a probability of at most 5 %. None is
-        returned if it is better, or if the samples cannot show it, because they are too few or all of one class.
+        The accuracy counts as better if a constant prediction would reach it with a probability of at most 5 %. The
+        result is None if the accuracy is better, or if the samples cannot show a difference because there are too few
+        of them or because they all have one class.
         """
         count, frequency = len(self.labels), np.bincount(self.labels, minlength=len(self.classes))
         share, right = float(frequency.max()) / count, int(np.sum(self.predicted == self.labels))
@@ -101,7 +102,7 @@ class ClassificationMetrics:
 
 
 def upper_tail(right: int, count: int, share: float) -> float:
-    """Return the probability that at least `right` of `count` answers are right by chance.
+    """Return the probability that at least `right` of `count` answers are correct by chance.
 
     Args:
         right: Number of right answers.

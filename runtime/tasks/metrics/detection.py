@@ -109,7 +109,7 @@ class DetectionMetrics:
     def metrics(self, weights: Floats | None = None) -> dict[str, float]:
         """Return mAP over the IoU thresholds 0.5 to 0.95, mAP at 0.5 and 0.75, mean recall, and AP per class.
 
-        Classes without a true object are left out of all metrics.
+        Classes without a true object are excluded from all metrics.
 
         Args:
             weights: How often each image counts, `[I]`. If None, each counts once. If no image with a weight has a true
@@ -168,9 +168,9 @@ def iou_matrix(boxes: NDArray[np.floating], others: NDArray[np.floating], crowd:
 def match(ious: Floats, crowd: Bools) -> tuple[Bools, Bools]:
     """Assign true boxes to detections for each IoU threshold.
 
-    A detection is assigned the true box with the largest IoU among those that no earlier detection has. If there is
-    none, the detection may be assigned to a crowd. A crowd may have any number of detections. If several IoUs are
-    equal, the last true box is used, as in `pycocotools`.
+    Each detection is assigned the true box with the largest IoU among the boxes that no earlier detection has. If no
+    box is left, the detection may be assigned to a crowd. A crowd may have any number of detections. If several IoUs
+    are equal, the last true box is used, as in `pycocotools`.
 
     Args:
         ious: IoU of each detection, in descending order of score, with each true box, `[D,G]`.

@@ -30,10 +30,10 @@ class RegressionMetrics:
         """Return `closeness`, and the mean absolute error, the root mean square error and R2 of each value.
 
         `closeness` is 1 minus the mean absolute error divided by the width of the range, but at least 0. It is averaged
-        over the values. One point of `closeness` is therefore 1 % of the range. Unlike R2, `closeness` does not depend
-        on the variance of the true values, so a drop has the same meaning on easy and on difficult data. R2 is at most
-        1, and 0 for a model that always returns the mean of the true values. It is left out for a value whose true
-        values are all equal.
+        over the values. One percentage point of `closeness` is therefore 1 % of the range. Unlike R2, `closeness` does
+        not depend on the variance of the true values. A drop therefore has the same meaning on easy and on difficult
+        data. R2 is at most 1, and 0 for a model that always returns the mean of the true values. It is omitted for a
+        value whose true values are all equal.
 
         Source of R2: Draper and Smith, "Applied Regression Analysis" (1998), section 1.3.
 

@@ -29,7 +29,7 @@ def bidirectional_states(k):
 
 @graph(Masked(6, 4), Floats(5))
 def masked_branch(k):
-    """Masking, LSTM and a second branch that joins by Concatenate."""
+    """Masking and LSTM, concatenated with a second branch."""
     a, b = k.Input((6, 4)), k.Input((5,))
     y = k.layers.LSTM(3)(k.layers.Masking(mask_value=0.0)(a))
     return k.Model([a, b], k.layers.Dense(2)(k.layers.Concatenate()([y, b])))
@@ -37,7 +37,7 @@ def masked_branch(k):
 
 @graph(Ints(9, 6))
 def masked_merge(k):
-    """Two masked branches of one Embedding that join by Concatenate before an LSTM."""
+    """Two masked branches of one Embedding, concatenated before an LSTM."""
     x = k.Input((6,), dtype="int32")
     y = k.layers.Embedding(9, 4, mask_zero=True)(x)
     both = k.layers.Concatenate()([k.layers.Dense(2)(y), k.layers.Dense(3)(y)])
@@ -59,19 +59,19 @@ def masked_concatenate(k):
 
 @graph(Ints(9, 6), Ints(9, 6))
 def masked_concatenate_in_time(k):
-    """Concatenate(axis=1) of two inputs with different masks, before an LSTM."""
+    """A Concatenate(axis=1) layer on two inputs with different masks, followed by an LSTM."""
     return two_masked_branches(k, k.layers.Concatenate(axis=1))
 
 
 @graph(Ints(9, 6), Ints(9, 6))
 def masked_add(k):
-    """Add of two inputs with different masks, before an LSTM."""
+    """An Add layer on two inputs with different masks, followed by an LSTM."""
     return two_masked_branches(k, k.layers.Add())
 
 
 @graph(Ints(9, 6), Floats(6, 4))
 def masked_and_unmasked_multiply(k):
-    """Multiply of an input with a mask and one without, before a GRU."""
+    """A Multiply layer on an input with a mask and an input without one, followed by a GRU."""
     a, b = k.Input((6,), dtype="int32"), k.Input((6, 4))
     y = k.layers.Multiply()([k.layers.Embedding(9, 4, mask_zero=True)(a), b])
     return k.Model([a, b], k.layers.GRU(3)(y))
@@ -118,7 +118,7 @@ def attention_masked(k):
 
 @graph(Floats(6, 4))
 def multi_head_attention(k):
-    """MultiHeadAttention(2, 3) of a series with itself."""
+    """Self-attention over a series: MultiHeadAttention(2, 3)."""
     x = k.Input((6, 4))
     return k.Model(x, k.layers.MultiHeadAttention(2, 3)(x, x))
 
@@ -156,7 +156,7 @@ def multi_head_attention_masked(k):
 
 @graph(Floats(4, 3, 5))
 def multi_head_attention_axes(k):
-    """MultiHeadAttention(2, 3, attention_axes=(1, 2)) of a grid with itself."""
+    """Self-attention over a grid: MultiHeadAttention(2, 3, attention_axes=(1, 2))."""
     x = k.Input((4, 3, 5))
     return k.Model(x, k.layers.MultiHeadAttention(2, 3, attention_axes=(1, 2))(x, x))
 

@@ -251,7 +251,7 @@ def test_a_check_that_cannot_work_is_refused(tiny_bundle, tmp_path):
                 model.stream(images, shadow=shadow)
         with pytest.raises(ConfigError, match="`shadow` needs one model"):
             orilla.runtime.together(road=model).stream(images, shadow=Shadow())
-    message = "takes no images, and only images can be stored"
+    message = "does not take images, and only images can be stored"
     with orilla.runtime.open(BUNDLES / "reviews.orilla") as texts, pytest.raises(ConfigError, match=message):
         texts.stream(["good"], shadow=Shadow(keep=tmp_path))
     with pytest.raises(ConfigError, match="road has no float32 variant: export it with one, or name another variant"):

@@ -42,7 +42,7 @@ for index in range(10**9):
 
 @pytest.fixture
 def name():
-    """Return the name of a memory, which must not exist after the test."""
+    """Return a name for a shared-memory segment. The segment must no longer exist after the test."""
     chosen = f"orilla-test-{os.getpid()}"
     yield chosen
     left = (FOLDER / chosen).exists()
@@ -174,7 +174,7 @@ def test_a_killed_writer(name, writer):
         assert reader.ended
         assert list(reader) == []
         sink = opened(f"shm:{name}?frames", told)
-        assert told == [f"removed the memory {name}, which process {process.pid} left when it was killed"]
+        assert told == [f"removed the segment {name}, which process {process.pid} left when it was killed"]
         sink.write(tick(7, picture()))
         assert reader.read().document["index"] == 7
         sink.close()
@@ -245,17 +245,17 @@ def test_bad_specifications(spec, message):
 
 def test_a_name_is_written_by_one_program(name):
     sink = opened(f"shm:{name}")
-    assert refused(f"shm:{name}") == f"another program writes the memory {name}: choose another name"
+    assert refused(f"shm:{name}") == f"another program writes the segment {name}: choose another name"
     sink.close()
 
 
 def test_the_memory_of_another_program_is_kept(name):
     (FOLDER / name).write_bytes(b"something else")
-    assert "is not a memory of the sink `shm`: choose another name" in refused(f"shm:{name}")
-    with pytest.raises(SourceError, match="there is no memory"):
+    assert "is not a segment of the sink `shm`: choose another name" in refused(f"shm:{name}")
+    with pytest.raises(SourceError, match="there is no shared-memory segment"):
         SharedTicks(name)
     (FOLDER / name).write_bytes(b"something else" * 10)
-    with pytest.raises(SourceError, match="is not a memory of the sink"):
+    with pytest.raises(SourceError, match="is not a segment of the sink"):
         SharedTicks(name)
     assert (FOLDER / name).read_bytes() == b"something else" * 10
     (FOLDER / name).unlink()
@@ -269,7 +269,9 @@ def test_a_source_without_images(name):
 
 
 def test_a_missing_memory():
-    with pytest.raises(SourceError, match="there is no memory nothing: start a loop with --sink shm:nothing"):
+    with pytest.raises(
+        SourceError, match="there is no shared-memory segment nothing: start a loop with --sink shm:nothing"
+    ):
         SharedTicks("nothing", wait_s=0.01)
 
 

@@ -77,7 +77,10 @@ def test_ages_are_true(kind):
 
 
 def test_images_over_tcp_without_times_are_stamped_when_they_arrive():
-    """As `rpicam-vid --codec mjpeg --listen` sends them. FFmpeg would number them at 25 per second."""
+    """`rpicam-vid --codec mjpeg --listen` sends such a stream.
+
+    FFmpeg would assign time stamps at 25 frames per second.
+    """
     with serving("tcp-mjpeg", 10) as url, opened(url) as source:
         frames = items(source, 20)
     assert all(isinstance(frame, Frame) for frame in frames)

@@ -85,7 +85,7 @@ def test_every_image_is_found_whatever_the_habits_of_the_server(habit, piece, si
 
 @pytest.mark.parametrize("habit", HABITS)
 def test_an_image_is_found_before_the_next_one_arrives(habit):
-    """Otherwise every answer would be late by one period."""
+    """If the reader waited for the next image, every answer would be one frame late."""
     sent = HABITS[habit](SMALL[0])
     pieces = [sent[: sent.rindex(b"\xff\xd9") + 2]]
     parts = ImageParts(ByteStream(lambda count: pieces.pop(0) if pieces else b""), "frame")

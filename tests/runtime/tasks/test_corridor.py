@@ -70,7 +70,7 @@ def test_the_bonnet_of_the_robot_may_cover_the_lowest_rows():
 
 
 def test_bad_rows_are_rejected():
-    with pytest.raises(ConfigError, match="the upper one first"):
+    with pytest.raises(ConfigError, match="with the upper limit first"):
         corridor(road()).steer((0.9, 0.5))
 
 

@@ -46,7 +46,7 @@ class Count(msgspec.Struct, frozen=True, eq=False):
         return {"task": "count", "label": self.label, "count": self.count, "boxes_xyxy": boxes}
 
     def caption(self) -> list[str]:
-        """Return the number of objects with their name."""
+        """Return the count followed by the class name, such as `3 cars`."""
         return [f"{self.count} {self.label}"]
 
     def measures(self) -> list[Measure]:
