@@ -55,8 +55,8 @@ class WorkerPlan:
         Only one worker at a time captures, so more workers would only wait for frames.
 
         Args:
-            capture_ms: Total time for capturing and preparing some frames. infer_ms: Total time for inferring and
-                decoding the same frames.
+            capture_ms: Total time for capturing and preparing some frames.
+            infer_ms: Total time for inferring and decoding the same frames.
         """
         return min(self.limit, 1 + math.ceil(infer_ms / max(capture_ms, 1e-6)))
 

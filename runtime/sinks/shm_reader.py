@@ -63,7 +63,8 @@ class SharedTicks:
                 print(tick.document["result"])
 
     Args:
-        name: Name of the segment, as in `shm:NAME`. wait_s: Number of seconds to wait for the segment to exist.
+        name: Name of the segment, as in `shm:NAME`.
+        wait_s: Number of seconds to wait for the segment to exist.
 
     Raises:
         SourceError: The segment does not exist, or does not belong to the sink `shm`.

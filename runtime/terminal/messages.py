@@ -36,11 +36,7 @@ def print_message(text: str) -> None:
     line = text.encode(errors="replace")[: MAX_BYTES - 1] + b"\n"
     try:
         number = stream.fileno()
-    except (
-        AttributeError,
-        OSError,
-        ValueError,
-    ):  # Standard error is closed, or another object, as in tests and notebooks.
+    except (AttributeError, OSError, ValueError):  # Standard error is closed, or replaced by another object.
         _print(line)
         return
     with suppress(OSError, ValueError):  # Nobody can receive the message.
