@@ -5,23 +5,25 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
+import string
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
 from email.message import Message
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import Protocol
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from orilla.runtime.sources.http_encoding import DecompressedResponse, decompressed, encodings_of
-from orilla.runtime.sources.source import now_ns
+from orilla.runtime.sources.http_digest import Digest, challenges_of
+from orilla.runtime.sources.http_encoding import DecompressedResponse, encodings_of
 
 MULTIPART = "multipart/x-mixed-replace"
 """Content type of a stream of images."""
 
 MAX_BYTES = 64 << 20
 """Maximum size of one image in bytes."""
+
+FIELDS = {"User-Agent": "Orilla", "Accept": "*/*"}
+"""Header fields of each request. Some servers reject requests without them, or with those of Python."""
 
 
 class Response(Protocol):
@@ -49,9 +51,8 @@ class HeadlessResponse:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
-        host, path = parts.hostname or "", urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        self._socket = socket.create_connection((host, parts.port or 80), timeout_s)
-        self._socket.sendall(f"GET {path} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        self._socket = socket.create_connection((parts.hostname or "", parts.port or 80), timeout_s)
+        self._socket.sendall(f"GET {target_of(url)} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
         self.headers = Message()
         self.headers["Content-Type"] = MULTIPART
 
@@ -73,32 +74,24 @@ class Credentials:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._server = parts.scheme.lower(), parts.hostname, parts.port
+        self._server = server_of(url)
         self._pair = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
-        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-        if self._pair is not None:
-            passwords.add_password(None, urlunsplit(parts._replace(netloc=_host(url), path="/")), *self._pair)
-        self._digest = urllib.request.AbstractDigestAuthHandler(passwords)
+        self._digest = None if self._pair is None else Digest(*self._pair)
 
-    def answer(self, challenges: list[str], address: str) -> str | None:
+    def answer(self, fields: list[str], address: str) -> str | None:
         """Return the value of the header field `Authorization`, or None if the challenges cannot be answered.
 
         Args:
-            challenges: Values of the header fields `WWW-Authenticate`. Digest authentication is preferred.
+            fields: Values of the header fields `WWW-Authenticate`. Digest authentication is preferred.
             address: Address of the request. A server other than that of the URL does not get the password.
         """
-        parts = urlsplit(address)
-        if self._pair is None or (parts.scheme.lower(), parts.hostname, parts.port) != self._server:
+        if self._pair is None or self._digest is None or server_of(address) != self._server:
             return None
-        by_scheme = {text.partition(" ")[0].lower(): text.partition(" ")[2] for text in challenges}
-        if "digest" in by_scheme:
-            fields = urllib.request.parse_http_list(by_scheme["digest"])
-            options = urllib.request.parse_keqv_list([field for field in fields if "=" in field])
-            with suppress(KeyError, ValueError):
-                answer = self._digest.get_authorization(urllib.request.Request(address), options)
-                if answer:
-                    return f"Digest {answer}"
-        if "basic" in by_scheme:
+        challenges = challenges_of(fields)
+        for scheme, options in challenges:
+            if scheme == "digest" and (answer := self._digest.answer(options, target_of(address))):
+                return answer
+        if any(scheme == "basic" for scheme, _ in challenges):
             return "Basic " + base64.b64encode(":".join(self._pair).encode()).decode()
         return None
 
@@ -135,7 +128,7 @@ def connect(url: str, timeout_s: float) -> Response:
 
 
 def _response(address: str, timeout_s: float, authorization: str | None = None) -> Response:
-    request = urllib.request.Request(address)
+    request = urllib.request.Request(address, headers=FIELDS)
     if authorization is not None:
         request.add_unredirected_header("Authorization", authorization)
     response: Response = urllib.request.build_opener().open(request, timeout=timeout_s)
@@ -149,85 +142,20 @@ def _response(address: str, timeout_s: float, authorization: str | None = None) 
     return response
 
 
-class Reply(NamedTuple):
-    """A complete response."""
-
-    status: int
-    headers: Message
-    body: bytes
-    arrived_ns: int
-    """Time at which the headers arrived, on the monotonic clock, in nanoseconds."""
-
-
-class KeepAlive:
-    """Repeats a request over one connection, which is reopened if the server closes it.
-
-    Args:
-        url: The address, without redirections. It may contain a user name and a password.
-        timeout_s: Timeout of the connection in seconds.
-    """
-
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._address, self._timeout_s = without_user(url), timeout_s
-        self._credentials = Credentials(url)
-        self._challenges: list[str] = []
-        self._connection: http.client.HTTPConnection | None = None
-
-    def get(self, fields: Mapping[str, str]) -> Reply:
-        """Send the request with these header fields, and return the reply.
-
-        Raises:
-            OSError: The server does not respond.
-        """
-        reply = self._get(fields)
-        challenges = reply.headers.get_all("WWW-Authenticate", [])
-        # A second rejection with the same challenge means that the password is wrong.
-        if reply.status != HTTPStatus.UNAUTHORIZED or challenges == self._challenges:
-            return reply
-        self._challenges = challenges
-        return self._get(fields)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def _get(self, fields: Mapping[str, str]) -> Reply:
-        again = self._connection is not None
-        try:
-            return self._request(fields)
-        except (http.client.HTTPException, OSError) as error:
-            self.close()
-            # The server may have closed the connection since the last request.
-            if again and isinstance(error, ConnectionError | http.client.HTTPException):
-                return self._get(fields)
-            if isinstance(error, OSError):
-                raise
-            raise OSError(str(error) or type(error).__name__) from error
-
-    def _request(self, fields: Mapping[str, str]) -> Reply:
-        parts = urlsplit(self._address)
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if parts.scheme.lower() == "https" else http.client.HTTPConnection
-            self._connection = kind(parts.netloc, timeout=self._timeout_s)
-        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        answer = self._credentials.answer(self._challenges, self._address)
-        authorization = {"Authorization": answer} if answer else {}
-        self._connection.request("GET", target, headers={**fields, **authorization})
-        response = self._connection.getresponse()
-        arrived_ns = now_ns()
-        body = decompressed(response.read(MAX_BYTES + 1), encodings_of(response.headers), MAX_BYTES + 1)
-        if len(body) > MAX_BYTES:
-            msg = f"it sent an image that does not end within {MAX_BYTES} bytes"
-            raise OSError(msg)
-        return Reply(response.status, response.headers, body, arrived_ns)
-
-
 def without_user(url: str) -> str:
-    """Return a URL without its user name, password and fragment."""
-    return urlunsplit(urlsplit(url)._replace(netloc=_host(url), fragment=""))
+    """Return a URL without its user name, password and fragment, and with all characters in ASCII."""
+    parts = urlsplit(url)
+    path, query = (quote(text, safe=string.punctuation) for text in (parts.path, parts.query))
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, query, ""))
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
+def server_of(url: str) -> tuple[str, str | None, int | None]:
+    """Return the scheme, the host and the port of a URL."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.hostname, parts.port
+
+
+def target_of(address: str) -> str:
+    """Return the path and the query of an address."""
+    parts = urlsplit(address)
+    return urlunsplit(("", "", parts.path or "/", parts.query, ""))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.error import URLError
-from urllib.parse import urlsplit, urlunsplit
 
 from orilla.devices.errors import SourceError
-from orilla.runtime.sources.http_request import MAX_BYTES, KeepAlive, Reply, Response, connect
+from orilla.runtime.sources.http_polling import KeepAlive, Reply
+from orilla.runtime.sources.http_request import MAX_BYTES, Response, connect
+from orilla.runtime.sources.jpeg_scanner import JPEG, BrokenJpegError, JpegScanner
 from orilla.runtime.sources.mjpeg import MotionJpeg
-from orilla.runtime.sources.multipart import CHUNK
+from orilla.runtime.sources.multipart import CHUNK, PNG, START_BYTES, ByteStream, ImageParts, has_images
 from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.snapshot import RATE_HZ, Snapshots
 from orilla.runtime.sources.source import Source, now_ns
@@ -20,12 +23,8 @@ NO_VIDEO = ("text/html", "application/json", "application/xhtml+xml")
 PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "application/dash+xml")
 """Content types of HLS and DASH, whose videos consist of many files."""
 
-
-UNSTATED = ("application/octet-stream", "binary/octet-stream", "application/binary", "text/plain")
-"""Content types that do not say what the content is. `text/plain` is the type of a reply without a header."""
-
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-"""First bytes of images."""
+PLAYLIST = b"#EXTM3U"
+"""First bytes of an HLS playlist, which some servers send as a text."""
 
 
 def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | ReceivedBytes | None:
@@ -50,42 +49,60 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
         reason = error.reason if isinstance(error, URLError) else error
         msg = f"no video at {name}: {reason}; check the address and the user name, and that the camera is on"
         raise SourceError(msg) from error
-    kind = response.headers.get_content_type()
     if response.headers.get_content_maintype() == "multipart":
         return MotionJpeg.of(name, response, timeout_s)
-    # Some cameras state no type, or a type for any file. Their images are recognised by the first bytes.
-    start = response.read1(len(PNG)) if kind in UNSTATED and "Content-Length" in response.headers else b""
-    if response.headers.get_content_maintype() == "image" or start.startswith((JPEG, PNG)):
-        first = _first_image(name, response, start, timeout_s)
-        return Snapshots(name, KeepAlive(_final_address(url, response), timeout_s), first, rate_hz or RATE_HZ)
-    if "Content-Length" not in response.headers and kind not in (*NO_VIDEO, *PLAYLISTS):
-        return ReceivedBytes(lambda: response.read1(CHUNK), response.close)
-    response.close()
-    if kind in NO_VIDEO:
+    try:
+        return _by_content(url, name, response, timeout_s, rate_hz)
+    except (OSError, http.client.HTTPException) as error:
+        response.close()
+        if isinstance(error, SourceError):
+            raise
+        msg = f"{name} ended, or sent nothing for {timeout_s:g} s"
+        raise SourceError(msg) from error
+
+
+def _by_content(
+    url: str, name: str, response: Response, timeout_s: float, rate_hz: float | None
+) -> Source | ReceivedBytes | None:
+    """Return the source for a response that is not a multipart message. Servers state wrong types, or none."""
+    kind, is_finite = response.headers.get_content_type(), "Content-Length" in response.headers
+    received = ReceivedBytes(lambda: response.read1(CHUNK), response.close)
+    start = received.peek(START_BYTES)
+    is_jpeg = start.startswith(JPEG)
+    if has_images(start) and not is_jpeg:
+        return received
+    if response.headers.get_content_maintype() == "image" or (is_finite and (is_jpeg or start.startswith(PNG))):
+        first, is_stream = _first_image(name, received, response)
+        if is_stream and not is_finite:
+            return MotionJpeg(name, ImageParts(ByteStream(received.read, first.body)), received.close, timeout_s)
+        received.close()
+        return Snapshots(name, KeepAlive(url, timeout_s), first, rate_hz or RATE_HZ)
+    is_video = kind not in (*NO_VIDEO, *PLAYLISTS) and not start.startswith(PLAYLIST)
+    if is_jpeg or (is_video and not is_finite):
+        return received
+    received.close()
+    if kind in NO_VIDEO and not start.startswith(PLAYLIST):
         msg = f"no video at {name}: the server sent a page ({kind}); give the address of the stream itself"
         raise SourceError(msg)
     return None
 
 
-def _first_image(name: str, response: Response, start: bytes, timeout_s: float) -> Reply:
-    """Read the image that a server sent. `start` is the part that was already read."""
-    arrived_ns, body = now_ns(), bytearray(start)
-    try:
-        while data := response.read1(MAX_BYTES):
-            body += data
-            if len(body) > MAX_BYTES:
-                msg = f"no video at {name}: its image does not end within {MAX_BYTES} bytes"
-                raise SourceError(msg)
-    except OSError as error:
-        msg = f"{name} ended, or sent nothing for {timeout_s:g} s"
-        raise SourceError(msg) from error
-    finally:
-        response.close()
-    return Reply(HTTPStatus.OK, response.headers, bytes(body), arrived_ns)
+def _first_image(name: str, received: ReceivedBytes, response: Response) -> tuple[Reply, bool]:
+    """Read the image that a server sent.
 
-
-def _final_address(url: str, response: Response) -> str:
-    """Return the address after all redirections. It contains the password only if the server is the same."""
-    asked, final = urlsplit(url), urlsplit(getattr(response, "url", url))
-    same = (asked.scheme, asked.hostname, asked.port) == (final.scheme, final.hostname, final.port)
-    return urlunsplit(final._replace(netloc=asked.netloc) if same else final)
+    Some servers state the type of one image, but send one image after another. Reading stops after the start of the
+    second image, and the second result is True.
+    """
+    arrived_ns, body, scanner = now_ns(), bytearray(), JpegScanner()
+    end: int | None = None
+    is_stream = False
+    while received.peek() and not is_stream:
+        body += received.read()
+        if len(body) > MAX_BYTES:
+            msg = f"no video at {name}: its image does not end within {MAX_BYTES} bytes"
+            raise SourceError(msg)
+        if end is None and body.startswith(JPEG):
+            with suppress(BrokenJpegError):
+                end = scanner.find_end(body)
+        is_stream = end is not None and has_images(bytes(body[end:]).lstrip(b"\r\n"))
+    return Reply(HTTPStatus.OK, response.headers, bytes(body), arrived_ns), is_stream

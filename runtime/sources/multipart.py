@@ -28,12 +28,20 @@ CHUNK = 1 << 16
 PNG = b"\x89PNG\r\n\x1a\n"
 """First bytes of a PNG. Like a JPEG, a PNG is recognised even if it has no header."""
 
+START_BYTES = 8
+"""Number of bytes that `has_images` needs."""
+
 FIELD = re.compile(rb"([A-Za-z0-9_-]{1,64}):(.*)", re.DOTALL)
 """Pattern of a header field."""
 
 STAMPS = (b"x-timestamp", b"timestamp", b"x-image-timestamp")
 """Names of the header fields in which servers such as mjpg-streamer, uStreamer and the ESP32-CAM state the time of an
 image, in lower case."""
+
+
+def has_images(start: bytes) -> bool:
+    """Return True if a stream that begins with these bytes consists of JPEGs, with or without multipart headers."""
+    return start.startswith(JPEG) or start.lstrip(b"\r\n").lower().startswith((b"--", b"content"))
 
 
 class Part(NamedTuple):

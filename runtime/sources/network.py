@@ -9,11 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.sources import received_bytes
 from orilla.runtime.sources.http_source import open_http
-from orilla.runtime.sources.jpeg_scanner import JPEG
 from orilla.runtime.sources.live_container import explain, is_file, open_received, open_url
 from orilla.runtime.sources.live_video import LiveVideo
 from orilla.runtime.sources.mjpeg import MotionJpeg
-from orilla.runtime.sources.multipart import ByteStream, ImageParts
+from orilla.runtime.sources.multipart import START_BYTES, ByteStream, ImageParts, has_images
 from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.source import Source
 from orilla.runtime.sources.time_limit import TimeLimits, open_live
@@ -119,12 +118,12 @@ def _opened(url: str, name: str, limits: TimeLimits) -> Source:
 def _received(received: ReceivedBytes, url: str, name: str, limits: TimeLimits) -> Source:
     """Return the source for bytes that Orilla receives: consecutive images, or a video."""
     try:
-        start = received.peek()
+        start = received.peek(START_BYTES)
     except OSError as error:
         received.close()
         msg = f"no video at {name}: {explain(url, error, limits.read_s)}"
         raise SourceError(msg) from error
-    if start.startswith(JPEG):
+    if has_images(start):
         return MotionJpeg(name, ImageParts(ByteStream(received.read)), received.close, limits.read_s)
     container = open_received(received, url, name, limits.open_s)
     try:

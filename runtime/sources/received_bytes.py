@@ -46,10 +46,13 @@ class ReceivedBytes:
         """Position of the first byte of each arrival."""
         self._times: deque[int] = deque(maxlen=MAX_ARRIVALS)
 
-    def peek(self) -> bytes:
-        """Wait until there are bytes that have not been read, and return them. They remain unread."""
-        if not self._rest:
-            self._fill()
+    def peek(self, count: int = 1) -> bytes:
+        """Wait until there are `count` bytes that have not been read, or the stream ends. Return them all.
+
+        They remain unread.
+        """
+        while len(self._rest) < count and self._fill():
+            pass
         return self._rest
 
     def read(self, count: int = -1) -> bytes:
@@ -74,12 +77,14 @@ class ReceivedBytes:
         """Close the connection."""
         self._close()
 
-    def _fill(self) -> None:
+    def _fill(self) -> bool:
+        """Wait for more bytes. Return False at the end."""
         data = self._receive()
         self._starts.append(self._received)
         self._times.append(now_ns())
         self._received += len(data)
-        self._rest = data
+        self._rest += data
+        return bool(data)
 
 
 def tcp(url: str, open_s: float, read_s: float) -> ReceivedBytes:
@@ -106,7 +111,8 @@ def udp(url: str, read_s: float) -> ReceivedBytes:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
         if group.is_multicast:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        connection.bind(("", target[1]))
+        # A socket that is bound to all addresses also receives what other sockets of this machine have joined.
+        connection.bind(target if group.is_multicast else ("", target[1]))
         if group.is_multicast and family == socket.AF_INET:
             member = struct.pack("4sI", group.packed, socket.INADDR_ANY)
             connection.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)

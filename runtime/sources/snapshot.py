@@ -11,7 +11,7 @@ from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, EventKind, Frame
 from orilla.runtime.preprocessing.image_file import decode_quietly
 from orilla.runtime.sources.capture import CorruptFrames
-from orilla.runtime.sources.http_request import KeepAlive, Reply
+from orilla.runtime.sources.http_polling import KeepAlive, Reply
 from orilla.runtime.sources.jpeg_scanner import is_whole
 from orilla.runtime.sources.source import SLICE_S, now_ns
 

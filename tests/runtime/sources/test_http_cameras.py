@@ -4,19 +4,22 @@ import hashlib
 import socket
 import threading
 import time
+import urllib.request
 import zlib
 from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
+import numpy as np
 import pytest
 from helpers import factories
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.sources import snapshot
-from orilla.runtime.sources.http_request import Reply
+from orilla.runtime.sources.http_polling import Reply
+from orilla.runtime.sources.http_source import open_http
 from orilla.runtime.sources.mjpeg import MotionJpeg
 from orilla.runtime.sources.multipart import Part
 from orilla.runtime.sources.network import open_stream
@@ -379,8 +382,6 @@ def test_the_times_of_a_server_are_used_while_they_agree_with_the_clock(rate, la
 @pytest.mark.parametrize("size", [(1600, 900), (160, 120)])
 def test_a_camera_without_a_first_boundary(size):
     """As ESP32-CAM and Tasmota send it. Large images have more than 64 KiB."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     pictures = [cv2.imencode(".jpg", rng.integers(0, 255, (*size, 3), np.uint8))[1].tobytes() for _ in range(4)]
     assert (len(pictures[0]) > 1 << 16) == (size[0] == 1600)
@@ -414,3 +415,116 @@ def test_a_camera_that_sends_byte_by_byte_is_lost():
         (lost,) = items(source, 1)
         assert (lost.kind, lost.index) == ("lost", 0)
         assert "delivered no frame for 1.2 s" in lost.detail
+
+
+def endless(kind, parts, **fields):
+    """Return a reply that sends one image after another. `parts` splits the bytes of an image."""
+
+    def reply(request):
+        request.send_response(200)
+        for name, value in {"Content-Type": kind, **fields}.items():
+            if value is not None:
+                request.send_header(name, value)
+        request.end_headers()
+        for number in range(500):
+            for part in parts(JPEGS[number % 5]):
+                request.wfile.write(part)
+                time.sleep(0.002)
+
+    return reply
+
+
+HEADER = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("image/jpeg", lambda data: [data]),
+        ("image/jpeg", lambda data: [HEADER + data + b"\r\n"]),
+        ("text/html", lambda data: [HEADER + data + b"\r\n"]),
+        ("text/plain", lambda data: [b"\r\n" + HEADER, data]),
+        ("video/x-motion-jpeg", lambda data: [HEADER, data]),
+        (None, lambda data: [data[:1], data[1:2], data[2:3], data[3:]]),
+    ],
+)
+def test_a_stream_of_images_with_another_type(kind, parts):
+    with serving(endless(kind, parts)) as server, opened(server.address) as source:
+        found = items(source, 12)
+        assert [item.index for item in found] == list(range(12))
+        for item in found:
+            assert (item.image == cv2.imdecode(np.frombuffer(JPEGS[item.index % 5], np.uint8), 1)).all()
+        assert len(server.requests) == 1
+
+
+def test_a_redirection_to_another_image_each_time():
+    def reply(request):
+        if request.path == "/caf%C3%A9.jpg?at=%C3%BC":
+            request.send(302, Location=f"/images/{len(request.server.requests) % 5}.jpg")
+        else:
+            request.send(200, JPEGS[int(request.path[8])], Content_Type="image/jpeg")
+
+    with serving(reply) as server, opened(f"{server.address}/café.jpg?at=ü#rate=50") as source:
+        assert [item.index for item in items(source, 5)] == list(range(5))
+        assert len({address for _, address, _, _ in server.requests[2:]}) == 1, "over one connection"
+        assert {headers["User-Agent"] for _, _, headers, _ in server.requests} == {"Orilla"}
+
+
+CHALLENGES = [
+    ['Digest realm="a", nonce="abc", qop="auth", algorithm=SHA-256'],
+    ['Digest realm="a", nonce="abc", qop="auth-int, auth", algorithm=MD5-sess, opaque="o"'],
+    ['Digest realm="a", nonce="abc"'],
+    ['Digest realm="a", nonce="abc", algorithm=NEW', 'Digest realm="a", nonce="abc", qop="auth", algorithm=SHA-256'],
+    ['Basic realm="a", Digest realm="a", nonce="abc", qop="auth"'],
+]
+
+
+@pytest.mark.parametrize("challenges", CHALLENGES)
+def test_every_digest_challenge_is_answered(challenges):
+    """The server computes the response as RFC 7616 states. The challenge of basic authentication is not answered."""
+
+    def is_right(request):
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        stated = urllib.request.parse_keqv_list(urllib.request.parse_http_list(text))
+        if scheme != "Digest":
+            return False
+        name = stated.get("algorithm", "MD5")
+        algorithm = {"MD5": "md5", "MD5-sess": "md5", "SHA-256": "sha256"}[name]
+
+        def hashed(*parts):
+            return hashlib.new(algorithm, ":".join(parts).encode()).hexdigest()
+
+        secret = hashed("robot", "a", "secret")
+        if name.endswith("-sess"):
+            secret = hashed(secret, "abc", stated["cnonce"])
+        middle = [stated[key] for key in ("nc", "cnonce", "qop")] if "qop" in stated else []
+        return stated["response"] == hashed(secret, "abc", *middle, hashed("GET", request.path))
+
+    def reply(request):
+        if is_right(request):
+            request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type="image/jpeg")
+            return
+        request.send_response(401)
+        for challenge in challenges:
+            request.send_header("WWW-Authenticate", challenge)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with serving(reply) as server:
+        address = server.address.replace("//", "//robot:secret@")
+        with opened(f"{address}/now.jpg?channel=1#rate=50") as source:
+            assert [item.index for item in items(source, 3)] == list(range(3))
+
+
+def test_a_playlist_that_is_sent_as_a_text_is_opened_by_ffmpeg():
+    """FFmpeg needs its address, because the playlist names other files."""
+
+    def reply(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "text/plain")
+        request.end_headers()
+        request.wfile.write(b"#EXTM3U\n#EXT-X-VERSION:3\n")
+        request.close_connection = True
+
+    with serving(reply) as server:
+        assert open_http(f"{server.address}/live.m3u8", "camera", 1.0) is None

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import orilla.runtime
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.scenes import clock
+from orilla.runtime.sources import received_bytes
 from orilla.runtime.sources.network import open_stream
 from orilla.runtime.sources.registry import open_source
 from orilla.runtime.sources.time_limit import TimeLimits
@@ -339,3 +340,49 @@ def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
         again = until(source, frame)[-1]
         assert again.index >= lost.index
         assert again.captured_ns > frames[-1].captured_ns
+
+
+@pytest.mark.parametrize("head", [b"", b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", b"\r\n--x\r\n\r\n"])
+def test_images_over_tcp_whose_first_bytes_arrive_one_by_one(head):
+    """FFmpeg would number them at 25 per second, and stop at a damaged one."""
+    server = socket.create_server(("127.0.0.1", 0))
+    data = head + cv2.imencode(".jpg", factories.picture(48, 64))[1].tobytes()
+    damaged = head + b"\xff\xd8\xff\xe0\x00\x10 damaged"
+
+    def serve():
+        client, _ = server.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with client, suppress(OSError):
+            for number in range(4):
+                client.sendall(data[number : number + 1])
+                time.sleep(0.01)
+            client.sendall(data[4:] + damaged)
+            for _ in range(100):
+                client.sendall(data)
+                time.sleep(0.01)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with server, opened(f"tcp://127.0.0.1:{server.getsockname()[1]}") as source:
+        items = [item for item in (source.read() for _ in range(12)) if getattr(item, "kind", "") != "waiting"]
+    assert [item.index for item in items[:5]] == list(range(5))
+    assert [item.kind for item in items if isinstance(item, Event)] == ["corrupt"]
+
+
+def test_multicast_groups_with_the_same_port_are_separate():
+    groups = ("239.195.7.1", "239.195.7.2")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("", 0))
+        port = unused.getsockname()[1]
+    receivers = [received_bytes.udp(f"udp://@{group}:{port}", 0.5) for group in groups]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        try:
+            for text in (b"a", b"b"):
+                for group in groups:
+                    sender.sendto(text + group.encode(), (group, port))
+        except OSError as error:
+            pytest.skip(f"this machine cannot send to a multicast group: {error}")
+    for group, receiver in zip(groups, receivers, strict=True):
+        assert [receiver.read() for _ in range(3)] == [b"a" + group.encode(), b"b" + group.encode(), b""]
+        assert isinstance(receiver.error, TimeoutError)
+        receiver.close()
