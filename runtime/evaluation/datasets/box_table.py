@@ -1,14 +1,17 @@
 """Data set of images and a table with one row per box, as Roboflow and TensorFlow's object detection write it.
 
 The columns are `filename`, `class`, `xmin`, `ymin`, `xmax` and `ymax`, and optionally `width` and `height`, in pixels.
+If no edge exceeds 1, they are fractions of the image size. A row without edges names an image without objects. If there
+are no other columns than those of images and edges, all boxes are of one class.
+
 The table is `_annotations.csv` in each split folder, or lies beside its images, or beside a folder with its images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from orilla.devices.errors import DataError
@@ -16,19 +19,31 @@ from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, unique_names
-from orilla.runtime.evaluation.datasets.delimited import Table
+from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
+from orilla.runtime.evaluation.datasets.table_images import image_places, required_image
 from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
 
 OPTIONS = ("encoding", "columns", "image_column", "label_column")
 """Options that this reader understands."""
 
-EDGES = ("xmin", "ymin", "xmax", "ymax")
+EDGES = (
+    ("xmin", "x_min", "x1", "left"),
+    ("ymin", "y_min", "y1", "top"),
+    ("xmax", "x_max", "x2", "right"),
+    ("ymax", "y_max", "y2", "bottom"),
+)
+"""Names of the columns with the edges, in lower case."""
 
-IMAGES = ("filename", "file_name", "image", "image_path", "image_id", "path")
-CLASSES = ("class", "label", "class_name", "name", "category")
+IMAGES = ("filename", "file_name", "image", "image_name", "image_path", "image_id", "imageid", "path", "file")
+CLASSES = ("class", "label", "class_name", "classname", "label_name", "labelname", "name", "category", "class_id")
 """Names of the columns with the image files and the classes, in lower case."""
+
+SIZES = ("width", "height")
+
+ONLY_CLASS = "object"
+"""Name of the class of all boxes, if the table does not state classes."""
 
 
 class _Part(NamedTuple):
@@ -50,12 +65,13 @@ class BoxTable(Boxed):
         self._tables = [(part, read_table(part.file, options)) for part in parts]
         self._options = options
         labels = {
-            fields[at].strip()
+            _class_of(fields, at)
             for _, table in self._tables
-            for at in [_columns(table, options)[1]]
+            for at, edges in [(_columns(table, options)[1], _edges(table))]
             for _, fields in table.rows
-            if at < len(fields)
+            if len(fields) == len(table.header) and _has_box(fields, edges)
         }
+        self.normalised = all(_are_fractions(table) for _, table in self._tables)
         self.classes = unique_names(sorted(labels), readable(parts[0].file.name))
 
     @cached_property
@@ -72,73 +88,89 @@ class BoxTable(Boxed):
     def _images(self, part: _Part, table: Table) -> Iterator[AnnotatedImage]:
         """Yield the images of a table with their boxes."""
         image, label = _columns(table, self._options)
-        edges = [table.column(edge) for edge in EDGES]
+        edges = _edges(table)
+        places = [
+            *(place for place in [part.folder / part.split] if place.is_dir()),
+            *image_places(part.folder, table.name),
+        ]
         rows: dict[str, list[Row]] = {}
         sizes: dict[str, tuple[int, int] | None] = {}
+        lines: dict[str, str] = {}
         for line, fields in table.rows:
             where = f"line {line}"
             if len(fields) != len(table.header):
                 msg = f"{table.name}, {where} has {len(fields)} fields, but the first line names {len(table.header)}"
                 raise DataError(msg)
+            name = fields[image].strip()
+            sizes.setdefault(name, None if self.normalised else _size(table, fields))
+            lines.setdefault(name, f"{table.name}, {where}")
+            boxes = rows.setdefault(name, [])
+            if not _has_box(fields, edges):
+                continue
             try:
-                left, top, right, bottom = (float(fields[at]) for at in edges if at is not None)
+                left, top, right, bottom = (float(fields[at]) for at in edges)
             except ValueError as error:
                 msg = f"{table.name}, {where}: the edges of the box are not four numbers"
                 raise DataError(msg) from error
-            name = fields[image].strip()
-            box = Row(where, self.classes.index(fields[label].strip()), (left, top, right, bottom))
-            rows.setdefault(name, []).append(box)
-            sizes.setdefault(name, _size(table, fields))
+            boxes.append(Row(where, self.classes.index(_class_of(fields, label)), (left, top, right, bottom)))
         for name, boxes in rows.items():
-            file = _image_file(part, name)
-            if file is None:
-                msg = f"{table.name}, {boxes[0].origin}: there is no image {readable(name)[:100]!r}"
-                raise DataError(msg)
+            file = required_image(places, name, lines[name])
             yield AnnotatedImage(readable(name), file, table.name, boxes, sizes[name])
+
+
+def _edges(table: Table) -> list[int]:
+    """Return the columns of the edges. The list has less than four if the table has no boxes."""
+    found = (next((at for name in names if (at := table.column(name)) is not None), None) for names in EDGES)
+    return [at for at in found if at is not None]
+
+
+def _has_box(fields: Sequence[str], edges: Sequence[int]) -> bool:
+    return any(fields[at].strip() for at in edges)
+
+
+def _are_fractions(table: Table) -> bool:
+    """Return True if no edge exceeds 1, so that the edges are fractions of the image size."""
+    edges = _edges(table)
+    values = [fields[at] for _, fields in table.rows if len(fields) == len(table.header) for at in edges if fields[at]]
+    return only_numbers(values) and any(map(float, values)) and max(map(float, values)) <= 1
+
+
+def _class_of(fields: Sequence[str], column: int | None) -> str:
+    return ONLY_CLASS if column is None else fields[column].strip()
 
 
 def _size(table: Table, fields: list[str]) -> tuple[int, int] | None:
     """Return the height and width that a row states, or None."""
-    places = [table.column(side) for side in ("height", "width")]
+    places = [table.column(side) for side in SIZES[::-1]]
     values = ["" if at is None else fields[at].strip() for at in places]
     return (int(values[0]), int(values[1])) if all(map(whole_number, values)) else None
 
 
-def _columns(table: Table, options: ReadOptions) -> tuple[int, int]:
-    """Return the indices of the columns with the image files and the classes. Raise an error if one is missing."""
-    found = []
-    for option, stated, names in (
-        ("image_column", options.image_column, IMAGES),
-        ("label_column", options.label_column, CLASSES),
-    ):
-        index = (
-            next((at for name in names if (at := table.column(name)) is not None), None)
-            if stated is None
-            else table.stated(option, stated)
-        )
-        if index is None:
-            msg = f"{table.name} has no column {names[0]}: its columns are {table.columns()}; set `{option}`"
-            raise DataError(msg)
-        found.append(index)
-    return found[0], found[1]
+def _columns(table: Table, options: ReadOptions) -> tuple[int, int | None]:
+    """Return the columns of the image files and of the classes. The latter is None if all boxes are of one class.
+
+    Raise an error if a column is missing.
+    """
+    image = _column(table, "image_column", options.image_column, IMAGES)
+    others = {name.strip().lower() for at, name in enumerate(table.header) if at not in (image, *_edges(table))}
+    if options.label_column is None and others <= {*SIZES}:
+        return image, None
+    return image, _column(table, "label_column", options.label_column, CLASSES)
 
 
-def _image_file(part: _Part, name: str) -> tree.Folder | None:
-    """Return the file of an image: beside the table, or in a folder beside it."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if not path.name or "\0" in name:
-        return None
-    relative = path.name if path.is_absolute() or ".." in path.parts else str(path)
-    folders = [
-        part.folder / place for place in ("images", Path(part.file.name).stem.split("_")[0], part.split) if place
-    ]
-    places = [part.folder, *folders]
-    return next((file for place in places if (file := place / relative).is_file()), None)
+def _column(table: Table, option: str, stated: str | None, names: Sequence[str]) -> int:
+    if stated is not None:
+        return table.stated(option, stated)
+    index = next((at for name in names if (at := table.column(name)) is not None), None)
+    if index is None:
+        msg = f"{table.name} has no column {names[0]}: its columns are {table.columns()}; set `{option}`"
+        raise DataError(msg)
+    return index
 
 
 def _fits(file: tree.Folder, options: ReadOptions) -> bool:
     table = start_of(file, options)
-    return table is not None and bool(table.rows) and all(table.column(edge) is not None for edge in EDGES)
+    return table is not None and bool(table.rows) and len(_edges(table)) == len(EDGES)
 
 
 def _parts(path: Path, options: ReadOptions) -> list[_Part]:
@@ -164,7 +196,7 @@ def _parts(path: Path, options: ReadOptions) -> list[_Part]:
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
     """Return the reason why a path is recognised as a table with boxes, or None."""
     parts = _parts(path, options)
-    return f"{readable(parts[0].file.name)} has the columns xmin, ymin, xmax and ymax" if parts else None
+    return f"{readable(parts[0].file.name)} has columns of the edges of boxes" if parts else None
 
 
 def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> BoxTable:

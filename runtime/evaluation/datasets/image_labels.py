@@ -47,7 +47,7 @@ class ImageLabels(ListedDataset[File]):
 
     def __init__(self, tables: Sequence[tuple[str, tree.Folder, Table]], path: Path, options: ReadOptions) -> None:
         top = _common_folder([folder for _, folder, _ in tables], path)
-        self._top = top if len({str(folder) for _, folder, _ in tables}) > 1 else None
+        self._top, self._is_divided = top, len({str(folder) for _, folder, _ in tables}) > 1
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and classes of {tables[0][2].name}", "not stated")
         self._rows = [row for split, folder, table in tables for row in _rows(split, folder, table, options)]
@@ -67,7 +67,9 @@ class ImageLabels(ListedDataset[File]):
         """Return the images of each split."""
         order = {name: index for index, name in enumerate(self.classes)}
         samples: dict[str, list[File]] = {split: [] for split in SPLITS}
-        names = [file.name if self._top is None else tree.below(self._top, file) for _, file, _ in self._rows]
+        names = [tree.below(self._top, file) if self._is_divided else file.name for _, file, _ in self._rows]
+        if len(set(names)) < len(names):  # Folders may contain files of equal names.
+            names = [tree.below(self._top, file) for _, file, _ in self._rows]
         has_splits = all(split for split, _, _ in self._rows)
         by_place = None if has_splits else self._by_place(names)
         for index, (split, file, label) in enumerate(self._rows):

@@ -41,15 +41,20 @@ def image_places(folder: tree.Folder, table: str) -> list[tree.Folder]:
 def find_image(places: Sequence[tree.Folder], name: str) -> tree.Folder | None:
     """Return the image file with this name, with or without a suffix, in one of the folders.
 
-    If the name is an absolute path, which was valid on another machine, only its file name is used.
+    A path may be absolute or relative to another folder, because it was valid on another machine. Its first folders are
+    left out one by one, until the rest is a path in one of the folders.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or (path.parts and DRIVE.match(path.parts[0])):
-        path = PurePosixPath(path.name)
-    if not path.parts or ".." in path.parts or "\0" in name:
+    parts = [part for part in path.parts if part not in ("/", "//", "..") and not DRIVE.fullmatch(part)]
+    if not parts or path.name == ".." or "\0" in name:
         return None
     suffixes = ("",) if path.suffix.lower() in IMAGE_SUFFIXES else IMAGE_SUFFIXES
-    candidates = (place.joinpath(*path.parts[:-1], f"{path.name}{suffix}") for place in places for suffix in suffixes)
+    candidates = (
+        place.joinpath(*parts[start:-1], f"{path.name}{suffix}")
+        for start in range(len(parts))
+        for place in places
+        for suffix in suffixes
+    )
     return next((file for file in candidates if file.is_file()), None)
 
 

@@ -1,8 +1,9 @@
 """Data set in the Pascal VOC layout: `JPEGImages/`, `Annotations/` with an XML file per image, `ImageSets/Main/`.
 
-The folders may also be named `images/` and `annotations/`. If there is no list such as `ImageSets/Main/train.txt`, a
-hash of the content of each sample determines its split. The classes are the names in the XML files in alphabetical
-order. An object that is marked as difficult counts neither as found nor as missed.
+The folders may also be named `images/` and `annotations/`, and may lie in split folders or contain split folders. If
+there are neither split folders nor a list such as `ImageSets/Main/train.txt`, a hash of the content of each sample
+determines its split. The classes are the names in the XML files in alphabetical order. An object that is marked as
+difficult counts neither as found nor as missed.
 
 Source: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit". In this format, pixels
 are counted from 1, and right and bottom edges are inclusive.
@@ -18,14 +19,21 @@ from xml.etree import ElementTree
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
+from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
-FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"))
+FOLDERS = (
+    ("JPEGImages", "Annotations"),
+    *(("images", name) for name in ("annotations", "Annotations", "labels", "xmls", "annotations/xmls")),
+)
 """Names of the folders of images and of XML files."""
+
+BOTH = "trainval"
+"""Name of the list of the images of train and val. Data sets without the lists of train and val train with it."""
 
 ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding=["']([\w.-]+)["']""")
 """Pattern of the declaration of an XML file that states its encoding."""
@@ -53,6 +61,10 @@ class _Part(NamedTuple):
     annotations: tree.Folder
 
 
+Key = tuple[str, str]
+"""Split of the folder of a sample, or an empty string, and the name of its files without suffix."""
+
+
 class Voc(Boxed):
     """Images with one XML file each, which contains the boxes."""
 
@@ -60,14 +72,11 @@ class Voc(Boxed):
         self._top = top
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and XML files in {name}/", "not stated")
-        self._images: dict[str, tree.Folder] = {}
-        self._annotations: dict[str, _Annotation] = {}
-        self._parts: dict[str, str] = {}
+        self._images: dict[Key, tree.Folder] = {}
+        self._annotations: dict[Key, _Annotation] = {}
         for split, images, xml in parts:
-            self._images |= {Path(file.name).stem: file for file in tree.files(images, IMAGE_SUFFIXES)}
-            found = {Path(file.name).stem: _read(file) for file in tree.files(xml, (".xml",))}
-            self._annotations |= found
-            self._parts |= dict.fromkeys(found, split)
+            self._add_images(split, images)
+            self._annotations |= {(split, Path(file.name).stem): _read(file) for file in tree.files(xml, (".xml",))}
         names = {one.name for annotation in self._annotations.values() for one in annotation.objects}
         if not names:
             msg = f"no object in the XML files of {readable(parts[0].annotations.name)}/: mark some"
@@ -77,39 +86,57 @@ class Voc(Boxed):
     @cached_property
     def samples(self) -> dict[str, list[AnnotatedImage]]:
         """Return the samples of each split."""
-        images = self._images
-        listed = self._listed() or {stem: split or None for stem, split in self._parts.items()}
         samples = []
-        for stem in listed:
-            for files, kind in ((images, "image"), (self._annotations, "XML file")):
-                if stem not in files:
-                    msg = f"sample {readable(stem)} of {self.source.name} has no {kind}: add it, or remove the sample"
+        for key in self._splits:
+            for files, kind in ((self._images, "image"), (self._annotations, "XML file")):
+                if key not in files:
+                    msg = f"sample {readable(key[1])} of {self.source.name} has no {kind}: add it, or remove the sample"
                     raise DataError(msg)
-            samples.append(self._sample(stem, images[stem]))
-        return by_split(samples, list(listed.values()))
+            samples.append(self._sample(key))
+        return by_split(samples, list(self._splits.values()))
 
-    def _sample(self, stem: str, image: tree.Folder) -> AnnotatedImage:
-        annotation = self._annotations[stem]
+    def notes(self) -> list[str]:
+        """Return one line for each kind of correction to boxes, and one about images that are not used."""
+        unlisted = len(self._annotations.keys() - self._splits.keys())
+        single = len(self._images.keys() - self._annotations.keys())
+        return [
+            *super().notes(),
+            *([f"{unlisted} images are not used, because no list in ImageSets/Main names them"] if unlisted else []),
+            *([f"{single} images are not used, because they have no XML file"] if single else []),
+        ]
+
+    def _add_images(self, split: str, folder: tree.Folder) -> None:
+        for file in tree.files(folder, IMAGE_SUFFIXES):
+            key = (split, Path(file.name).stem)
+            if key in self._images:
+                msg = f"two images in {folder.name}/ have the name {readable(key[1])}: remove one, or rename it"
+                raise DataError(msg)
+            self._images[key] = file
+
+    def _sample(self, key: Key) -> AnnotatedImage:
+        annotation, stem = self._annotations[key], readable(key[1])
         rows = [
             Row(f"object {number}", self.classes.index(one.name), one.box_xyxy, one.difficult)
             for number, one in enumerate(annotation.objects, start=1)
         ]
-        return AnnotatedImage(readable(stem), image, readable(f"{stem}.xml"), rows, annotation.size_hw)
+        return AnnotatedImage(stem, self._images[key], f"{stem}.xml", rows, annotation.size_hw)
 
-    def _listed(self) -> dict[str, str | None]:
-        """Return the split of each sample that a file in `ImageSets/Main` lists.
+    @cached_property
+    def _splits(self) -> dict[Key, str | None]:
+        """Return the split of each sample: that of its folder, or that of the file in `ImageSets/Main` with its name.
 
-        The result is empty if there are no such files.
+        Samples that no such file lists are left out, unless there are no such files.
         """
-        lists = {split: self._top / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
-        splits: dict[str, str | None] = {}
-        for split, file in lists.items():
-            if file.is_file():
-                for line in tree.decode_text(tree.read(file), file.name).split():
-                    if splits.setdefault(line, split) != split:
-                        msg = f"sample {line} is in {splits[line]}.txt and in {split}.txt: remove it from one"
-                        raise DataError(msg)
-        return splits
+        splits: dict[Key, str | None] = {}
+        for split in (*SPLITS, BOTH):
+            file = self._top / "ImageSets" / "Main" / f"{split}.txt"
+            for line in lines_of(tree.decode_text(tree.read(file), file.name)) if file.is_file() else ():
+                if split == BOTH:
+                    splits.setdefault(("", line), "train")
+                elif line and splits.setdefault(("", line), split) != split:
+                    msg = f"sample {line} is in {splits['', line]}.txt and in {split}.txt: remove it from one"
+                    raise DataError(msg)
+        return splits or {key: key[0] or None for key in self._annotations}
 
 
 def _read(file: tree.Folder) -> _Annotation:
@@ -178,13 +205,26 @@ def _found(path: Path) -> tuple[tree.Folder, list[_Part]] | None:
 
 
 def _folders(top: tree.Folder) -> list[_Part]:
-    for images, files in ((top / images, top / xml) for images, xml in FOLDERS):
-        if images.is_dir() and files.is_dir() and tree.files(files, (".xml",)):
-            return [_Part("", images, files)]
+    if found := _pair(top):
+        images, xml = found
+        inner = tree.split_folders(images)
+        both = [_Part(split, folder, xml / folder.name) for split, folder in inner.items()]
+        return both if both and all(part.annotations.is_dir() for part in both) else [_Part("", images, xml)]
     # Roboflow writes the XML files into the folders of images.
     places = list(tree.split_folders(top).items()) or [("", top)]
-    beside = [_Part(split, folder, folder) for split, folder in places if _are_beside(folder)]
-    return beside if len(beside) == len(places) else []
+    parts = [_Part(split, *(_pair(folder) or (folder, folder))) for split, folder in places]
+    return parts if all(part.images != part.annotations or _are_beside(part.images) for part in parts) else []
+
+
+def _pair(top: tree.Folder) -> tuple[tree.Folder, tree.Folder] | None:
+    """Return the folder of images and the folder of XML files in a folder, or None."""
+    pairs = ((top / images, top / xml) for images, xml in FOLDERS)
+    return next((pair for pair in pairs if pair[0].is_dir() and pair[1].is_dir() and _has_xml(pair[1])), None)
+
+
+def _has_xml(folder: tree.Folder) -> bool:
+    """Return True if a folder, or a split folder in it, contains XML files."""
+    return any(tree.files(place, (".xml",)) for place in (folder, *tree.split_folders(folder).values()))
 
 
 def _are_beside(folder: tree.Folder) -> bool:

@@ -1,9 +1,9 @@
 """Data set in the YOLO layout: `images/` and `labels/` with a text file per image.
 
 A line of a label file is `class x y width height`: the index of the class, and the centre and size of the box as
-fractions of the image size. An image with an empty label file or without one has no objects. The class names are in
-`classes.txt` (one per line) or under `names` in `data.yaml`. Splits are folders inside `images/` and `labels/`, or
-around them.
+fractions of the image size. A line with a polygon, `class x y x y x y ...`, becomes the box around it. An image with an
+empty label file or without one has no objects. The class names are in `classes.txt` (one per line) or under `names` in
+`data.yaml` or another YAML file. Splits are folders inside `images/` and `labels/`, or around them.
 
 Source: the label format of Darknet (pjreddie/darknet, public domain), `scripts/voc_label.py`.
 """
@@ -20,6 +20,7 @@ from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, class_names, unique_names
+from orilla.runtime.evaluation.datasets.coco import split_in
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
@@ -29,14 +30,17 @@ DARKNET_FOLDERS = ("obj_train_data", "obj", "data/obj", "data")
 LISTS = {"train.txt": "train", "valid.txt": "val", "val.txt": "val", "test.txt": "test"}
 """Split of the images that each of Darknet's list files contains."""
 
-BOX = re.compile(rb"\d+(?:\s+[-+.\deE]+){4,}")
+BOX = re.compile(rb"[\d.]+(?:e\+?0+)?(?:\s+[-+.\deE]+){4,}")
 """Pattern of a line of a label file."""
 
-FIELDS, CORNERS = 5, 9
-"""Number of values in a line with a box, and in a line with the corners of a rotated box."""
+FIELDS, MIN_POLYGON = 5, 7
+"""Number of values in a line with a box, and the minimum number in a line with a polygon."""
 
 VISIBLE = frozenset(("0", "1", "2", "0.0", "1.0", "2.0", "0.000000", "1.000000", "2.000000"))
 """Values that state whether a keypoint is visible."""
+
+CLASS = re.compile(r"\d+(?:\.0*(?:e\+?0+)?)?")
+"""Pattern of the index of a class. Some tools write it as a float."""
 
 SHARE = re.compile(r"0?\.\d+|[01]\.0*")
 """Pattern of a confidence."""
@@ -47,7 +51,14 @@ MAX_FRACTION = 2.0
 LOOKED_AT = 5
 """Number of label files that are read to recognise the layout."""
 
+YAML = (".yaml", ".yml")
+"""Suffixes of YAML files."""
+
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
+"""Names of the file with the class names. If none of them exists, the only YAML file with the key `names` is used."""
+
+NAMES_KEY = r"^names[ \t]*:"
+"""Pattern of the key in YAML under which the class names are."""
 
 QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
 """Regular expression of a quoted name in YAML."""
@@ -67,7 +78,7 @@ class Yolo(Boxed):
     def __init__(self, top: tree.Folder, pairs: list[Pair], path: Path) -> None:
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and labels in {name}/", "not stated")
-        self._pairs, self._missing = pairs, 0
+        self._pairs, self._missing, self._polygons = pairs, 0, 0
         self.classes = _names(top, pairs)
         self._lists = _listed(top)
 
@@ -79,7 +90,7 @@ class Yolo(Boxed):
         for split, images, labels in self._pairs:
             found = self._in_folder(images, labels)
             samples += found
-            splits += [split or self._lists.get(Path(sample.name).name) for sample in found]
+            splits += [split or self._split_of(Path(sample.name)) for sample in found]
         if not samples:
             msg = f"{self.source.name} has no images in images/"
             raise DataError(msg)
@@ -90,7 +101,13 @@ class Yolo(Boxed):
         notes = super().notes()
         if self._missing:
             notes.append(f"{self._missing} images have no label file and count as images without objects")
+        if self._polygons:
+            notes.append(f"{self._polygons} polygons are replaced by the boxes around them")
         return notes
+
+    def _split_of(self, name: Path) -> str | None:
+        """Return the split in which a list contains an image, or which its folder states, such as `train2017`."""
+        return self._lists.get(name.name) or split_in(str(name.parent))
 
     def _in_folder(self, images: tree.Folder, labels: tree.Folder) -> list[AnnotatedImage]:
         """Return the samples of one pair of folders. Raises `DataError` for a label file without an image."""
@@ -132,25 +149,38 @@ class Yolo(Boxed):
         return rows
 
     def _row(self, values: list[str], origin: str, name: str) -> Row:
-        if len(values) != FIELDS:
+        is_polygon = len(values) >= MIN_POLYGON and len(values) % 2 == 1 and not _has_keypoints(values)
+        if len(values) != FIELDS and not is_polygon:
             kind, advice = _kind_of(values)
             msg = f"{name}, {origin} has {len(values)} values, {kind}: expected class, x, y, width and height{advice}"
             raise DataError(msg)
-        if not whole_number(values[0]) or int(values[0]) >= len(self.classes):
+        stated = values[0].partition(".")[0] if CLASS.fullmatch(values[0]) else ""
+        if not whole_number(stated) or int(stated) >= len(self.classes):
             msg = f"{name}, {origin}: class {values[0]!r} is unknown: the classes are 0 to {len(self.classes) - 1}"
             raise DataError(msg)
         try:
-            x, y, width, height = map(float, values[1:])
+            numbers = [float(value) for value in values[1:]]
         except ValueError as error:
-            msg = f"{name}, {origin}: {' '.join(values[1:])[:80]!r} are not four numbers"
+            amount = "numbers" if is_polygon else "four numbers"
+            msg = f"{name}, {origin}: {' '.join(values[1:])[:80]!r} are not {amount}"
             raise DataError(msg) from error
-        if max(x, y, width, height) > MAX_FRACTION:
+        if max(numbers) > MAX_FRACTION:
             msg = (
                 f"{name}, {origin}: {' '.join(values[1:])[:80]!r} are pixels, but YOLO states fractions of the image "
                 "size: divide x and width by the width, and y and height by the height"
             )
             raise DataError(msg)
-        return Row(origin, int(values[0]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        if is_polygon:
+            self._polygons += 1
+            across, down = numbers[::2], numbers[1::2]
+            return Row(origin, int(stated), (min(across), min(down), max(across), max(down)))
+        x, y, width, height = numbers
+        return Row(origin, int(stated), (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _has_keypoints(values: list[str]) -> bool:
+    """Return True if a line consists of a box and of keypoints that state whether they are visible."""
+    return (len(values) - FIELDS) % 3 == 0 and set(values[FIELDS + 2 :: 3]) <= VISIBLE
 
 
 def _kind_of(values: list[str]) -> tuple[str, str]:
@@ -161,11 +191,9 @@ def _kind_of(values: list[str]) -> tuple[str, str]:
     if count == FIELDS + 1:
         kind = "a confidence" if SHARE.fullmatch(values[-1]) else "a track ID"
         return f"and the last one is {kind}, as in the predictions of a model", "; remove the last value of each line"
-    if count in (CORNERS, CORNERS + 1):
-        return "the corners of a rotated box or a polygon", "; export boxes"
-    if (count - FIELDS) % 3 == 0 and set(values[FIELDS + 2 :: 3]) <= VISIBLE:
+    if _has_keypoints(values):
         return "a box and keypoints", "; keep the first five values of each line"
-    return ("a polygon", "; export boxes") if count % 2 else ("a form that is unknown", "")
+    return "a form that is unknown", ""
 
 
 def _listed(top: tree.Folder) -> dict[str, str]:
@@ -187,6 +215,9 @@ def _names(top: tree.Folder, pairs: list[Pair]) -> tuple[str, ...]:
         return class_names(tree.read(file), file.name)
     yaml = next((file for name in YAML_FILES if (file := top / name).is_file()), None)
     if yaml is None:
+        with_names = [file for file in tree.files(top, YAML) if re.search(NAMES_KEY.encode(), tree.read(file), re.M)]
+        yaml = with_names[0] if len(with_names) == 1 else None
+    if yaml is None:
         msg = f"{top.name or top} has no classes.txt: add it, with one class name per line"
         raise DataError(msg)
     return unique_names(names_in_yaml(tree.decode_text(tree.read(yaml), yaml.name), yaml.name), yaml.name)
@@ -201,7 +232,7 @@ def names_in_yaml(text: str, file: str) -> list[str]:
         DataError: There is no such key, or the numbers are not 0, 1, 2 and so on.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    found = re.search(r"^names[ \t]*:(.*(?:\n(?:[ \t\-\]}#].*|$))*)", text, re.MULTILINE)
+    found = re.search(NAMES_KEY + r"(.*(?:\n(?:[ \t\-\]}#].*|$))*)", text, re.MULTILINE)
     if found is None:
         msg = f"{file} has no key names: list the classes, as in names: [cat, dog]"
         raise DataError(msg)

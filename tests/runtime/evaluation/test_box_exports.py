@@ -103,3 +103,104 @@ def test_the_supercategory_that_roboflow_adds_is_no_class(name, tmp_path):
     path = write(tmp_path, {"train/_annotations.coco.json": coco(categories=categories), "train/a.jpg": None})
     assert open_dataset(path).classes == ("pothole",)
     assert boxes_of(path)[1] == {"train": {"a.jpg": [("pothole", BOX)]}}
+
+
+def voc(cls="cat"):
+    edges = "".join(
+        f"<{name}>{value}</{name}>" for name, value in zip(("xmin", "ymin", "xmax", "ymax"), BOX, strict=True)
+    )
+    size = "<size><width>200</width><height>100</height></size>"
+    return f"<annotation>{size}<object><name>{cls}</name><bndbox>{edges}</bndbox></object></annotation>"
+
+
+VOC_BOX = [9, 19, 40, 60]  # Pascal VOC counts pixels from 1, and the last one is inside.
+
+
+@pytest.mark.parametrize(
+    ("image", "xml"),
+    [
+        ("{}/1.jpg", "{}/1.xml"),
+        ("{}/images/1.jpg", "{}/annotations/1.xml"),
+        ("images/{}/1.jpg", "annotations/{}/1.xml"),
+        ("images/{}/1.jpg", "labels/{}/1.xml"),
+    ],
+)
+def test_equal_names_in_the_splits_of_voc(image, xml, tmp_path):
+    files = {}
+    for split, cls in (("train", "cat"), ("valid", "dog")):
+        files |= {image.format(split): None, xml.format(split): voc(cls)}
+    expected = {"train": {"1": [("cat", VOC_BOX)]}, "val": {"1": [("dog", VOC_BOX)]}}
+    assert boxes_of(write(tmp_path, files)) == ("voc", expected)
+
+
+def test_the_lists_of_voc(tmp_path):
+    files = {f"JPEGImages/{name}.jpg": None for name in ("IMG 1", "b", "c", "d", "e")}
+    files |= {f"Annotations/{name}.xml": voc() for name in ("IMG 1", "b", "c", "d")}
+    files |= {"ImageSets/Main/trainval.txt": "IMG 1\nb\n", "ImageSets/Main/test.txt": "c\n"}
+    path = write(tmp_path, files)
+    dataset = open_dataset(path)
+    assert {split: dataset.names(split) for split in dataset.splits} == {"train": ("IMG 1", "b"), "test": ("c",)}
+    assert dataset.notes() == [
+        "1 images are not used, because no list in ImageSets/Main names them",
+        "1 images are not used, because they have no XML file",
+    ]
+    write(path, {"ImageSets/Main/train.txt": "IMG 1\n", "ImageSets/Main/val.txt": "b\n"})
+    dataset = open_dataset(path)
+    assert [dataset.names(split) for split in ("train", "val", "test")] == [("IMG 1",), ("b",), ("c",)]
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "coco8.yaml"])
+def test_polygons_and_floats_of_yolo(name, tmp_path):
+    rows = "0 0.125 0.4 0.15 0.4\n1.000000e+00 0.05 0.2 0.2 0.2 0.2 0.6\n0.0 0.05 0.2 0.2 0.2 0.2 0.6 0.05 0.6\n"
+    files = {name: "names: [cat, dog]\n", "train/images/a.jpg": None, "train/labels/a.txt": rows}
+    path = write(tmp_path, files)
+    kind, samples = boxes_of(path)
+    assert kind == "yolo"
+    assert [cls for cls, _ in samples["train"]["a.jpg"]] == ["cat", "dog", "cat"]
+    assert [box for _, box in samples["train"]["a.jpg"]] == [pytest.approx(BOX)] * 3
+    dataset = open_dataset(path)
+    assert dataset.names("train") == ("a.jpg",)
+    assert dataset.notes() == ["2 polygons are replaced by the boxes around them"]
+
+
+def test_the_folders_of_coco_in_the_layout_of_yolo(tmp_path):
+    files = {"coco128.yaml": "path: ../datasets/coco128\ntrain: images/train2017\nnames:\n  0: cat\n"}
+    for split in ("train2017", "val2017"):
+        files |= {f"images/{split}/{split}.jpg": None, f"labels/{split}/{split}.txt": "0 0.125 0.4 0.15 0.4\n"}
+    dataset = open_dataset(write(tmp_path, files))
+    assert [dataset.names(split) for split in dataset.splits] == [
+        ("train2017/train2017.jpg",),
+        ("val2017/val2017.jpg",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "cls"),
+    [
+        (
+            {"a.csv": "filename,x1,y1,x2,y2,class\na.jpg,10,20,40,60,cat\nb.jpg,,,,,\n", "a.jpg": None, "b.jpg": None},
+            "cat",
+        ),
+        ({"a.csv": "ImageID,LabelName,XMin,XMax,YMin,YMax\na,cat,.05,.2,.2,.6\n", "a.jpg": None}, "cat"),
+        ({"boxes (1).csv": "image,xmin,ymin,xmax,ymax\na.jpg,10,20,40,60\n", "training_images/a.jpg": None}, "object"),
+        (
+            {"data/a.csv": "path,x_min,y_min,x_max,y_max,label\ndata/x/a.jpg,10,20,40,60,cat\n", "data/x/a.jpg": None},
+            "cat",
+        ),
+    ],
+)
+def test_tables_of_boxes(files, cls, tmp_path):
+    kind, samples = boxes_of(write(tmp_path, files))
+    found = {name.removesuffix(".jpg")[-1:]: boxes for name, boxes in together(samples).items()}
+    assert kind == "box_table"
+    assert found == {"a": [(cls, pytest.approx(BOX))]} | ({"b": []} if "b.jpg" in files else {})
+
+
+@pytest.mark.parametrize("path", ["/home/me/cat/1.jpg", "C:\\data\\cat\\1.jpg", "../input/cat/1.jpg", "cat/1.jpg"])
+def test_paths_of_other_machines_keep_their_folders(path, tmp_path):
+    other = path.replace("cat", "dog")
+    rows = "".join(f"{name},{cls}\n" for name, cls in ((path, "cat"), (other, "dog")))
+    files = {"labels.csv": f"image,label\n{rows}", "images/dog/1.jpg": None, "images/cat/1.jpg": None}
+    dataset = open_dataset(write(tmp_path, files))
+    loaded = [dataset.load(split, at) for split in dataset.splits for at in range(len(dataset.names(split)))]
+    assert sorted((dataset.classes[one.label], int(one.image.mean())) for one in loaded) == [("cat", 2), ("dog", 1)]

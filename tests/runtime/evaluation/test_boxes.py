@@ -195,8 +195,9 @@ def test_penn_fudan_has_the_same_boxes_in_both_formats(data_root):
     [
         ("0 0.5 0.5 0.2 0.3 0.87", "has 6 values, and the last one is a confidence, as in the predictions of a model"),
         ("0 0.5 0.5 0.2 0.3 17", "has 6 values, and the last one is a track ID, .*; remove the last value of each"),
-        ("0 0.1 0.1 0.5 0.1 0.5 0.5", "has 7 values, a polygon: .*; export boxes"),
-        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5", "has 9 values, the corners of a rotated box or a polygon"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.5 0.5", "has 8 values, a form that is unknown"),
+        ("0 0.1 0.1 0.5 0.1 0.5 x", "'0.1 0.1 0.5 0.1 0.5 x' are not numbers"),
+        ("0.5 0.1 0.1 0.5 0.1", "class '0.5' is unknown"),
         ("0 0.5 0.5 0.2 0.3 0.4 0.4 2 0.6 0.6 0", "has 11 values, a box and keypoints: .*; keep the first five values"),
         ("0 0.5 0.5", "has 3 values, too few: expected class, x, y, width and height"),
         ("0 16 12 8 6", "'16 12 8 6' are pixels, but YOLO states fractions of the image size: divide x and width by"),
