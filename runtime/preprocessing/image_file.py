@@ -18,14 +18,14 @@ from orilla.runtime.preprocessing.tiff_tags import EXTRA_SAMPLES, ORIENTATION, T
 from orilla.runtime.stdio import hidden_stderr
 
 READ_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif", ".jp2"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".j2k", ".jpx", ".j2c", ".ppm", ".pgm", ".pbm", ".pnm", ".pam"),
 )
-"""Suffixes of image files that OpenCV decodes."""
+"""Suffixes of image files that are decoded."""
 
 IMAGE_SUFFIXES = (
     *READ_SUFFIXES,
-    *(".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".sgi"),
+    *(".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".sgi", ".exr", ".qoi", ".pcx", ".pfm"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"),
 )
 """Suffixes of image files in a folder. Formats that cannot be decoded are included, because such files must be reported

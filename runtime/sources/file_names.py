@@ -14,10 +14,15 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".asf", ".ogv", ".mpg", ".mpeg"),
-    *(".ts", ".mts", ".m2ts", ".vob", ".mxf", ".rm", ".rmvb", ".nut", ".ivf", ".y4m", ".dv"),
-    *(".h264", ".264", ".hevc", ".h265", ".265", ".m1v", ".m2v", ".mjpeg", ".mjpg", ".obu"),
+    *(".ts", ".m2t", ".mts", ".m2ts", ".trp", ".mpe", ".m2p", ".vob", ".mxf", ".rm", ".rmvb", ".nut", ".ivf", ".y4m"),
+    *(".dv", ".qt", ".f4v", ".divx", ".ogm", ".mk3d", ".mj2", ".insv", ".lrv"),
+    *(".h264", ".264", ".hevc", ".h265", ".265", ".vvc", ".266", ".vc1", ".m1v", ".m2v", ".mpv", ".mjpeg", ".mjpg"),
+    *(".obu",),
 )
 """Suffixes of video files in a folder."""
+
+NUMBERED = re.compile(r"%(\d*)d")
+"""Pattern of the placeholder for the number in the names of numbered images, with the number of digits."""
 
 DIGITS = re.compile(r"(\d+)", re.ASCII)
 
@@ -25,6 +30,32 @@ DIGITS = re.compile(r"(\d+)", re.ASCII)
 def is_glob(text: str) -> bool:
     """Return True if a specification is a pattern such as `pictures/*.jpg`, and not the name of a file."""
     return glob.has_magic(text) and not os.path.lexists(text)
+
+
+def is_numbered(text: str) -> bool:
+    """Return True if a specification describes numbered images, such as `frame%04d.png`."""
+    return NUMBERED.search(Path(text).name) is not None and not os.path.lexists(text)
+
+
+def numbered_files(spec: str) -> list[Path]:
+    """Return the files whose names contain a number in place of the placeholder, in the order of the numbers.
+
+    Numbers may be missing, and the first one may be any number.
+
+    Raises:
+        SourceError: There is no such file.
+        OSError: The folder cannot be read.
+    """
+    path = Path(spec)
+    before, digits, after = NUMBERED.split(path.name, maxsplit=1)
+    pattern = re.compile(f"{re.escape(before)}([0-9]+){re.escape(after)}")
+    form = f"0{int(digits or 0)}d"
+    matches = [(match, file) for file in path.parent.iterdir() if (match := pattern.fullmatch(file.name)) is not None]
+    files = {int(match[1]): file for match, file in matches if match[1] == format(int(match[1]), form)}
+    if not files:
+        msg = f"no images named {readable(spec)}"
+        raise SourceError(msg)
+    return [files[number] for number in sorted(files)]
 
 
 def natural_key(path: Path) -> tuple[tuple[list[str | int], str], ...]:
@@ -53,8 +84,11 @@ def media_files(spec: str) -> tuple[Path, list[Path]]:
         OSError: The folder cannot be read.
     """
     root = _root(spec)
-    # Unlike `Path.glob`, `glob.glob` takes absolute patterns, and omits hidden files.
-    matches = [Path(name) for name in glob.glob(spec, recursive=True)] if is_glob(spec) else [Path(spec)]  # noqa: PTH207
+    matches = [Path(spec)]
+    if is_glob(spec):
+        # Unlike `Path.glob`, `glob.glob` omits hidden files. The name of an existing folder is not a pattern.
+        pattern = str(Path(spec).relative_to(root))
+        matches = [root / name for name in glob.glob(pattern, root_dir=root, recursive=True)]  # noqa: PTH207
     files = {file for match in matches for file in (_walk(match) if match.is_dir() else [match]) if _is_media(file)}
     if not files:
         name = readable(spec)
@@ -86,7 +120,10 @@ def is_video(path: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of the folders in it, and each folder that cannot be listed."""
+    """Yield the files of a folder and of the folders in it, and each folder that cannot be listed.
+
+    Each folder is read once. Links to folders are followed last, so that files are found under their own names.
+    """
     unreadable: list[Path] = []
 
     def note(error: OSError) -> None:
@@ -94,13 +131,15 @@ def _walk(folder: Path) -> Iterator[Path]:
             raise error
         unreadable.append(Path(error.filename))
 
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
-        identity = Path(place).stat()
-        if (identity.st_dev, identity.st_ino) in seen:  # A link to a parent folder would be followed forever.
-            folders.clear()
-            continue
-        seen.add((identity.st_dev, identity.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names if not name.startswith("."))
+    starts, seen = [folder], set[tuple[int, int]]()
+    for start in starts:  # Links are appended while the loop runs.
+        for place, folders, names in os.walk(start, onerror=note):
+            identity = Path(place).stat()
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if (identity.st_dev, identity.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((identity.st_dev, identity.st_ino))
+            starts += [link for name in folders if (link := Path(place, name)).is_symlink()]
+            yield from (Path(place, name) for name in names if not name.startswith("."))
     yield from unreadable

@@ -1,7 +1,7 @@
 """Source that reads image and video files in the natural order of their names.
 
-The files come from a folder, from a folder of class folders, or from a glob. A file that cannot be read is reported and
-skipped.
+The files come from a folder, from a folder of class folders, or from a glob, or are numbered images. A file that cannot
+be read is reported and skipped.
 """
 
 from __future__ import annotations
@@ -16,34 +16,39 @@ from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.image_file import MAX_IMAGE_BYTES, decode_quietly
 from orilla.runtime.preprocessing.image_format import why_undecoded
-from orilla.runtime.sources.file_names import is_glob, is_video, media_files
+from orilla.runtime.sources.file_names import is_glob, is_numbered, is_video, media_files, numbered_files
 from orilla.runtime.sources.source import Source, now_ns
 
 PERIOD_NS = 40_000_000
 """Time in nanoseconds between the last frame of a video without a frame rate and the first frame of the next video."""
 
 
+NUMBERED_HZ = 25.0
+"""Frame rate of numbered images. Source: FFmpeg's demuxer `image2`."""
+
+
 class Folder:
     """Delivers one frame per image, and all frames of each video.
 
     If all files are videos, the times continue from video to video, and the frame rate is that of the first video.
-    Otherwise, the frames have no times.
+    Otherwise, the frames have no times, unless a rate is given.
 
     Args:
         paths: The files, in the order in which they are read.
         root: Folder to which the names of the frames are relative.
+        rate_hz: Number of images per second, if they are the frames of a video.
     """
 
     live = False
 
-    def __init__(self, paths: list[Path], root: Path) -> None:
+    def __init__(self, paths: list[Path], root: Path, rate_hz: float | None = None) -> None:
         self._paths, self._root = paths, root
         self._next = self._index = self._first_index = 0
         self._time_ns, self._start_ns = 0, 0
         self._timed = all(is_video(path) for path in paths)
         self._video: Source | None = None
         self._failed: Event | None = None
-        self.rate_hz: float | None = None
+        self.rate_hz = rate_hz
 
     @classmethod
     def open(cls, spec: str) -> Folder:
@@ -106,7 +111,8 @@ class Folder:
         image = decode_quietly(data)
         if image is None:
             return Event("corrupt", index, captured_ns, f"cannot decode {readable(str(path))}: {why_undecoded(data)}")
-        return Frame(index, image, captured_ns, name)
+        time_ns = None if self.rate_hz is None else round(1e9 * index / self.rate_hz)
+        return Frame(index, image, captured_ns, name, time_ns=time_ns)
 
     def _open_next(self) -> Event | None:
         """Open the next video. Return an event if it cannot be opened."""
@@ -149,6 +155,8 @@ class Folder:
 
 
 def open_source(spec: str) -> Folder:
-    """Open a folder, a glob, or one image."""
+    """Open a folder, a glob, numbered images, or one image."""
     path = Path(spec)
+    if is_numbered(spec):
+        return Folder(numbered_files(spec), path.parent, NUMBERED_HZ)
     return Folder.open(spec) if path.is_dir() or is_glob(spec) else Folder([path], path)

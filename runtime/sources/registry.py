@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -52,11 +53,10 @@ def is_named(*names: str) -> Callable[[str], bool]:
 
 
 def _is_image(text: str) -> bool:
-    from orilla.runtime.sources.file_names import is_glob
-    from orilla.runtime.sources.source import is_numbered
+    from orilla.runtime.sources.file_names import is_glob, is_numbered
 
     path = Path(text)
-    if is_glob(text) and not is_numbered(text) and ":" not in path.parts[0]:
+    if (is_glob(text) or is_numbered(text)) and ":" not in path.parts[0]:
         return True
     return path.is_dir() or (path.is_file() and _has_image(path) and not _is_animated(path))
 
@@ -89,16 +89,18 @@ def _is_animated(path: Path) -> bool:
     return png or head.startswith(b"GIF8") or head[4:12] == b"ftypavis" or is_animated_webp(head)
 
 
-def _is_video(text: str) -> bool:
-    from orilla.runtime.sources.source import is_numbered
+def _is_pipeline(text: str) -> bool:
+    return text.startswith("gst:") or (" ! " in text and not os.path.lexists(text))
 
-    return Path(text).is_file() or is_numbered(text)
+
+def _is_video(text: str) -> bool:
+    return Path(text).is_file()
 
 
 BUILT_IN = {
     "camera": SourceKind("a camera number (0?size=1280x720&fps=30&format=mjpg&exposure=10)", _is_camera, "camera"),
     "network": SourceKind("a URL (rtsp://, http://)", _is_url, "network"),
-    "gstreamer": SourceKind("gst:PIPELINE", lambda text: text.startswith("gst:") or " ! " in text, "gstreamer"),
+    "gstreamer": SourceKind("gst:PIPELINE", _is_pipeline, "gstreamer"),
     "picamera2": SourceKind("picamera2", _is_picamera, "picamera"),
     "scenes": SourceKind("scenes", is_named("scenes", "scenes+clock"), "scenes"),
     "images": SourceKind("an image, or a folder or a glob ('DIR/*.jpg') of images and videos", _is_image, "folder"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,9 +13,6 @@ READY_BUFFERS = 2 * QUEUE_DEPTH + 3
 """Number of buffers that a source allocates with its first frame: the largest number of frames in a loop. One frame is
 being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
 uses one. The loop therefore allocates its memory at the start, and not later while the machine is busy."""
-
-NUMBERED = re.compile(r"%\d*d")
-"""Pattern of the placeholder for the number in the names of numbered images."""
 
 SLICE_S = 0.25
 """Longest wait within `read`, in seconds. A source that has to wait longer returns an event, so that the loop can
@@ -46,11 +42,6 @@ class Source(Protocol):
 def now_ns() -> int:
     """Return the time in nanoseconds on the monotonic clock, which is the clock of all capture times."""
     return time.monotonic_ns()
-
-
-def is_numbered(text: str) -> bool:
-    """Return True if a specification describes numbered images, such as `frame%04d.png`."""
-    return NUMBERED.search(text) is not None and not Path(text).exists()
 
 
 def is_animated_webp(head: bytes) -> bool:

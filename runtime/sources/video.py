@@ -233,10 +233,9 @@ def _rate_of(stream: VideoStream, container: InputContainer) -> float | None:
 
 
 def open_source(spec: str) -> Source:
-    """Open a video file, numbered images, or an animation."""
+    """Open a video file or an animation."""
     path = Path(spec)
-    if path.is_file():
-        with path.open("rb") as file:
-            if is_animated_webp(file.read(WEBP_HEAD_BYTES)):
-                return AnimatedWebp.open(path)
+    with path.open("rb") as file:
+        if is_animated_webp(file.read(WEBP_HEAD_BYTES)):
+            return AnimatedWebp.open(path)
     return VideoFile.open(path)

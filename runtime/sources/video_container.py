@@ -16,7 +16,6 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.devices.names import readable
 from orilla.runtime.sources.av_frames import reason_of
-from orilla.runtime.sources.source import is_numbered
 
 PROTOCOLS = "file,crypto,data"
 """Protocols with which a file may refer to other files, as playlists do. No file may open a network connection."""
@@ -70,26 +69,20 @@ MAX_BOXES = 1000
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a video file. A name with `%d`, such as `frame%04d.png`, opens numbered images.
+    """Open a video file.
 
     Raises:
         SourceError: The file cannot be read, or is not a video.
     """
     name = readable(str(path))
-    numbered = is_numbered(str(path))
-    if not numbered:
-        _check_content(path, name)
+    _check_content(path, name)
     try:
         container = av.open(
-            f"{'' if numbered else 'file:'}{path}",
-            format="image2" if numbered else None,
+            f"file:{path}",
             container_options={"protocol_whitelist": PROTOCOLS, "format_whitelist": _formats()},
             metadata_errors="ignore",
         )
     except (av.FFmpegError, ValueError) as error:
-        if numbered:
-            msg = f"no images named {name}: the first number must be between 0 and 4"
-            raise SourceError(msg) from error
         _refuse(path, name, error)
     if container.format.name in TEXT_FORMATS:
         container.close()

@@ -99,6 +99,38 @@ def test_a_link_back_is_not_followed_for_ever(tmp_path):
     assert names(tmp_path) == ["a/1.png"]
 
 
+def test_a_folder_and_a_link_to_it_are_read_once_under_the_name_of_the_folder(tmp_path):
+    write(tmp_path, "in/new/1.png", "in/old/2.png", "elsewhere/3.png")
+    for name, target in (("in/latest", "new"), ("in/a", "old"), ("in/more", "../elsewhere"), ("in/again", "more")):
+        (tmp_path / name).symlink_to(target)
+    assert names(tmp_path / "in") == ["again/3.png", "new/1.png", "old/2.png"]
+
+
+def test_the_name_of_an_existing_folder_is_not_a_pattern(tmp_path):
+    write(tmp_path, "photos [2020]/1.png", "photos [2020]/b1/2.png", "photos 2/3.png", "wow ! clip.png")
+    assert names(tmp_path / "photos [2020]" / "*.png") == ["1.png"]
+    assert names(tmp_path / "photos [2020]" / "**" / "*.png") == ["1.png", "b1/2.png"]
+    assert names(tmp_path / "photos [2020]" / "b[0-9]" / "*") == ["b1/2.png"]
+    assert names(tmp_path / "wow ! clip.png") == ["wow ! clip.png"], "an existing file is not a pipeline"
+
+
+def test_numbered_images_may_begin_with_any_number_and_have_gaps(tmp_path):
+    """FFmpeg would stop at the first gap, and would not turn the images."""
+    write(tmp_path, "f0098.png", "f0099.png", "f0101.png", "f102.png", "f0103.jpg", "g5.png", "g10.png", "g011.png")
+    read = items(tmp_path / "f%04d.png")
+    assert [frame.name for frame in read] == ["f0098.png", "f0099.png", "f0101.png"]
+    assert [frame.time_ns for frame in read] == [0, 40_000_000, 80_000_000]
+    assert open_source(tmp_path / "f%04d.png").rate_hz == 25
+    assert names(tmp_path / "g%d.png") == ["g5.png", "g10.png"]
+
+
+@pytest.mark.parametrize("suffix", [".JPE", ".dib", ".apng", ".pam"])
+def test_images_with_rare_suffixes_are_not_omitted(tmp_path, suffix):
+    write(tmp_path, "1.png")
+    (tmp_path / "1.png").rename(tmp_path / f"1{suffix}")
+    assert names(tmp_path) == [f"1{suffix}"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_cannot_be_listed_is_reported(tmp_path):
     write(tmp_path, "a/1.png", "b/2.png")
