@@ -32,7 +32,7 @@ ROCKCHIP = re.compile("rockchip,(rk35(?:62|66|68|76|88)s?)")
 """Chips of Rockchip with an NPU, as `/proc/device-tree/compatible` names them."""
 
 NPU_DRIVERS = ("RKNPU", "rocket")
-"""Drivers of Rockchip's NPU: that of the vendor's kernels, and that of Linux since 6.18."""
+"""Drivers of Rockchip's NPU: in the vendor's kernels, and in Linux since 6.18."""
 
 USB3_MBIT = 5000
 """Speed of a USB 3 port in megabits per second."""
@@ -53,7 +53,7 @@ class Accelerator:
 
 
 def accelerators(root: Path = Path("/")) -> tuple[Accelerator, ...]:
-    """Return the accelerators of the machine whose `/sys` and `/proc` are below `root`."""
+    """Return the accelerators of the machine whose `/sys` and `/proc` are in the folder `root`."""
     found = (_usb, _pci, _nvidia, _intel_npu, _imx500, _rockchip, _ethos_u)
     return tuple(accelerator for find in found for accelerator in find(root))
 

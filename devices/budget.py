@@ -53,8 +53,8 @@ class Budget:
     p50_ratio: Range | None = None
     p90_ratio: Range | None = None
     p99_ratio: Range | None = None
-    """Ratio of each percentile of the inference time to that of the full-precision variant. Both variants are
-    measured in turn within one run."""
+    """Ratio of each percentile of the inference time to the same percentile of the full-precision variant. Both
+    variants are measured in turn within one run."""
     start_ms: Range | None = None
     """Time in milliseconds that a new process takes from the import of the engine to the first answer."""
     memory_mib: Range | None = None

@@ -98,14 +98,14 @@ class Machine:
 
 
 def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None = None) -> Machine:
-    """Describe the machine whose `/proc` and `/sys` are below `root`. An unknown value is None or empty.
+    """Describe the machine whose `/proc` and `/sys` are in the folder `root`. An unknown value is None or empty.
 
     Args:
         root: Root of the file system.
         arch: Architecture of the kernel. If None, it is detected.
         bits: Pointer size of user programs in bits. If None, the pointer size of this Python is used.
     """
-    import platform  # Imported here, because a loop does not call `detect` and should start fast.
+    import platform  # Import these modules here, because a loop does not call `detect` and should start fast.
 
     info = read(root / "proc/cpuinfo")
     available = memory(root)
@@ -143,8 +143,8 @@ def identity(root: Path = Path("/")) -> str:
 def temperature(root: Path = Path("/")) -> float | None:
     """Return the temperature of the processor in degrees Celsius, or None if it is unknown.
 
-    If several thermal zones measure the processor, return the hottest of these. If none does, return the hottest of all
-    zones.
+    If several thermal zones measure the processor, return the temperature of the hottest. If none does, return the
+    temperature of the hottest of all zones.
     """
     zones = [
         (bool(ZONES.search(read(zone / "type"))), millidegrees / 1000)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIMILAR_FILES = 0.8
-"""Smallest similarity of the names of two files of which one is suggested for the other."""
+"""Minimum similarity of a file's name to the requested name for a suggestion."""
 
 
 class OrillaError(Exception):
@@ -91,7 +91,7 @@ def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
     Args:
         name: The unknown name.
         known: The known names.
-        kind: The kind of object that the name stands for, such as `engine`.
+        kind: The kind of object that the name refers to, such as `engine`.
     """
     names = sorted(known)
     near = nearest(name, names)

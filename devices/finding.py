@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warning", "failure"]
-"""Severity. A warning means that something is slower or less accurate, a failure that something does not work."""
+"""Severity. A warning means that something is slower or less accurate. A failure means that something does not work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The gate through which files from elsewhere enter: only errors of Orilla leave their readers.
+"""The gate for untrusted files: their readers raise only errors of Orilla.
 
-A file may be damaged or hostile. The functions here limit sizes and waiting before a decoder sees the content, and
-convert every error of a decoder into one line.
+A file may be damaged or hostile. The functions in this module limit sizes and waiting times before a decoder sees the
+content, and convert every error of a decoder into one line.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def read_file(path: Path, limit_bytes: int, error: type[OrillaError] = DataError
 
 
 def _open_without_waiting(name: str, flags: int) -> int:
-    """Open a file. Opening a pipe would otherwise wait for its writer."""
+    """Open a file without waiting. Otherwise, opening a pipe would wait for its writer."""
     return os.open(name, flags | os.O_NONBLOCK)
 
 

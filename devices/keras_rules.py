@@ -1,4 +1,4 @@
-"""Find the layers of a Keras network that a device cannot run, or runs slowly, before training or conversion.
+"""Before training or conversion, find the layers of a Keras network that a device cannot run, or runs slowly.
 
 The rules recognise layers by their class names, so this module does not import Keras. Sources of the rules for the Edge
 TPU: Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for resize operators,
@@ -21,7 +21,7 @@ DEVICES = {
 """Descriptions of the devices for which there are rules. The keys are the names."""
 
 TPU_CACHE = 8 << 20
-"""Size of the Edge TPU's parameter memory in bytes. Parameters that do not fit are sent again for every frame.
+"""Size of the Edge TPU's parameter memory in bytes. Parameters that do not fit are sent for every frame.
 Source: Coral's documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000

@@ -25,7 +25,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text in which the secret parts of addresses are replaced with `...`, for results and messages."""
+    """Replace the secret parts of addresses in a text with `...`, for results and messages."""
     return SECRETS.sub(lambda found: f"{found['user']}...@" if found["user"] else f"{found['key']}...", text)
 
 

@@ -19,13 +19,13 @@ INSIDE: dict[str, dict[int, str]] = {
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
 }
-"""Messages inside each kind of message. The keys are the numbers of the fields."""
+"""Nested messages of each kind of message. The keys are the numbers of the fields."""
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 """Fields of a tensor with external data."""
 
 MAX_DEPTH = 64
-"""Maximum number of messages that contain one another."""
+"""Maximum nesting depth of messages."""
 
 
 def check_onnx(data: bytes) -> None:

@@ -32,11 +32,14 @@ YES, NO = ("yes", "true", "1", ""), ("no", "false", "0")
 
 @runtime_checkable
 class TextValue(Protocol):
-    """A type of option values that converts the text of the user itself."""
+    """A type of option values that parses the user's text itself."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Convert text into a value. Raise `ValueError`, with what was expected, if this is impossible."""
+        """Convert text into a value.
+
+        If this is impossible, raise `ValueError` with a description of the expected form.
+        """
 
 
 class ByteCount(int):
@@ -88,7 +91,7 @@ def parse_query(query: str, what: str) -> dict[str, str]:
 
 
 def number(text: str, kind: Any) -> Any:
-    """Convert text into a number, which `kind` allows. Raise `ValueError` if the text is no number."""
+    """Convert text into a number of the type `kind`. Raise `ValueError` if the text is not a number."""
     del kind
     try:
         return float(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-"""Distributions that contain the package `cv2`. The one that was installed last silently replaces the others."""
+"""Distributions that contain the package `cv2`. The most recently installed distribution silently replaces the
+others."""
 
 ORT_WHEELS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-directml")
 """Distributions that contain the package `onnxruntime`, each with different execution providers."""
@@ -28,6 +29,6 @@ def installed(names: Iterable[str]) -> dict[str, str]:
             release = version(name)
         except PackageNotFoundError:
             continue
-        if release:  # The remains of an uninstalled distribution may have no version.
+        if release:  # The leftovers of an uninstalled distribution may have no version.
             versions[name] = release
     return versions

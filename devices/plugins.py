@@ -77,7 +77,7 @@ class Modules:
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A table of objects by name. The built-in objects come first, then those of plug-ins.
+    """A table of objects by name. The built-in objects come first, then the objects of plug-ins.
 
     Broken plug-ins are not in the table. Iteration does not read the entry points before the last built-in name.
 
@@ -256,7 +256,7 @@ class ModuleRegistry(Registry[R]):
 def report(warning: str) -> None:
     """Log a warning about a broken plug-in, unless this process has already reported it."""
     if warning not in _REPORTED:
-        import logging  # Import this module only when something is logged, because this makes the start faster.
+        import logging  # Import `logging` only when something is logged, so that the start is faster.
 
         _REPORTED.add(warning)
         logging.getLogger("orilla").warning("%s", warning)

@@ -26,7 +26,7 @@ class Counter:
 class PowerMeter:
     """Adds up the energy between readings.
 
-    The reading of a power sensor is assumed to hold for the whole time since the previous reading.
+    A power sensor's reading is assumed to apply to the whole time since the previous reading.
 
     Args:
         root: Root of the file system that contains `/sys`.
@@ -51,7 +51,7 @@ class PowerMeter:
         """Add the energy since the previous reading, and return the power in watts.
 
         With an energy counter, the power is the mean since the previous reading, or None at the first reading. With a
-        power sensor, it is the present value. If the machine has neither, it is None.
+        power sensor, it is the current value. If the machine has neither, the result is None.
 
         Args:
             now_s: The time in seconds, on a monotonic clock.

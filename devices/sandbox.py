@@ -1,7 +1,7 @@
-"""Protections that a process puts itself under before it reads a file that may be hostile.
+"""Sandbox of a process: protections that it enters before it reads an untrusted file.
 
-Limits of memory, processor time and files hold on every system. A user namespace without a network, Landlock and
-seccomp are used where the kernel has them. The process cannot leave any of them, and neither can its threads.
+Limits of memory, processor time and files apply on every system. A user namespace without a network, Landlock and
+seccomp are used if the kernel supports them. Neither the process nor its threads can leave any of them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DENIED = {
     "x86_64": (0xC000003E, (41, 42, 43, 44, 49, 50, 57, 58, 59, 62, 101, 165, 288, 310, 311, 321, 322, 425)),
     "aarch64": (0xC00000B7, (40, 117, 129, 198, 200, 201, 202, 203, 206, 221, 242, 270, 271, 280, 281, 425)),
 }
-"""Identity of each architecture, and the system calls that seccomp denies: sockets, new programs, signals to other
+"""Identifier of each architecture, and the system calls that seccomp denies: sockets, new programs, signals to other
 processes, tracing, mounting, BPF and io_uring.
 
 Source: `linux/audit.h`, and the tables of system calls of the kernel."""
@@ -57,20 +57,20 @@ ALLOW, DENY = 0x7FFF0000, 0x00050000 | 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Resources that a process under protection may use."""
+    """Resources that a sandboxed process may use."""
 
     memory_bytes: int | None
-    """Address space in addition to what the process uses already. None for no limit."""
+    """Address space in bytes, in addition to what the process already uses. None for no limit."""
     cpu_s: int | None
     """Processor time in seconds. None for no limit."""
     file_bytes: int | None = 0
-    """Size of files that it may write. 0 for none, and None for no limit."""
+    """Maximum size in bytes of files that it may write. 0 for no files, and None for no limit."""
     writable: tuple[Path, ...] = ()
     """Folders in which it may write."""
 
 
 def enter(limits: Limits) -> list[str]:
-    """Put this process under all protections that this system has. Call it before other threads start.
+    """Enter all protections that this system supports. Call this function before other threads start.
 
     Args:
         limits: What the process may use.
@@ -110,7 +110,7 @@ def _limit(limits: Limits) -> None:
 
 
 def _landlock(libc: ctypes.CDLL, writable: Sequence[Path]) -> bool:
-    """Forbid to change files outside some folders, to start programs, and to use TCP. Return True if it is in force."""
+    """Forbid changing files outside some folders, starting programs, and using TCP. Return True if this is in force."""
     version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return False
@@ -135,7 +135,7 @@ def _landlock(libc: ctypes.CDLL, writable: Sequence[Path]) -> bool:
 
 
 def _seccomp(libc: ctypes.CDLL) -> bool:
-    """Forbid system calls that no engine needs. Return True if it is in force."""
+    """Forbid system calls that no engine needs. Return True if this is in force."""
     known = DENIED.get(platform.machine())
     if known is None or struct.calcsize("P") != 8:
         return False

@@ -22,7 +22,7 @@ AGAIN_S = 1.0
 signal."""
 
 _REACTED = 0
-"""Byte which says that the main thread has reacted. It is not the number of a signal."""
+"""Byte that signals that the main thread has reacted. It differs from all signal numbers."""
 
 _MESSAGE = b"orilla: ended at once: native code, such as an inference or a driver, did not return\n"
 

@@ -15,7 +15,7 @@ from orilla.devices.gate import only_our_errors
 from orilla.devices.text_files import lines_of, read_text
 
 TOP = ""
-"""Name of the part of a file above its first table."""
+"""Name of the section of a file above its first table."""
 
 CHOICES = re.compile(r"\? Choose from [^;]*")
 """Pattern of the list of choices in a message that suggests a similar name."""
@@ -45,7 +45,7 @@ class Problems:
             self._found.append(error)
 
     def raise_all(self) -> None:
-        """Raise one `ConfigError` for all errors that were stored. Each is named with its line."""
+        """Raise one `ConfigError` for all stored errors. The message states the line of each."""
         if len(self._found) < 2:
             for error in self._found:
                 raise error
@@ -70,7 +70,7 @@ class _SeveralError(ConfigError):
 
 
 def _without_repeats(texts: list[str]) -> Iterator[str]:
-    """Yield messages in which a list of choices that an earlier one contains is omitted."""
+    """Yield messages. Omit a list of choices that an earlier message contains."""
     seen = set()
     for text in texts:
         start, mark, choices = text.partition(": choose from ")
@@ -109,7 +109,7 @@ class Tables:
             table: Name of the table. An empty name means the top of the file.
             key: The key.
             problem: The text that follows the line number.
-            index: Position of the table among those of the same name.
+            index: Position of the table among the tables of the same name.
         """
         return ConfigError(f"{self.path}:{self._line(table, key, index)}: {problem}")
 

@@ -37,7 +37,7 @@ OTHER_FORMATS = (
     (b"\x80\x04\x95", "a Python pickle, which can run code: store its content as JSON or text"),
     (b"SQLite format 3", "a database"),
 )
-"""First bytes of other formats that users often give instead of a text file, each with a description and advice."""
+"""First bytes of formats that users often pass instead of a text file, each with a description and advice."""
 
 
 def read_text(

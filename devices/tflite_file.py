@@ -55,7 +55,7 @@ OPTIONS: dict[int, Fields] = {
 """Fields with offsets in the options of an operator, by the member of the union `BuiltinOptions`."""
 
 VECTOR_SHARE, VECTOR_BYTES = 64, 1 << 22
-"""The vectors of all tables together may have `VECTOR_SHARE` times the bytes of the file, and `VECTOR_BYTES` more. A
+"""The vectors of all tables together may have at most `VECTOR_SHARE` times the bytes of the file plus `VECTOR_BYTES`. A
 vector counts as often as tables refer to it, because readers copy it each time."""
 
 MAX_AXES = 16
@@ -87,7 +87,10 @@ class _File:
         return self.table(self._follow(0), TABLES["Model"])
 
     def table(self, at: int, kinds: Fields) -> dict[int, Any]:
-        """Return the fields of the table at a position by their numbers. Fields with their default are left out."""
+        """Return the fields of the table at a position by their numbers.
+
+        Fields with their default value are omitted.
+        """
         self._tables_left -= 1
         if self._tables_left < 0:
             self._fail("it refers to more tables than it can contain")

@@ -17,7 +17,7 @@ from orilla.runtime.preprocessing.text import FIRST_WORD, PADDING, START, UNKNOW
 from orilla.runtime.tasks.registry import task_of
 
 EVERYTHING = ("input_range", "color", "resize", "interpolation", "fill", "anchor", "rounding", "crop_fraction")
-"""Facts about images of a model whose file states its whole preprocessing."""
+"""Facts about images that are known if the model's file states its whole preprocessing."""
 
 ENDS = {"pre": "start", "post": "end"}
 

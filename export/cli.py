@@ -105,7 +105,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recalibrate",
         action="store_true",
-        help="make one more int8 variant, with these images added to the calibration, and report the gain on others",
+        help="build another int8 variant with these images in its calibration data, and report the gain on others",
     )
 
 
@@ -149,10 +149,10 @@ def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool 
         "keras.datasets.imdb (default: what the file or the model shows, else 3)",
     )
     foreign.add_argument(
-        "--padding", help="side at which a short text is filled: pre (its start) or post (default: pre)"
+        "--padding", help="side on which a short text is padded: pre (its start) or post (default: pre)"
     )
     foreign.add_argument(
-        "--truncation", help="side at which a long text is cut off: pre (its start) or post (default: pre)"
+        "--truncation", help="side on which a long text is truncated: pre (its start) or post (default: pre)"
     )
 
 
@@ -167,7 +167,7 @@ def add_image_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--color",
         "--channels",
-        help="colour of the images that the model was trained on, which is one of: "
+        help="colour of the images that the model was trained on; one of: "
         + "; ".join(f"{name} for {about}" for name, about in COLORS.items()),
     )
     group.add_argument(
@@ -192,7 +192,7 @@ def add_image_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--anchor", help="position of the image in a letterbox: center or top-left (default: center)")
     group.add_argument("--rounding", help="how the size of the image in a letterbox is rounded: nearest or down")
     group.add_argument(
-        "--crop-fraction", type=float, help="part of the shorter side that a crop keeps, such as 0.875 (default: 1)"
+        "--crop-fraction", type=float, help="share of the shorter side that a crop keeps, such as 0.875 (default: 1)"
     )
 
 
@@ -369,7 +369,7 @@ def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def sizes_of(text: str | None) -> tuple[int, ...] | None:
-    """Return the sizes in a string such as `224x224`, or None. Raise `ConfigError` if it has another form."""
+    """Return the sizes in a string such as `224x224`, or None. Raise `ConfigError` if the string is malformed."""
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}", text):

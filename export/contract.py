@@ -1,4 +1,4 @@
-"""Check that every model of `orilla train` must pass: it can be exported in all precisions, verified and run."""
+"""The check that every model of `orilla train` must pass: it can be exported in all precisions, verified and run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REQUIRED = {"litert_fp32", "litert_fp16", "onnx_fp32"}
 """Recipes that must work for every model."""
 
 FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
-"""Recipes that may fail for untrained weights, because such weights give unusual activation ranges."""
+"""Recipes that may fail for untrained weights, because such weights cause unusual activation ranges."""
 
 EXACT, LARGEST = 1e-4, 1.0
 """Largest allowed error of a float32 variant, and of any other variant."""

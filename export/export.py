@@ -87,9 +87,9 @@ class ExportOptions:
     If None, there is no search.
     """
     worst_frames: Path | None = None
-    """PNG file to write: the validation images on which int8 and the original model disagree most."""
+    """PNG file to write. It shows the validation images on which int8 and the original model disagree most."""
     recalibrate: bool = False
-    """If True, those samples are added to the calibration of one more int8 variant."""
+    """If True, the worst samples are added to the calibration data of one more int8 variant."""
     timing: bool = True
     """If False, latency is not measured, so that repeated exports of the same model give identical bundles."""
     overwrite: bool = False
@@ -228,7 +228,7 @@ def _worst(checks: VariantChecks, builder: Builder, data: _ExportData, options: 
     """Find the samples on which int8 is worst, draw them, and calibrate with them, as the options state."""
     builder.progress.status("finding the samples on which int8 is worst")
     worst = find_worst(checks)
-    assert data.calibration is not None  # The int8 variants need it.
+    assert data.calibration is not None  # The calibration of the int8 variants needs this option.
     if options.worst_frames is not None:
         sheet = contact_sheet(worst.samples, checks.reference, data.dataset, data.items)
         write_bytes(options.worst_frames, sheet)

@@ -1,4 +1,4 @@
-"""Reject facts that the user states about a model, but that have no effect for this model."""
+"""Reject facts that the user states about a model although they have no effect on it."""
 
 from __future__ import annotations
 

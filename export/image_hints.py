@@ -146,7 +146,7 @@ def stated_resize(hints: ModelHints) -> ResizeMode | None:
 
 
 def resize_options(hints: ModelHints, resize: ResizeMode) -> dict[str, object]:
-    """Return the interpolation, and the options of a letterbox or crop that the user states, as `Preprocess` has them.
+    """Return the interpolation and the letterbox or crop options that the user states, as arguments of `Preprocess`.
 
     Raises:
         ConfigError: The interpolation is unknown, or an option has no effect.
@@ -171,7 +171,7 @@ def resize_options(hints: ModelHints, resize: ResizeMode) -> dict[str, object]:
 
 
 def _check_units(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Raise `ConfigError` if numbers look like those for pixel values of 0..1, such as PyTorch's for ImageNet."""
+    """Raise `ConfigError` if the numbers probably refer to pixel values of 0..1, such as PyTorch's for ImageNet."""
     if any(mean) and all(0 <= value <= 1 for value in mean) and all(0 < value < 1 for value in std):
         levels = " and ".join(_listed([255 * value for value in numbers]) for numbers in (mean, std))
         msg = (

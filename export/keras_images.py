@@ -30,7 +30,7 @@ class KerasImages:
     values: PixelValues
     """Normalisation that is added to the graph."""
     reverse: bool
-    """True if the graph reverses the channels before that."""
+    """True if the graph reverses the channels before the normalisation."""
     described: str
     """Description of the value range for the report."""
     in_model: bool
@@ -101,7 +101,7 @@ def check_hints(hints: ModelHints, info: ModelInfo, name: str, *, images: bool) 
 
 
 def channels_note(info: ModelInfo) -> str:
-    """Return an explanation if the only input looks like an image with another number of channels than 1 or 3."""
+    """Return an explanation if the only input looks like an image, but has neither 1 nor 3 channels."""
     if len(info.inputs) != 1 or len(info.inputs[0].shape) != 3:
         return ""
     channels = info.inputs[0].shape[-1]

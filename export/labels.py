@@ -142,7 +142,7 @@ def _without_placeholders(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_invisible(letter: str) -> bool:
-    """Return True for control and format characters, and for the character that replaces lost ones."""
+    """Return True for control and format characters, and for the replacement character U+FFFD."""
     return letter == "\ufffd" or (unicodedata.category(letter) in ("Cc", "Cf", "Co", "Cs") and letter not in JOINERS)
 
 
@@ -184,7 +184,7 @@ def _without_remark(lines: list[str]) -> list[str]:
 
 
 def _without_doubled_ends(text: str) -> str:
-    """Return a text without the empty line that follows each line, as after a conversion of line ends that failed."""
+    """Return a text without the empty line that follows each line after a failed conversion of line ends."""
     lines = lines_of(text)
     return "\n".join(lines[::2]) if len(lines) > 2 and all(lines[::2]) and not any(lines[1::2]) else text
 
@@ -276,7 +276,7 @@ def _are_numbers(numbers: list[int]) -> bool:
 
 
 def _in_order(names: Sequence[tuple[int, str]], path: Path) -> tuple[str, ...]:
-    """Return the names in the order of their numbers, each of which differs. A missing number becomes `class N`."""
+    """Return the names in the order of their numbers, which must differ. A missing number becomes `class N`."""
     by_number: dict[int, str] = {}
     for number, name in names:
         if number in by_number:

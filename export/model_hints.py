@@ -13,7 +13,7 @@ INPUT_RANGES: dict[str, str] = {
     "and PyTorch models)",
     "caffe": "pixel values in BGR order, minus ImageNet's mean (as for VGG and ResNet in Keras)",
 }
-"""Description of the usual value ranges of training images. Source of the last two: `keras.applications.
+"""Description of the usual value ranges of training images. Source of the last two ranges: `keras.applications.
 imagenet_utils`."""
 
 ANY_RANGE = "LOW..HIGH"
@@ -53,9 +53,9 @@ class ModelHints:
     vocabulary_start: int | None = None
     """Token of the first word in the vocabulary file. If None, the file or the model shows it, or it is 3."""
     padding: str | None = None
-    """Side at which a short text is filled, `pre` or `post`. See `TextPreprocess.padding`."""
+    """Side on which a short text is padded, `pre` or `post`. See `TextPreprocess.padding`."""
     truncation: str | None = None
-    """Side at which a long text is cut off, `pre` or `post`. See `TextPreprocess.truncation`."""
+    """Side on which a long text is truncated, `pre` or `post`. See `TextPreprocess.truncation`."""
     device: str | None = None
     """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
     mean: tuple[float, ...] | None = None
@@ -78,7 +78,7 @@ class ModelHints:
     rounding: str | None = None
     """Rounding of the frame's size in a letterbox, `nearest` or `down`."""
     crop_fraction: float | None = None
-    """Side of the part that a crop keeps, as a share of the image's shorter side."""
+    """Side length of the crop, as a share of the image's shorter side."""
     head: str | None = None
     """Layout of a detector's outputs, one of `HEADS`, with options as in `yolo_objectness:encoding=yolox`."""
     multi_label: bool | None = None

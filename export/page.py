@@ -14,7 +14,7 @@ from orilla.runtime.commands.variant_table import worst_lines
 from orilla.runtime.files import write_bytes
 
 LAYERS = 25
-"""Maximum number of layers on the page: those that lose most."""
+"""Maximum number of layers on the page. The page shows the layers with the largest losses."""
 
 
 def write_page(out: Path, bundle: Bundle, max_drop: float, sheet: Path | None, progress: Progress) -> None:

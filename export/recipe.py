@@ -57,7 +57,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Accelerator for which the variant is made, such as `edgetpu`. None for variants for any machine."""
     fast: bool = False
     verbatim: bool = False
-    """True if the converted file is not made smaller, so that it keeps every byte."""
+    """True if the converted file keeps every byte, and is not made smaller."""
 
     def fit(self, info: ModelInfo) -> Recipe:
         """Return the recipe for a model. `sequences` replaces `base` and `quantise` if the model needs it."""

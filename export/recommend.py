@@ -57,8 +57,8 @@ def recommended(
 def for_robot(manifest: Manifest, max_drop: float) -> tuple[str, ...]:
     """Return the names of the variants that a robot needs, in the order of the bundle.
 
-    They are the default variant, a float32 variant as the reference of checks on the robot, the best variant of each
-    other format, for engines that read it, and variants that are compiled for an accelerator.
+    They are the default variant, a float32 variant as the reference for checks on the robot, the best variant of each
+    other format, and the variants that are compiled for an accelerator.
 
     Args:
         manifest: The manifest with all variants.

@@ -60,7 +60,7 @@ class SourceModel:
     labels: tuple[str, ...]
     """Names of the classes. Empty for the tensor task."""
     has_labels: bool
-    """True if the labels are known. If False, they may come from a data set."""
+    """True if the labels are known. False if they may come from a data set."""
     preprocessor: InputPreprocessor
     outputs: tuple[TensorSpec, ...]
     """Outputs in the order of their names."""

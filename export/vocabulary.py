@@ -1,8 +1,8 @@
-"""Read the vocabulary of a text model, and find out which token each word has.
+"""Read the vocabulary of a text model, and determine the token of each word.
 
-Keras and its data sets number words in several ways. A wrong numbering gives no error, only a model that guesses. This
-module therefore recognises the forms in which vocabularies are stored, compares them with the model's embedding, and
-asks if the numbering is not certain.
+Keras and its data sets number words in several ways. A wrong numbering causes no error, but the model can only guess.
+This module therefore recognises the formats of vocabularies, compares them with the model's embedding, and asks the
+user if the numbering is not certain.
 
 Sources: `keras.datasets.imdb.load_data` (`index_from=3`: the most frequent word is token 4), `keras.preprocessing.text
 .Tokenizer` of Keras 2, and `keras.layers.TextVectorization`.
@@ -37,7 +37,7 @@ CHECKED_LINES = 8
 """Number of words at the start of a vocabulary that are searched for special tokens."""
 
 IMDB_WORDS, IMDB_FIRST = 88584, ("the", "and", "a", "of", "to")
-"""Number of words in `keras.datasets.imdb.get_word_index()`, and the most frequent ones."""
+"""Number of words in `keras.datasets.imdb.get_word_index()`, and its most frequent words."""
 
 IMDB_START = 4
 """Token of the most frequent word in `keras.datasets.imdb.load_data`: its rank 1 plus `index_from`, which is 3."""
@@ -57,9 +57,9 @@ class Vocabulary:
     """Words in the order of their tokens."""
     spec: TextPreprocess
     notes: tuple[str, ...] = ()
-    """Conclusions from the file or the model, and doubts about them, one line each."""
+    """Conclusions from the file or the model, and possible problems with them, one line each."""
     may_be_longer: bool = False
-    """True if the file may contain more words than the model has tokens. The rest is left out."""
+    """True if the file may contain more words than the model has tokens. The excess words are dropped."""
 
 
 def read_vocabulary(hints: ModelHints, length: int, rows: int | None) -> Vocabulary:
@@ -259,10 +259,11 @@ class _File:
 
 
 def _numbered(spec: TextPreprocess, first: int) -> TextPreprocess:
-    """Return the specification for words that begin at a token. The special tokens are those that leave room for it.
+    """Return the specification for words that begin at a token.
 
-    From 3 on, token 1 starts a text and 2 is an unknown word, as in `load_data`. From 2, token 1 is an unknown word.
-    From 1, unknown words are left out, as by a `Tokenizer` without `oov_token`.
+    The first token determines the special tokens. If it is 3 or more, token 1 starts a text and token 2 is an unknown
+    word, as in `load_data`. If it is 2, token 1 is an unknown word. If it is 1, unknown words are dropped, as by a
+    `Tokenizer` without `oov_token`.
     """
     if not 1 <= first <= 1000:
         msg = f"`vocabulary_start` is {first}, but the first word has a token from 1 to 1000: token 0 is padding"
@@ -273,12 +274,12 @@ def _numbered(spec: TextPreprocess, first: int) -> TextPreprocess:
 
 
 def renumbered(spec: TextPreprocess, first: int, padding: str) -> TextPreprocess:
-    """Return a specification with another token of the first word and another place of the padding."""
+    """Return a specification with a different token of the first word and a different side of the padding."""
     return msgspec.structs.replace(_numbered(spec, first), padding=padding)
 
 
 def _stated(found: Vocabulary, hints: ModelHints) -> Vocabulary:
-    """Return the vocabulary with the places of padding and truncation that the user states."""
+    """Return the vocabulary with the sides of padding and truncation that the user states."""
     for name in ("padding", "truncation"):
         if getattr(hints, name) not in (None, "pre", "post"):
             msg = f"{name}={getattr(hints, name)}: must be pre or post"

@@ -1,4 +1,4 @@
-"""Reject files that a command does not read. The message says what the file is, and what to do with it."""
+"""Reject files that a command does not read. The message states the kind of the file, and what to do with it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def kind_of_model(path: Path) -> FileKind | None:
 
 
 def check_importable(path: Path, importer: str | None) -> None:
-    """Raise `DataError` if a file is something else than an importer reads.
+    """Raise `DataError` if a file is not of the kind that the importer reads.
 
     Args:
         path: The file, or an object `module:object`.
@@ -68,7 +68,7 @@ def _check_format(path: Path, kind: FileKind | None, importer: str) -> None:
 
 
 def check_keras(path: Path) -> FileKind:
-    """Return the kind of a run folder or a Keras model. Raise `DataError` if it is something else."""
+    """Return the kind of a run folder or a Keras model. Raise `DataError` for anything else."""
     if is_import_path(str(path)) and not path.exists():
         msg = f"{path} is an object of a Python module: use `{COMMANDS['import'].format(path)}`"
         raise DataError(msg)
@@ -113,7 +113,7 @@ def _check_hdf5(path: Path) -> None:
 
 
 def _check_saved_model(folder: Path) -> None:
-    """Raise `DataError` if the file with the graph of a SavedModel is something else, or is cut off."""
+    """Raise `DataError` if a SavedModel's graph file has the wrong content, or is truncated."""
     file = folder / "saved_model.pb"
     kind = recognise(file)
     if kind is not None and kind.unusable:

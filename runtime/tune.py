@@ -126,7 +126,7 @@ def _available_engines() -> list[str]:
 def _may_crash(engine: str) -> bool:
     """Return True if an engine must be tried in a separate process first.
 
-    The engine `compiled` crashes the process on some processors, and the engine of a plug-in may do so.
+    The engine `compiled` crashes the process on some processors, and a plug-in's engine may also crash it.
     """
     return engine == "compiled" or doctor.is_plugin(engine)
 
@@ -162,7 +162,7 @@ def remember(bundle: Bundle, chosen: Trial) -> str:
 
 
 def order(trials: Iterable[Trial]) -> list[Trial]:
-    """Sort trials for display: the last round first, then by time. Trials that were not timed are at the end."""
+    """Sort trials for display: by their last round in descending order, then by time. Untimed trials come last."""
     return sorted(trials, key=lambda trial: (-trial.rounds, trial.p50_ms if trial.p50_ms is not None else float("inf")))
 
 
@@ -220,7 +220,7 @@ class _Search:
             return reason
 
     def _difference(self, candidate: Candidate) -> str | None:
-        """Return the difference between the outputs on this engine and those at export in words, or None.
+        """Describe the difference between the outputs on this engine and those at export, or return None if they agree.
 
         The result is computed once and used for all thread counts.
         """

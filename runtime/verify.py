@@ -23,7 +23,7 @@ from orilla.runtime.tasks.metrics.bootstrap import few_samples
 from orilla.runtime.tasks.registry import task_of
 
 RESULT_SLACK = 0.01
-"""In the stage `result`, the agreement may be this much below the minimum of the variant's tolerance, because
+"""In the stage `result`, the agreement may be lower than the minimum of the variant's tolerance by this much, because
 processors resize images differently."""
 
 METRIC_SLACK = 0.5

@@ -78,14 +78,14 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hold-out-set",
         metavar="NAME",
-        help="name of one of the data sets whose training samples are left out; the data set is only evaluated",
+        help="name of one of the data sets whose training samples are excluded; the data set is only evaluated",
     )
     add_reading_arguments(group)
     group.add_argument("--samples", type=int, help="maximum number of samples of each split (default: all)")
     group.add_argument(
         "--hold-out",
         metavar="SHARE|NAMES|none",
-        help="training samples to hold out, on which the epoch or the settings are chosen: a share, sequence names "
+        help="training samples to hold out for choosing the epoch or the settings: a share, sequence names "
         "separated by commas, or none. Default: if there is a test split, the val split is used, or 0.1 if there is no "
         "val split; if there is no test split, 0.1 with --keep-best, --patience or --search, else none",
     )

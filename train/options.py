@@ -24,7 +24,7 @@ class TrainOptions:
     """Data sets whose training samples are added to those of `data`. `=SHARE` after a data set states its share in the
     samples of an epoch. The model `road` also accepts data sets with other classes."""
     hold_out_set: str | None = None
-    """Name of the data set whose training samples are left out. It is only evaluated."""
+    """Name of the data set whose training samples are excluded. It is only evaluated."""
     epochs: int | None = None
     """Number of epochs of the last phase."""
     batch: int | None = None

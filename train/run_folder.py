@@ -37,7 +37,7 @@ MAX_SAMPLES = 16
 """Number of samples in the figure of example predictions."""
 
 MAX_CLASSES = 30
-"""Maximum number of classes for which the figure of the confusion matrix shows counts."""
+"""Maximum number of classes for which the confusion matrix figure shows counts."""
 
 MAX_SKIPPED = 50
 """Maximum number of skipped samples that the page lists. The card lists all of them."""
@@ -147,7 +147,7 @@ def draw_samples(path: Path, trained: TrainedModel) -> None:
 
 
 def _answer(sample: LabelledImage | BoxedImage, output: Outputs, trained: TrainedModel) -> np.ndarray:
-    """Return an RGB image with the model's answer, and with the truth or the mistakes."""
+    """Return an RGB image with the model's answer, and with the ground truth or the mistakes."""
     job, dataset = trained.job, trained.dataset
     frame_hw = (sample.image.shape[0], sample.image.shape[1])
     answer = task_of(dataset.task).decode(output, job.context.of_frame(frame_hw))

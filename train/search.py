@@ -18,7 +18,7 @@ from orilla.train.options import TrainOptions
 Method = Literal["hyperband", "random"]
 
 Score = Callable[[TrainOptions, int, str], float]
-"""Function that trains a trial and returns its metric on the held-out samples. The arguments are the options, the
+"""Function that trains one trial and returns its metric on the held-out samples. The arguments are the options, the
 number of epochs and the name of the trial."""
 
 

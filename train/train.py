@@ -48,7 +48,7 @@ class TrainingData:
     skipped: dict[Item, str]
     """Reason for each skipped sample."""
     held_out: int | None = None
-    """Index of the data set whose training samples are left out."""
+    """Index of the data set whose training samples are excluded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
 
 
 def _held_out(name: str | None, parts: list[Dataset]) -> int | None:
-    """Return the number of the data set that is held out, or None."""
+    """Return the index of the data set that is held out, or None."""
     names = [part.source.name for part in parts]
     if name is not None and (name not in names or len(names) == 1):
         raise unknown_name(name, names if len(names) > 1 else [], kind="data set to hold out")
@@ -218,9 +218,9 @@ def _show_a_class(part: Dataset, items: Sequence[Item], classes: tuple[str, ...]
 
 
 def _of_added(data: TrainingData, trained: TrainedModel) -> list[EvaluationResult]:
-    """Return the metrics on those samples of each added data set with masks that were not used for training.
+    """Return, for each added data set with masks, the metrics on the samples that were not used for training.
 
-    Data sets without a pixel of the model's classes are left out, because their IoU is not defined.
+    Data sets without a pixel of the model's classes are omitted, because their IoU is undefined.
     """
     job, results = trained.job, []
     for number, part in enumerate(data.parts):

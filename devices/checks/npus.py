@@ -13,11 +13,11 @@ from orilla.devices.finding import Finding
 from orilla.devices.packages import installed
 
 HAILO_PACKAGES = {"Hailo-8": "hailo-all", "Hailo-10H": "dkms hailo-h10-all"}
-"""Packages of Raspberry Pi OS by chip. Both cannot be installed at the same time."""
+"""Packages of Raspberry Pi OS by chip. Only one of them can be installed."""
 
 HAILO_MODULES = {"Hailo-8": "hailo_pci", "Hailo-10H": "hailo1x_pci"}
-"""Kernel module by chip. Each supports only its own chip. Source: nerves-project/nerves_system_rpi5 issue 103 and
-hailo-ai/hailo-rpi5-examples issue 192."""
+"""Kernel module by chip. Each module supports only its own chip. Source: nerves-project/nerves_system_rpi5 issue 103
+and hailo-ai/hailo-rpi5-examples issue 192."""
 
 HAILO_LIBRARIES, HAILO_BINDINGS = ("hailort", "h10-hailort"), ("python3-hailort", "python3-h10-hailort")
 """Debian packages of Hailo's library, and of its Python package, which must have the same version."""
@@ -40,7 +40,7 @@ def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
 
 
 def hailo(accelerator: Accelerator, root: Path) -> Finding:
-    """Check that the kernel module is that of the chip, and that library and Python package have the same version."""
+    """Check that the kernel module matches the chip, and that library and Python package have the same version."""
     chip = accelerator.name if accelerator.name in HAILO_PACKAGES else "Hailo-8"
     fix = f"sudo apt install {HAILO_PACKAGES[chip]} && sudo reboot"
     if not accelerator.usable:
@@ -88,7 +88,7 @@ def ethos_u(accelerator: Accelerator, root: Path) -> Finding:
 
 
 def jetson(machine: Machine) -> Finding | None:
-    """Check that the installed ONNX Runtime can use the GPU of a Jetson. The one on PyPI cannot."""
+    """Check that the installed ONNX Runtime can use the GPU of a Jetson. The package on PyPI cannot."""
     gpu = next((item.name for item in machine.accelerators if item.name.startswith("Jetson")), None)
     found = re.search(r"Jetson Linux (\d+)", gpu or "")
     if found is None or "onnxruntime" not in machine.engines:

@@ -1,4 +1,4 @@
-"""Check the Python packages for conflicts, and for packages with a misleading name."""
+"""Check the installed Python packages for conflicts and misleading names."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def examine(bits: int = 64) -> list[Finding]:
     """Return all findings, including those that report no problem.
 
     Args:
-        bits: Pointer size of this Python in bits. If it is 32, OpenCV and the engines are left out, because
-            `board.bits` checks them.
+        bits: Pointer size of this Python in bits. If it is 32, OpenCV and the engines are omitted, because `board.bits`
+            checks them.
     """
     numpy = installed(["numpy"]).get("numpy")
     findings = [
@@ -71,7 +71,7 @@ def onnxruntime(wheels: dict[str, str]) -> Finding | None:
 def system_numpy(
     numpys: Sequence[tuple[str, Path]], users: Mapping[str, Path | None], wheels: Iterable[str] = ()
 ) -> Finding | None:
-    """Check that numpy 2 does not hide numpy 1 of the system, for which packages of the system are built.
+    """Check that numpy 2 does not hide the system's numpy 1, for which the system's packages are built.
 
     This happens in a virtual environment with `--system-site-packages`. Source: raspberrypi/picamera2 issue 1088.
 

@@ -1,4 +1,4 @@
-"""Warn if the original model is no better than a constant answer, which a wrong preprocessing causes.
+"""Warn if the original model is no better than a constant answer. A wrong preprocessing can cause this.
 
 The check compares the variants with the original model on the same samples, so it passes even if both are useless.
 """

@@ -36,7 +36,7 @@ MIN_GAIN = 0.1
 
 MIN_PLAUSIBILITY = 0.4
 """Minimum plausibility with another value, for which a message is returned. Larger inputs make the outputs of any
-network more decided, so a small plausibility shows nothing."""
+network more decided, so a low plausibility proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Alternative:
 
 
 def doubts(source: SourceModel, validation: SampleSet, reference: Reference, work: Workspace) -> tuple[str, ...]:
-    """Return a message if other values than the stated ones give clearly better results of the original model.
+    """Return a message if the original model gives clearly better results with values other than the stated ones.
 
     With labelled data, the primary metric is compared. Without labels, the plausibility of the outputs is compared. See
     `Task.plausibility`.
@@ -103,9 +103,10 @@ def _stated(source: SourceModel) -> _Alternative | None:
 
 
 def _alternatives(stated: _Alternative, channels: int) -> dict[str, _Alternative]:
-    """Return other pixel values and channel orders, by the options that state them.
+    """Return alternative pixel values and channel orders, by the options that state them.
 
-    Those that change only one fact come first, because the first one of several equally good ones is reported.
+    Alternatives that change only one fact come first, because the first of several equally good alternatives is
+    reported.
     """
     found: dict[str, _Alternative] = {}
     colors = (stated.color,) if stated.color == "grey" else ("rgb", "bgr")

@@ -1,4 +1,4 @@
-"""Make the golden data of a bundle: samples with the outputs of the original model."""
+"""Create the golden data of a bundle: samples with the outputs of the original model."""
 
 from __future__ import annotations
 

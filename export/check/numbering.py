@@ -1,7 +1,7 @@
 """Check the numbering of a text model's words, by trying other numberings on labelled texts.
 
-Words with wrong tokens give no error, only a model that guesses. If the model answers clearly better with another
-numbering, the stated or assumed one is wrong.
+Wrong tokens cause no error, but the model can only guess. If the model is clearly more accurate with another numbering,
+the stated or assumed numbering is wrong.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ TEXTS = 200
 """Maximum number of texts on which the numberings are compared."""
 
 SUSPECT = 0.5
-"""Other numberings are tried if the accuracy is at most this share of the way from guessing to perfect."""
+"""Other numberings are tried if the accuracy covers at most this share of the distance from guessing to perfect."""
 
 MIN_GAIN = 0.1
 """Minimum increase of the accuracy with another numbering for which a message is returned."""
 
 NEAR_GUESSING = 0.15
-"""Largest difference to the accuracy of guessing at which the words are assumed to have wrong tokens."""
+"""The words are assumed to have wrong tokens if the accuracy exceeds the accuracy of guessing by at most this value."""
 
 
 def numbering_doubts(

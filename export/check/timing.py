@@ -37,7 +37,7 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
     for name, session in sessions.items():
         first_ms = _run(session, sample)
         # The first inference is slower, because it allocates memory. Its time is used only if it exceeds the time
-        # limit, because there is then no other.
+        # limit, because no other inference follows then.
         times_ms[name] = [first_ms] if first_ms > 1e3 * SECONDS else []
     for _ in range(ROUNDS):
         for name, session in sessions.items():

@@ -26,7 +26,8 @@ MAX_FRAMES = 12
 """Number of worst samples that are shown on the contact sheet and used for the calibration."""
 
 SHARE = 4
-"""At most one of `SHARE` validation samples counts as one of the worst, so that the others can show the gain."""
+"""At most one in `SHARE` validation samples counts as one of the worst. The other samples are needed to measure the
+gain."""
 
 COLUMNS, CELL_WIDTH = 3, 320
 """Number of samples in a row of the contact sheet, and width of one picture in pixels. Each sample has two pictures."""
@@ -55,7 +56,7 @@ def outputs_of(engine: str, data: bytes, source: SourceModel, reference: Referen
 
 
 def worst_samples(reference: Reference, outputs: OutputArrays) -> list[Disagreement]:
-    """Return the samples with the smallest agreement, and among equal ones those with the largest error.
+    """Return the samples with the lowest agreement. Among equal ones, samples with larger errors come first.
 
     Args:
         reference: Outputs of the original model.
@@ -74,7 +75,7 @@ def worst_samples(reference: Reference, outputs: OutputArrays) -> list[Disagreem
 
 
 def missing_classes(worst: Sequence[GroundTruth], calibration: Sequence[GroundTruth], dataset: Dataset) -> list[str]:
-    """Return the names of the classes that the worst samples contain, but no calibration sample.
+    """Return the names of the classes that occur in the worst samples, but in no calibration sample.
 
     Args:
         worst: Ground truth of the worst samples. The data set must have labels.
@@ -99,7 +100,7 @@ def _classes(truth: GroundTruth) -> set[int]:
 def contact_sheet(
     samples: Sequence[Disagreement], reference: Reference, dataset: Dataset, items: Sequence[Item]
 ) -> bytes:
-    """Return a PNG file that shows each sample with the answer of the original model and that of the variant.
+    """Return a PNG file that shows each sample with the answers of the original model and of the variant.
 
     Raises:
         DataError: The samples are not images.

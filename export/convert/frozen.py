@@ -254,7 +254,7 @@ def _saved_model(folder: Path) -> keras.Model:
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    """Return the model with float32 arithmetic. A model that was trained in half precision is built again."""
+    """Return the model with float32 arithmetic. A model that was trained in half precision is rebuilt."""
     if all(layer.compute_dtype not in HALF for layer in flat(model)):
         return model
     keras.config.set_dtype_policy("float32")

@@ -23,7 +23,7 @@ class InputAdapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     std: tuple[float, ...] = (1.0,)
     """Standard deviation in grey levels. The model takes `(pixel - mean) / std`."""
     reverse: bool = False
-    """True if the channels are reversed before the normalisation: an RGB image then reaches the model as BGR."""
+    """True if the channels are reversed before the normalisation, so that the model receives an RGB image as BGR."""
     activation: Literal["softmax", "sigmoid"] | None = None
     """Activation that is added to a model that outputs logits. If None, no activation is added."""
 

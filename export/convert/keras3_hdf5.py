@@ -2,8 +2,8 @@
 
 Keras reads HDF5 files with code written for Keras 2 files. That code drops each `axis` that is a list, so
 `Softmax(axis=[1, 2])` becomes a softmax over the last axis, and it cannot load the operations of `keras.ops`. The
-reader for `.keras` files has neither fault. This module therefore adds the module names that this reader needs to the
-configuration.
+reader for `.keras` files has neither fault, but it needs the module name of each class. This module adds these names to
+the configuration, and uses that reader.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load(file: Path) -> keras.Model:
     Raises:
         UnknownLayerError: A layer is not part of Keras.
         ValueError: The configuration or the weights cannot be read, or a layer contains Python code.
-        TypeError: Keras cannot make a layer from its configuration.
+        TypeError: Keras cannot create a layer from its configuration.
         OSError: The file is damaged.
         KeyError: The file lacks a part.
     """

@@ -69,7 +69,7 @@ def _check_small(file: str) -> None:
 def convert_static_uint8(model: str, out: str, calibration: str) -> None:
     """Convert a model and quantise weights and activations to int8, and inputs and outputs to uint8.
 
-    The models that Coral publishes for the Edge TPU have this form.
+    The models that Coral publishes for the Edge TPU are quantised in this way.
 
     Args:
         model: Path of the model file.

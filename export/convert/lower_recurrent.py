@@ -139,7 +139,7 @@ def _activations(layer: Any) -> list[str]:
 
 
 def _not_plain(layer: layers.Layer) -> str | None:
-    """Return the reason why neither the fused operator nor ONNX can express a layer, or None."""
+    """Return the reason why neither the fused operator nor an ONNX operator can express a layer, or None."""
     for direction in _directions(layer):
         if not isinstance(direction, Recurrent):
             return f"{layer.name} has a custom cell ({type(getattr(direction, 'cell', direction)).__name__})"

@@ -60,7 +60,7 @@ class MappingResult(CommandResult):
     cpu_ops: list[str]
     """Names of the operators that run on the CPU, in graph order."""
     cut_ops: list[str]
-    """Names of the operators that would run on the CPU if the graph were cut at the first rejected operator."""
+    """Names of the operators that would run on the CPU if the graph were split at the first rejected operator."""
     rows: list[tuple[str, int, str]]
     """Operator name, count and status, as in the compiler's log."""
     advice: list[Advice]

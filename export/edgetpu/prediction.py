@@ -79,7 +79,7 @@ class Mapping:
 
     @property
     def cut_ops(self) -> list[str]:
-        """Return the names of the operators that the CPU would run if the graph were cut at the first rejected one."""
+        """Return the names of the operators on the CPU if the graph were split at the first rejected operator."""
         return [
             placement.operator.name
             for index, placement in enumerate(self.placed)
@@ -116,8 +116,8 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
 
     An operator is mapped if it is supported and does not depend on a rejected operator. The compiler is a delegate of
     TensorFlow Lite. The delegate partitions a graph by dependencies, and only the first part that it accepts becomes a
-    subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation describes a simpler rule, a cut at the
-    first rejected operator. `Mapping.cut_ops` gives the result of this rule.
+    subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation describes a simpler rule: the graph is
+    split at the first rejected operator. `Mapping.cut_ops` gives the result of this rule.
 
     An operator that quantises a float input of the model is rejected, but operators that depend on it may be mapped.
     The compiler's logs of models with float inputs show this.

@@ -100,7 +100,7 @@ def _fully_connected(operator: Operator) -> Refusal | None:
         return LIMIT, "its weights are computed at run time", "use constant weights"
     if operator.options is not None and operator.options.weightsFormat != 0:
         return LIMIT, "its weights have a shuffled format", "use the default weight format"
-    # The compiler is older than per-channel scales of dense layers.
+    # The compiler predates per-channel scales for dense layers.
     if len(weights.scales) > 1:
         return VERSION, "its weights are quantised per channel", "use per-tensor scales for dense layers"
     if any(side > 1 for side in operator.outputs[0].shape[:-1]):

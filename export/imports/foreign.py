@@ -14,7 +14,7 @@ USUAL_SIZE = 224
 """Input height and width of most image networks, in pixels."""
 
 USUAL_LENGTH = 128
-"""Proposed size of an open axis that is not the height or width of an image."""
+"""Proposed size of an axis that is not fixed and not the height or width of an image."""
 
 
 class ForeignTensor(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class ForeignModel(msgspec.Struct, frozen=True):
     recurrent: tuple[str, ...] = ()
     """Names of the operators that are recurrent layers or loops."""
     normalising: str | None = None
-    """Name of the first operator, if the network normalises its input with it. None if it does not."""
+    """Name of the network's first operator if it normalises the input, else None."""
     activation: Literal["softmax", "sigmoid"] | None = None
     """Activation that computes the output of a model with one output. None if there is no such activation."""
     hints: FileHints = FileHints()

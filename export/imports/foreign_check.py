@@ -1,4 +1,4 @@
-"""Reject model files that no engine can run, or that no loop can give inputs."""
+"""Reject model files that no engine can run, or whose inputs no loop can provide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ ONE_SAMPLE = "export it again with one sample per inference, or with a batch axi
 
 
 class UnusableModelError(ValueError):
-    """Raised by a check that rejects a model. Its message is shown unchanged, unlike that of a failed inference."""
+    """Raised by a check that rejects a model.
+
+    Unlike the message of a failed inference, its message is shown unchanged.
+    """
 
 
 def unusable_model(model: ForeignModel) -> str | None:

@@ -49,7 +49,7 @@ def choose_head(
     seen = heads.describe_outputs(shapes)
     found = heads.recognise(shapes, spec.size_hw, labels)
     if not found and labels:
-        # The number of labels may be wrong, which `head_labels` reports later.
+        # The number of labels may be wrong. `head_labels` reports this later.
         found = heads.recognise(shapes, spec.size_hw)
     if hints.head is not None:
         layout, options = _stated(hints.head)

@@ -1,4 +1,4 @@
-"""Check that ONNX Runtime can run a model, and that equal inputs always give equal outputs."""
+"""Check that ONNX Runtime can run a model, and that the model is deterministic."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # Only fatal errors are printed.
+    options.log_severity_level = 4  # Print only fatal errors.
     signal.alarm(LIMIT_S)  # The signal ends this process. `fork_server.call` reports it.
     try:
         session = onnxruntime.InferenceSession(loaded.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -153,7 +153,7 @@ def _check_types(tensors: list[Any], name: str) -> None:
 
 
 def changing(graph: Any, output: str) -> str | None:
-    """Return the operator that makes the size of an output depend on values, or None if there is none."""
+    """Return the operator that makes an output's size depend on input values, or None if there is none."""
     producers = {name: node for node in graph.node for name in node.output}
     waiting, seen = [output], set()
     while waiting:

@@ -137,7 +137,7 @@ def _load(model: str) -> Any:
 
 
 def _outputs(loaded: Any, name: str, open_sizes: OpenSizes | None) -> tuple[ForeignTensor, ...]:
-    """Run the model once for a test, and return its outputs. A size that depends on values is stated as 0.
+    """Run the model once as a test, and return its outputs. A size that depends on input values is stated as 0.
 
     Raises:
         ValueError: The model cannot run, or its outputs are random.
@@ -213,7 +213,7 @@ def _guess(loaded: Any, inputs: list[ForeignTensor], described: str, count: int)
 
 
 def _inputs(graph: Any) -> list[Any]:
-    """Return the inputs of a graph. Old files list the weights among them."""
+    """Return the inputs of a graph. Old files also list the weights as inputs."""
     initialised = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in initialised]
 

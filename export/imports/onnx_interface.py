@@ -1,7 +1,7 @@
 """Give a `.tflite` file the names, the order and the output shapes of the `.onnx` file that it was converted from.
 
-Converters change names and the order of axes and outputs. Therefore, both files run on the same random inputs, and
-outputs with equal values are matched.
+Converters change names and the order of axes and outputs. This module therefore runs both files on the same random
+inputs, and matches outputs with equal values.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _described(details: Mapping[str, Any]) -> str:
 
 
 def _output(name: str, expected: NDArray[Any], found: dict[int, NDArray[Any]]) -> _Output:
-    """Return the tensor with the values of an output, and remove it from `found`.
+    """Find the tensor with the values of an output, remove it from `found`, and return it.
 
     Raises:
         ValueError: No tensor has these values.

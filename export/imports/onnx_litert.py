@@ -16,7 +16,8 @@ import numpy as np
 from orilla.export.imports.onnx_interface import with_interface_of
 
 RUNS_OTHER_PROGRAMS = True
-"""onnx2tf is another program, in its own environment. The protections of the fork server are therefore off."""
+"""True because onnx2tf is a separate program in its own environment. The protections of the fork server are therefore
+off."""
 
 COMMAND = "ORILLA_ONNX2TF"
 """Environment variable with the path of the command `onnx2tf`. If it is not set, `onnx2tf` must be on `PATH`."""
@@ -25,8 +26,8 @@ TIMEOUT_S = 1800.0
 """Time limit of a conversion in seconds."""
 
 SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
-"""Name of a file with sample images, on which onnx2tf compares the outputs of operators. If the file does not exist,
-onnx2tf downloads it. Source: onnx2tf (MIT), `download_test_image_data` in `onnx2tf/utils/common_functions.py`."""
+"""Name of a file with sample images on which onnx2tf compares the outputs of operators. Without this file, onnx2tf
+would download it. Source: onnx2tf (MIT), `download_test_image_data` in `onnx2tf/utils/common_functions.py`."""
 
 REASON = re.compile(r"(ERROR|[\w.]*(Error|Exception))\b *:")
 """Start of the line that states why onnx2tf failed."""

@@ -230,7 +230,7 @@ def _output(tensor: ForeignTensor, model: ForeignModel) -> TensorSpec:
 
 
 def _imported_output(model: ForeignModel) -> ImportedOutput:
-    """Return the properties of the first output by which the task chooses its settings."""
+    """Return the properties of the first output that the choice of the task's settings depends on."""
     tensor, spec = model.outputs[0], _output(model.outputs[0], model)
     has_numbers = tensor.dtype.startswith(("int", "uint")) and tensor.quantisation is None
     return ImportedOutput(spec.shape, has_numbers, model.activation is not None)

@@ -143,7 +143,7 @@ def _open_inputs(data: bytes) -> dict[int, tuple[str, tuple[int, ...]]]:
 
 
 def _tensors(data: bytes, name: str) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...]]:
-    """Return the inputs and outputs. An inference is run to determine the shapes of the outputs.
+    """Return the inputs and outputs. This function runs an inference to determine the shapes of the outputs.
 
     Raises:
         ValueError: The interpreter rejects the file, or the inference fails.

@@ -22,14 +22,14 @@ from orilla.export.imports import onnx_file
 from orilla.export.imports.registry import is_import_path
 
 RUNS_OTHER_PROGRAMS = True
-"""A network given by its import path is the user's own code, which may do anything. The protections of the fork server
-are therefore off."""
+"""True because a network given by its import path is the user's own code, which may need the network or other programs.
+The protections of the fork server are therefore off."""
 
 OPSET = 18
 """Version of the ONNX operator set. Source: `torch.onnx.export`, whose exporter is written for this version."""
 
 MAX_DIFFERENCE = 1e-4
-"""Largest difference between the answers of PyTorch and of the ONNX file, as a share of the largest answer."""
+"""Largest difference between the outputs of PyTorch and of the ONNX file, as a share of the largest output."""
 
 HOW_TO_SAVE = (
     'write a .pt2 file where the network is built: "program = torch.export.export(net.eval(), (example,)); '
@@ -232,7 +232,10 @@ def _compare(program: Any, file: Path, name: str, torch: Any) -> None:
         largest = max(1.0, float(np.abs(theirs).max(initial=0)))
         difference = float(np.abs(ours.astype(np.float64) - theirs).max(initial=0))
         if not difference <= MAX_DIFFERENCE * largest:
-            msg = f"the ONNX file of {name} gives other outputs than PyTorch: {entry.name} differs by {difference:.3g}"
+            msg = (
+                f"the ONNX file of {name} gives different outputs from PyTorch: {entry.name} differs by "
+                f"{difference:.3g}"
+            )
             raise ValueError(msg)
 
 

@@ -13,7 +13,7 @@ LIMIT_S = 120
 
 
 def sample(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return a test input: random numbers from 0 to 1 for floats, and zeros for other types, which may be indices."""
+    """Return a test input: random numbers from 0 to 1 for floats, zeros for other types, which may be indices."""
     if np.dtype(dtype).kind != "f":
         return np.zeros(shape, dtype)
     return np.random.default_rng(0).random(shape).astype(dtype)

@@ -101,7 +101,10 @@ class Builder:
 
 
 class Axes:
-    """Calls layers with the channels last. Keeps each tensor in both axis orders, so that few transpositions remain."""
+    """Calls layers with the channels last.
+
+    It keeps each tensor in both axis orders, so that few transpositions are needed.
+    """
 
     def __init__(self) -> None:
         self._last: dict[int, tuple[Any, Any]] = {}

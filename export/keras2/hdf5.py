@@ -1,4 +1,4 @@
-"""Read arrays and lists of names from HDF5 files that may be hostile."""
+"""Read arrays and lists of names from untrusted HDF5 files."""
 
 from __future__ import annotations
 

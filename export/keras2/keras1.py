@@ -49,7 +49,7 @@ MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "
 """Class in Keras 2 for each mode of Keras 1's `Merge`."""
 
 GATES = {"LSTM": 12, "GRU": 9, "ConvLSTM2D": 12}
-"""Number of arrays in each recurrent layer if those of each gate are stored separately."""
+"""Number of arrays in each recurrent layer if each gate's arrays are stored separately."""
 
 
 def modern(config: LayerConfig) -> LayerConfig:

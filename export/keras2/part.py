@@ -73,7 +73,7 @@ def channels_last(tensor: Any, spatial: int) -> Any:
 
 
 def channels_first(tensor: Any, spatial: int) -> Any:
-    """Move the channel axis from the end to before the spatial axes."""
+    """Move the channel axis from the end to the position before the spatial axes."""
     rank = len(tensor.shape)
     if rank < spatial + 2:
         return tensor  # The layer has removed the spatial axes.

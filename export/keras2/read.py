@@ -20,7 +20,8 @@ REPLACE = "replace these layers with layers of Keras, and save the model again"
 SAVED_MODEL = (
     "or save it as a SavedModel with the Keras that wrote it (model.save with a folder), and export that folder"
 )
-"""Alternative advice. A SavedModel contains the model's graph, not Python code. Keras in TensorFlow 2 can write it."""
+"""Alternative advice. A SavedModel contains the model's graph instead of Python code. Keras in TensorFlow 2 can write
+it."""
 
 
 def read(path: Path, origin: Origin) -> tuple[Any, tuple[str, ...]]:

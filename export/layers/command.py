@@ -71,7 +71,7 @@ class LayersResult(CommandResult):
     samples: int
     layers: list[Layer]
     causes: list[str]
-    """Names of the tensors that explain most of the loss, the largest cause first."""
+    """Names of the tensors that explain most of the loss, starting with the largest cause."""
     every: bool
     """If True, the table shows every layer."""
     as_markdown: bool

@@ -14,14 +14,14 @@ from orilla.export.layers.trace import INPUT, Trace, TracedTensor
 from orilla.runtime.preprocessing.input_kind import ModelInput
 
 FLOAT_TOLERANCE, STEPS = 1e-3, 2.0
-"""Largest differences of two layers that count as equal: of float tensors, relative to the values, and of quantised
-tensors, in quantisation steps. Kernels add in a different order, and round differently."""
+"""Largest differences at which two layers count as equal: relative to the values for float tensors, and in quantisation
+steps for quantised tensors. Kernels add in different orders, and round differently."""
 
 COMPARED = 4096
-"""Number of values by which equal layers are recognised."""
+"""Number of values that are compared to recognise equal layers."""
 
 MIN_LIKENESS = 0.2
-"""Smallest likeness of two tensors with the same shape that can be the same layer, 0–1."""
+"""Minimum similarity of two tensors with the same shape that can be the same layer, 0–1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class EngineMap:
     variant: str
     layers: tuple[MappedLayer, ...]
     unmatched: int
-    """Number of layers of the first engine that the other does not have, because it fuses them or has another file."""
+    """Number of the first engine's layers that the other engine does not have, because it fuses them or runs another
+    file."""
 
     @property
     def first(self) -> MappedLayer | None:
@@ -66,8 +67,8 @@ Values = Mapping[str, NDArray[np.float32]]
 def map_layers(engine: str, variant: str, traces: tuple[Trace, Trace], samples: Iterable[ModelInput]) -> EngineMap:
     """Run a network on two engines, and compare the tensors that correspond to each other.
 
-    The names of the tensors can differ. Two tensors correspond if their shapes are equal and their values are similar;
-    the pairs keep the order of both networks.
+    The names of the tensors can differ. Two tensors correspond if their shapes are equal and their values are similar.
+    The pairs keep the order of both networks.
 
     Args:
         engine: Name of the second engine.
@@ -103,7 +104,7 @@ def map_layers(engine: str, variant: str, traces: tuple[Trace, Trace], samples: 
 def _pairs(
     ours: Sequence[TracedTensor], theirs: Sequence[TracedTensor], values: Values, other_values: Values
 ) -> list[tuple[int, int]]:
-    """Return the indices of the tensors that correspond to each other, so that the sum of their likeness is largest."""
+    """Return the indices of the tensors that correspond to each other. The total similarity of the pairs is maximal."""
     likeness = np.zeros((len(ours), len(theirs)))
     for place, tensor in enumerate(ours):
         for other, candidate in enumerate(theirs):
@@ -127,7 +128,7 @@ def _pairs(
 
 
 def _likeness(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    """Return 1 for equal tensors, and less the more they differ. 0 if the shapes differ in every order of the axes."""
+    """Return the similarity of two tensors, at most 1. It is 0 if their shapes differ in every order of the axes."""
     turned = _like(ours, theirs)
     if turned is None:
         return 0.0

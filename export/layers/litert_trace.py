@@ -19,7 +19,7 @@ from orilla.runtime.tflite.graph import read_operators
 from orilla.runtime.tflite.rewrite import rewritten
 
 NUMBERS = (np.float32, np.float16, np.int8, np.uint8, np.int16)
-"""Types of the tensors that are compared. Others, such as int32, contain positions and shapes."""
+"""Types of the tensors that are compared. Tensors of other types, such as int32, contain positions and shapes."""
 
 
 class LiteRTTrace:
@@ -71,7 +71,7 @@ class LiteRTTrace:
 def open_delegated(data: bytes, binding: Binding) -> LiteRTTrace:
     """Open the content of a `.tflite` file with XNNPACK, as the engine `litert` runs it.
 
-    XNNPACK keeps its intermediate tensors to itself, so all tensors become outputs of the model.
+    XNNPACK does not expose its intermediate tensors, so all tensors become outputs of the model.
 
     Raises:
         DataError: The model has a loop or several inputs.
@@ -82,7 +82,7 @@ def open_delegated(data: bytes, binding: Binding) -> LiteRTTrace:
         graph = model.subgraphs[0]
         computed = {index for operator in graph.operators for index in operator.outputs}
         graph.outputs = sorted(computed | set(graph.outputs))
-        model.signatureDefs = []  # They would not fit the outputs.
+        model.signatureDefs = []  # The signatures would not match the new outputs.
         if len(graph.inputs) > 1:
             msg = "the model has several inputs, so its layers cannot be compared on several engines"
             raise DataError(msg)
@@ -121,7 +121,7 @@ def open_trace(data: bytes, binding: Binding) -> LiteRTTrace:
             interpreter = Interpreter(
                 model_content=data,
                 experimental_preserve_all_tensors=True,
-                # A delegate would keep its intermediate tensors to itself.
+                # A delegate would not expose its intermediate tensors.
                 experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
         interpreter.allocate_tensors()

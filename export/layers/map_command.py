@@ -38,7 +38,7 @@ class EngineMapResult(CommandResult):
 
     bundle: str
     engine: str
-    """The engine with which the others are compared."""
+    """The engine with which the other engines are compared."""
     variant: str
     samples: int
     maps: list[EngineMap]

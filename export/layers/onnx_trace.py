@@ -47,7 +47,7 @@ class OnnxTrace:
         }
 
     def _file_name(self, name: str) -> str:
-        """Return the name of the tensor in the file that contains the values after the rounding."""
+        """Return the name of the file's tensor that contains the values after rounding."""
         rounded = self._rounded.get(name)
         return name if rounded is None else rounded.dequantised
 

@@ -14,7 +14,7 @@ from orilla.export.layers.trace import Trace, TracedTensor
 from orilla.runtime.preprocessing.input_kind import ModelInput
 
 EXPLAINED = 0.8
-"""Share of the whole loss that the layers in `LayerReport.causes` explain together."""
+"""Share of the total loss that the layers in `LayerReport.causes` explain together."""
 
 MIN_ADDED = 0.002
 """Smallest loss of a layer that counts as a cause. It is the loss of a layer with a ratio of 27 dB in every channel."""
@@ -24,12 +24,12 @@ WIDE_CHANNEL = 32.0
 of the 256 quantised values."""
 
 SATURATED, UNUSED = 1e-3, 0.25
-"""Share of values outside the range, and share of the range in use, from which a remark states them."""
+"""Limits of two shares at which a remark is printed: values outside the range, and the used part of the range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One tensor of the network in float and quantised."""
+    """One tensor of the network, compared between the float file and the quantised file."""
 
     tensor: str
     """Name of the tensor in the model file."""
@@ -41,8 +41,8 @@ class Layer:
     rounding_db: float | None
     """The same ratio if only this tensor is rounded. None if the tensor is not quantised or if the values are exact."""
     lost: float
-    """Noise power divided by signal power, 0–1: the mean over the channels, each limited to 1. A channel in which the
-    noise hides the signal counts as much as any other, however small its values are."""
+    """Noise power divided by signal power, 0–1: the mean over the channels, each limited to 1. A channel in which noise
+    hides the signal therefore counts as much as any other, however small its values are."""
     added: float
     """Difference between `lost` of this tensor and of the worst tensor that its operator reads, at least 0."""
     rounding_lost: float
@@ -121,8 +121,8 @@ def layer_report(original: Trace, quantised: Trace, samples: Iterable[ModelInput
     layers: dict[str, Layer] = {}
     lost: dict[str, float] = {}
     for tensor in original.tensors:
-        # A tensor that only the float file contains, such as the input of a fused activation, has the loss of the
-        # tensors before it.
+        # A tensor that only the float file contains, such as the input of a fused activation, gets the loss of its
+        # inputs.
         before = lost[tensor.name] = max((lost.get(name, 0.0) for name in tensor.reads), default=0.0)
         if tensor.name in sums:
             layers[tensor.name] = layer = sums[tensor.name].layer(before)
@@ -187,7 +187,7 @@ class _Sums:
 
 
 def _lost(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
-    """Return the mean over the channels of noise divided by signal. Channels that are always 0 are left out."""
+    """Return the mean over the channels of noise divided by signal. Channels that are always 0 are ignored."""
     used = signal > 0
     ratios = np.minimum(np.broadcast_to(noise, signal.shape)[used] / signal[used], 1.0)
     return float(ratios.mean()) if ratios.size else 0.0
@@ -199,7 +199,7 @@ def _decibels(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float 
 
 
 def _causes(layers: Iterable[Layer]) -> tuple[str, ...]:
-    """Return the fewest tensors whose `added` together is the share `EXPLAINED` of all, the largest first."""
+    """Return the fewest tensors whose `added` sums to the share `EXPLAINED` of the total, starting with the largest."""
     ranked = sorted((layer for layer in layers if layer.added >= MIN_ADDED), key=lambda layer: -layer.added)
     total, explained, causes = sum(layer.added for layer in ranked), 0.0, []
     for layer in ranked:

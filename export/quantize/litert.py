@@ -14,7 +14,7 @@ from orilla.export.convert.keras_litert import calibration_samples
 from orilla.runtime.files import replacing
 
 PERCENTILES = (0.01, 99.99)
-"""Percentiles of the values of a tensor between which the calibration method `Percentile` keeps all values."""
+"""Lower and upper percentile of a tensor's values that the calibration method `Percentile` uses as range."""
 
 
 def float16(source: str, out: str) -> None:
@@ -161,7 +161,7 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
 def _without_outliers(
     source: str, calibration: str, ranges: dict[str, dict[str, np.ndarray]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return smaller ranges, which leave out the smallest and largest values of each sample.
+    """Return smaller ranges, which exclude the smallest and largest values of each sample.
 
     The range of a tensor contains the values between the percentiles `PERCENTILES` of each sample.
     """

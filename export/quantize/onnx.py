@@ -76,7 +76,7 @@ def quantise_static(
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Samples and method that measure the activation ranges."""
+    """Samples and method for measuring the activation ranges."""
 
     samples: str
     """Path of a calibration file that `calibration_samples` can read."""

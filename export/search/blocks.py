@@ -1,4 +1,4 @@
-"""Divide a network into blocks: an operator with weights, and the operators after it that have none."""
+"""Divide a network into blocks. A block is an operator with weights and the following operators without weights."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class _Format:
     quantise: str
     """Function that quantises with a calibration method, and keeps some operators in float."""
     methods: tuple[str, ...]
-    """Calibration methods. The first one is that of the plain int8 recipe."""
+    """Calibration methods. The first one is the method of the plain int8 recipe."""
 
 
 FORMATS = {
@@ -80,7 +80,7 @@ class _Mixed:
         return _partial(self.plain, self.format, method, [*kept, *self.ranking.always_float])
 
     def change(self, method: str, count: int) -> str:
-        """Return the same in words."""
+        """Describe the recipe in words."""
         names = ", ".join(short_name(block.name) for block in self.ranking.blocks[: min(count, MAX_NAMES)])
         more = ", …" if count > MAX_NAMES else ""
         return f"{method}, {count} of {len(self.ranking.blocks)} blocks in float32: {names}{more}"
@@ -90,8 +90,8 @@ class _Mixed:
 class PrecisionSearch:
     """A search for one export.
 
-    For each format, the search tries other calibration methods first. Then it keeps the blocks in float whose
-    quantisation alone changes the outputs most, as few as are needed.
+    For each format, the search tries other calibration methods first. Then it keeps as few blocks in float as needed,
+    starting with those whose quantisation changes the outputs most.
     """
 
     builder: Builder
@@ -109,8 +109,8 @@ class PrecisionSearch:
         """Search, and add the best variant of each format to the checks.
 
         Returns:
-            The path of the search, or None if no search is needed: a plain int8 variant is accurate enough, or the
-            recipes contain none.
+            The steps of the search, or None if no search is needed, because a plain int8 variant is accurate enough or
+            because the recipes contain none.
         """
         plain = {name: variant for name, variant in self.checks.variants.items() if is_plain(self.checks.recipes[name])}
         if not plain or any(variant.check.drop <= self.max_drop for variant in plain.values()):
@@ -163,7 +163,7 @@ class PrecisionSearch:
 
     def _mixed(self, mixed: _Mixed, method: str) -> Iterator[_Candidate]:
         """Build and check variants with some blocks in float: 1, 2, 4, 8 and so on, and then fewer by bisection."""
-        few, many, count = 0, len(mixed.ranking.blocks), 1  # `few` blocks are not enough. `many` blocks would be all.
+        few, many, count = 0, len(mixed.ranking.blocks), 1  # `few` blocks are not enough. `many` may be all blocks.
         while many - few > 1:
             candidate = self._try(mixed.name, mixed.recipe(method, count), mixed.change(method, count), count)
             if candidate is not None:

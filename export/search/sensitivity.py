@@ -38,7 +38,7 @@ class Ranked(msgspec.Struct, frozen=True):
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """The blocks of a network, those with the largest effect first."""
+    """The blocks of a network in descending order of their effect."""
 
     blocks: list[Ranked]
     always_float: list[str]

@@ -199,7 +199,9 @@ def _remove_stale(path: Path, setup: Setup) -> int:
     """Remove a segment that a killed process left behind, and tell its readers to attach again.
 
     Return its number of written ticks, so that the count continues for these readers. Return 0 if there is no segment.
-    Raises: OutputError: A running program is writing the segment, or the file does not belong to this sink.
+
+    Raises:
+        OutputError: A running program is writing the segment, or the file does not belong to this sink.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

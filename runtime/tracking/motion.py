@@ -5,8 +5,8 @@ each, position and velocity, which need no matrix inversion. The noise is propor
 Wojke et al., "Simple Online and Realtime Tracking with a Deep Association Metric" (arXiv 1703.07402), and there are
 separate filters for width and height, as in Aharon et al., "BoT-SORT" (arXiv 2206.14651). Time is in seconds, not in
 frames: the process noise is a white-noise acceleration in continuous time (Bar-Shalom et al., "Estimation with
-Applications to Tracking and Navigation", 2001, section 6.2.2), so that one prediction over a long gap equals several
-predictions over parts of it.
+Applications to Tracking and Navigation", 2001, section 6.2.2), so one prediction over a long gap equals several
+predictions over parts of the gap.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Motion:
         self.speed_variance[rows] -= speed_gain * covariance
 
     def keep_size(self, rows: NDArray[np.bool_]) -> None:
-        """Set the speed of width and height to zero for boxes that were not found.
+        """Set the velocity of width and height to zero for boxes that were not found.
 
-        Predicted boxes could otherwise grow without limit.
+        Otherwise, predicted boxes could grow without limit.
         """
         self.speed[rows, 2:] = 0
 

@@ -29,11 +29,11 @@ class TrackedDetection(Detection, frozen=True):
     settings: Track
     """Settings of the tracker, which include the lines and zones."""
     history: tuple[Mapping[int, Point], ...] = ()
-    """Counting points of the last second, as fractions of the frame. One mapping per frame, the oldest first, contains
-    the points by track ID."""
+    """Counting points of the last second, as fractions of the frame. Each frame has one mapping from track ID to point,
+    starting with the oldest frame."""
 
     def trail(self, number: int) -> list[Point]:
-        """Return the recent positions of an object, the oldest first, as fractions of the frame."""
+        """Return the recent positions of an object as fractions of the frame, starting with the oldest."""
         return [points[number] for points in self.history if number in points]
 
     def to_dict(self) -> TrackedDocument:

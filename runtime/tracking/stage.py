@@ -1,4 +1,4 @@
-"""The stage `track` of a loop, which adds the numbers of tracked objects to the answers of a detector."""
+"""The stage `track` of a loop, which adds the track IDs of objects to the answers of a detector."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class TrackStage:
         positions = {
             number: (x, y)
             for number, (x, y) in zip(tracked.numbers.tolist(), points.tolist(), strict=True)
-            if number  # The number 0 means that the track is not confirmed.
+            if number  # Track ID 0 means that the track is not confirmed.
         }
         self._history.append((self._time_ns, positions))
         while self._history[0][0] < self._time_ns - round(1e9 * TRAIL_S):

@@ -34,10 +34,10 @@ class Track:
     count_at: CountAt = "bottom"
     """Position of the counting point of a box. See `CountAt`."""
     max_gap_s: float = 1.0
-    """Maximum time in seconds between two detections of an object. After a longer gap, the object gets a new number. It
-    must be longer than the time between two frames."""
+    """Maximum time in seconds between two detections of an object. After a longer gap, the object gets a new track ID.
+    This time must be longer than the time between two frames."""
     confirm: int = 3
-    """Number of consecutive frames in which a new object must be found before it gets a number and counts."""
+    """Number of consecutive frames in which a new object must be found before it gets a track ID and counts."""
     low_score: float = 0.1
     """Minimum score of a box that continues a track. A box that begins a track needs the score threshold of the
     model."""

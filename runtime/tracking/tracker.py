@@ -1,4 +1,4 @@
-"""A tracker similar to SORT and ByteTrack, which gives all boxes of an object the same number.
+"""A tracker similar to SORT and ByteTrack, which gives all boxes of an object the same track ID.
 
 Sources: Bewley et al., "Simple Online and Realtime Tracking" (arXiv 1602.00763): prediction by a Kalman filter, and
 association by IoU. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (arXiv
@@ -24,8 +24,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MIN_IOU = 0.2
-"""Minimum IoU at which a prediction is matched with a box with a high score, whether or not the two are enlarged first.
-Equals the maximum distance (1 - IoU) of 0.8 in Zhang et al."""
+"""Minimum IoU of a prediction and a box with a high score, whether or not the two are enlarged first. It corresponds to
+the maximum distance (1 - IoU) of 0.8 in Zhang et al."""
 MIN_IOU_LOW = 0.5
 """Minimum IoU of a prediction and a box with a low score. Source: Zhang et al."""
 GROWTH = 2.0
@@ -73,7 +73,8 @@ class Tracker:
             boxes_xyxy: Left, top, right and bottom edge, `[N,4]`, as fractions of the frame.
             scores: Scores, `[N]`, 0–1.
             classes: Class indices, `[N]`.
-            time_ns: Time of the frame in nanoseconds. If it is before the time of the last frame, the latter is used.
+            time_ns: Time of the frame in nanoseconds. If it is before the time of the last frame, the last frame's time
+                is used.
         """
         time_ns = max(time_ns, self._time_ns) if self._time_ns is not None else time_ns
         last_ns, self._time_ns = time_ns if self._time_ns is None else self._time_ns, time_ns
@@ -140,7 +141,7 @@ class Tracker:
         self._next_key += count
 
     def _confirm(self) -> None:
-        """Give a number to each track whose object has been found often enough."""
+        """Assign a track ID to each track whose object has been found often enough."""
         rows = np.flatnonzero((self._numbers == 0) & (self._hits >= self._settings.confirm))
         self._numbers[rows] = self._next_number + np.arange(len(rows))
         self._next_number += len(rows)
@@ -162,7 +163,7 @@ class Tracker:
 
 
 def grown_ious(predicted: Floats, spread: Floats, boxes: Floats) -> Floats:
-    """Return the IoU `[T,N]` of predictions and boxes. Both are enlarged by the uncertainty of the prediction.
+    """Return the IoU `[T,N]` of predictions and boxes, after enlarging both by the uncertainty of the prediction.
 
     Args:
         predicted: Predicted boxes, `[T,4]`.

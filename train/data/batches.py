@@ -105,8 +105,8 @@ class ImageData:
     batch: int
     seed: int
     augment: BatchChange | None = None
-    """Layer that changes the colours of the images. If it is set, the images are also cropped and flipped. If it is
-    None, there is no augmentation."""
+    """Layer that changes the colours of the images. If it is set, the images are also cropped and flipped. None for no
+    augmentation."""
     shares: Shares | None = None
     """Share of each data set in an epoch. If it is None, each sample is used once in an epoch."""
     samples: SampleCache = field(init=False, repr=False)
@@ -168,7 +168,7 @@ class Epoch(keras.utils.PyDataset):
 
     def choose(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
         """Return the samples of a batch, and the random generator for its augmentation."""
-        # The first samples of the epoch fill up the last batch, so that all batches have the same shape.
+        # The last batch is filled with the first samples of the epoch, so that all batches have the same shape.
         positions = range(index * self._batch, (index + 1) * self._batch)
         return np.take(self._order, positions, mode="wrap"), np.random.default_rng([self._seed, self.number, index])
 

@@ -20,7 +20,7 @@ JPEG = 0.3
 
 
 def degrade(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the images `[N,h,w,3]` as worse cameras deliver them. Each image is changed independently."""
+    """Degrade the images `[N,h,w,3]` to imitate worse cameras. Each image is changed independently."""
     return np.stack([_degraded(image, rng) for image in images])
 
 

@@ -12,7 +12,8 @@ MIXED = 0.5
 """Share of samples into which objects of another sample are copied."""
 
 GROUND = ("road", "pavement")
-"""Classes that are copied together or not at all, because they look alike and mainly their edge tells them apart."""
+"""Classes that are copied together or not at all, because they look alike and are distinguished mainly by their
+border."""
 
 SKIES = ("sky",)
 """Classes that may be as dark as the ground, at dusk or if the camera adjusts its exposure to street lamps."""
@@ -39,8 +40,8 @@ def mix_classes(
 ) -> tuple[NDArray[np.uint8], Labels]:
     """Copy the pixels of half of the classes from the next image of the batch into each image, at the same positions.
 
-    The brightness of the copied pixels is changed at random. The network thus sees the same cars and kerbs on different
-    ground.
+    The brightness of the copied pixels is changed at random. The network therefore sees the same cars and kerbs on
+    different ground.
 
     Source: Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (2021).
 
@@ -72,7 +73,7 @@ def mix_classes(
 def shade(
     images: NDArray[np.uint8], labels: Labels, shaded: Sequence[int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Darken the ground below and next to objects, as their shadows do in low light. The ground may become black.
+    """Darken the ground below and next to objects, to imitate their shadows in low light. The ground may become black.
 
     Args:
         images: The images, `[N,h,w,3]`.

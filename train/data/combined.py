@@ -20,9 +20,9 @@ class CombinedDataset(Dataset):
     Args:
         first: The data set whose classes and validation samples are used.
         others: The data sets to add.
-        label: The only class that the model finds. The added data sets may then have other classes too, see `AsClass`.
+        label: The only class that the model finds. The added data sets may then have different classes; see `AsClass`.
             If None, all data sets must have the same classes.
-        held_out: The number of the data set whose training samples are left out, in this order. None for no such set.
+        held_out: Index of the data set whose training samples are excluded, or None.
 
     Raises:
         DataError: The tasks or classes differ, or a data set to add has no training split.

@@ -19,17 +19,17 @@ from orilla.train.data.augment import apply
 from orilla.train.data.batches import Epoch, ImageData
 
 SCALE = (0.5, 1.4)
-"""Smallest and largest size of the part that augmentation cuts out, relative to the image. A part that is larger than
-the image gets a border."""
+"""Smallest and largest size of a random crop, relative to the image. A crop that is larger than the image gets a
+border."""
 
 ASPECT = 1.25
-"""Largest factor between the aspect ratio of the part and that of the image."""
+"""Largest factor between the aspect ratios of the crop and the image."""
 
 KEPT = 0.5
-"""Smallest share of a box that must lie in the part. If less is inside, the visible rest is marked as a crowd."""
+"""Smallest share of a box that must lie in the crop. If less is inside, the visible rest is marked as a crowd."""
 
 ATTEMPTS = 8
-"""Maximum number of random parts to try until one contains a box. If none does, the whole image is used."""
+"""Maximum number of random crops to try until one contains a box. If none does, the whole image is used."""
 
 
 class Boxes(NamedTuple):
@@ -59,7 +59,10 @@ class DetectData(ImageData):
         return sample
 
     def view(self, sample: BoxedImage, rng: np.random.Generator) -> tuple[Image, Boxes]:
-        """Return an image and its boxes. With augmentation, it is a random part of the sample, and may be flipped."""
+        """Return an image and its boxes.
+
+        With augmentation, the image is a random crop of the sample, and may be flipped.
+        """
         boxes = Boxes(sample.boxes_xyxy, sample.classes, sample.crowd)
         if self.augment is None:
             return sample.image, boxes
@@ -96,9 +99,10 @@ class DetectEpoch(Epoch):
 def window(
     image: Image, boxes: Boxes, fill: int | tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[Image, Boxes]:
-    """Return a random part of an image and the boxes in this part. The part may extend beyond the image.
+    """Return a random crop of an image and the boxes in this crop.
 
-    If the image has boxes that are not crowds, the part contains at least one of them.
+    The crop may extend beyond the image. If the image has boxes that are not crowds, the crop contains at least one of
+    them.
 
     Args:
         image: Image, `[H,W,3]`.
@@ -122,7 +126,7 @@ def window(
 
 
 def cut(boxes: Boxes, part_xyxy: tuple[int, int, int, int]) -> Boxes:
-    """Return the boxes in a part of an image, clipped to it. Boxes that are mostly outside become crowds."""
+    """Return the boxes in a crop of an image, clipped to the crop. Boxes that are mostly outside become crowds."""
     left, top, right, bottom = part_xyxy
     clipped = np.clip(boxes.boxes_xyxy, [left, top, left, top], [right, bottom, right, bottom]).astype(np.float32)
     area, visible = ((box[:, 2:] - box[:, :2]).prod(axis=1) for box in (boxes.boxes_xyxy, clipped))
@@ -142,7 +146,7 @@ def mirrored(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
 def _part(
     image: Image, corner_xy: tuple[int, int], size_wh: tuple[int, int], fill: int | tuple[int, int, int]
 ) -> Image:
-    """Return the part with a given top left corner and size. Pixels outside the image get the value `fill`."""
+    """Return the crop with a given top left corner and size. Pixels outside the image get the value `fill`."""
     (left, top), (width, height) = corner_xy, size_wh
     above, before = max(0, -top), max(0, -left)
     below, after = max(0, top + height - image.shape[0]), max(0, left + width - image.shape[1])

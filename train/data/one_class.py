@@ -1,4 +1,4 @@
-"""View of a data set with the classes of another one, to train a model for one class on both."""
+"""A view of a data set with the classes of another data set, to train a model for one class on both."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from orilla.runtime.tasks.registry import task_of
 
 OTHER = 254
 """Label of pixels that certainly do not show the class of the model, but whose class has no name in the other data set.
-It differs from labels to ignore: it counts in the loss."""
+Unlike ignored pixels, such pixels count in the loss."""
 
 
 class AsClass(Dataset):
-    """A data set with masks whose classes are replaced by those of another one.
+    """A data set with masks whose classes are mapped to those of another data set.
 
-    Classes with equal names are the same class. The other classes become `OTHER`. If a data set has a class per image
-    and none of its classes is the class of the model, all pixels of all images become `OTHER`.
+    Classes with equal names are the same class. All other classes become `OTHER`. If a data set has a class per image,
+    and the model's class is not among its classes, all pixels of all images become `OTHER`.
 
     Args:
         dataset: The data set to read.

@@ -18,8 +18,8 @@ CLOSE_UPS = 0.12
 """Share of samples that are rotated close-ups. The network learns the texture of road surfaces from them."""
 
 AROUND_ROAD = 0.6
-"""Share of the close-ups whose centre is a pixel of the road. The others are centred anywhere, so that they also show
-surfaces similar to a road."""
+"""Share of the close-ups whose centre is a pixel of the road. The other close-ups are centred anywhere, so that they
+also show surfaces that look like a road."""
 
 FRACTION, COUNTED, CLASS = range(3)
 """Channels of the training target. They contain for each cell of the grid the share of road among its labelled pixels,
@@ -44,7 +44,7 @@ class RoadData(SegmentData):
         return self.dataset.classes.index(self.label)
 
     def view(self, sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-        """Return a close-up or a random part of a sample."""
+        """Return a close-up or a random crop of a sample."""
         if rng.random() < CLOSE_UPS:
             return close_up(sample, self.target, self.dataset.ignore, self.preprocess.size_hw, rng)
         return crop(sample, rng)
@@ -67,9 +67,9 @@ class RoadData(SegmentData):
 def close_up(
     sample: LabelledImage, target: int, ignore: int, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image, Labels]:
-    """Return a small part of an image with its labels, rotated to resemble the view of a camera that points down.
+    """Return a small, rotated crop of an image and its labels, to imitate a camera that points down.
 
-    The part has 15-50 % of the image's height. Its centre is usually a pixel of the class `target`. Pixels from outside
+    The crop has 15-50 % of the image's height. Its centre is usually a pixel of the class `target`. Pixels from outside
     the image get the label `ignore`.
     """
     height, width = sample.labels.shape

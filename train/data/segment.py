@@ -42,13 +42,16 @@ class SegmentData(ImageData):
         return sample
 
     def view(self, sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-        """Return a random part of a sample. It is only called with augmentation."""
+        """Return a random crop of a sample. This method is called only with augmentation."""
         return crop(sample, rng, SMALLEST)
 
     def change(
         self, images: NDArray[np.uint8], labels: Labels, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], Labels]:
-        """Change the prepared images `[N,H,W,3]` and their labels `[N,H,W]`. It is only called with augmentation."""
+        """Change the prepared images `[N,H,W,3]` and their labels `[N,H,W]`.
+
+        This method is called only with augmentation.
+        """
         return mix_classes(images, labels, self.dataset.ignore, (), rng)
 
     def truth(self, labels: Labels) -> NDArray[np.float32]:
@@ -89,10 +92,10 @@ class SegmentEpoch(Epoch):
 
 
 def crop(sample: LabelledImage, rng: np.random.Generator, smallest: float = 0.5) -> tuple[Image, Labels]:
-    """Return a random part of an image with its labels.
+    """Return a random crop of an image with its labels.
 
-    The height of the part is at least `smallest` times the height of the image. The aspect ratio of the part differs by
-    up to 25 % from that of the image.
+    The height of the crop is at least `smallest` times the height of the image. The aspect ratios of crop and image
+    differ by up to 25 %.
     """
     height, width = sample.labels.shape
     scale = rng.uniform(smallest, 1.0)

@@ -1,4 +1,4 @@
-"""Divide a data set into samples for training, for choosing an epoch, and for the reported metrics, without overlap."""
+"""Divide a data set, without overlap, into samples for training, for choosing an epoch and for reported metrics."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def split(
             the default depends on the splits. With both `val` and `test`, the `val` split is used instead of held-out
             training samples. With only `test`, a tenth of the training samples is held out. With only `val`, none are.
         drop_leaks: If True, drop training samples that are also in another split. If False, raise an error for them.
-        skipped: Samples to leave out.
+        skipped: Samples to omit.
         limit: The maximum number of samples of each split. The samples are spread evenly over the split.
 
     Raises:
@@ -112,7 +112,7 @@ def _limited(items: Items, limit: int | None) -> Items:
 
 
 def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Items]:
-    """Return the training samples that remain, and those that are held out.
+    """Return the remaining and the held-out training samples.
 
     From a recording, the last samples are held out. From other data sets, samples are selected by their content.
     """

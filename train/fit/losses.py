@@ -83,7 +83,7 @@ class DetectLoss(keras.losses.Loss):
     def _giou(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Return the generalised IoU of the true and the predicted box of each anchor, `[N,A]`.
 
-        The boxes are relative to the anchor, which does not change their IoU.
+        The boxes are relative to the anchor. This does not change their IoU.
         """
         (low, high), (true_low, true_high) = self._edges(y_pred), self._edges(y_true)
         common = ops.prod(ops.relu(ops.minimum(high, true_high) - ops.maximum(low, true_low)), axis=-1)

@@ -265,7 +265,7 @@ class _RunningAverage(keras.callbacks.Callback):
             return
         share = max(self._share, self._every / self._step)  # The first updates have equal weights.
         for average, variable in zip(self._state.average, self.model.variables, strict=True):
-            latest = variable.numpy()  # `convert_to_numpy` would copy the values; this does not.
+            latest = variable.numpy()  # Unlike `convert_to_numpy`, this does not copy the values.
             if average.dtype.kind == "f":
                 change = np.subtract(latest, average)
                 change *= share

@@ -201,7 +201,7 @@ class _Training:
     def _shallowest(self, last: str) -> str | None:
         """Return the last frozen layer of the phase that freezes the fewest layers.
 
-        Return None if no phase freezes fewer layers than the phase whose last frozen layer is `last`.
+        Return None if that phase does not freeze fewer layers than the phase whose last frozen layer is `last`.
         """
         order = [layer.name for layer in self.network.layers]
         ends = [phase.frozen_until for phase in self.plan.phases if phase.frozen_until is not None]

@@ -21,7 +21,7 @@ class NetworkOptions:
     input: tuple[int, ...]
     """Height and width in pixels, or the length in tokens."""
     vocabulary: int = 0
-    """Number of different tokens; text models only."""
+    """Number of different tokens. Only for text models."""
     weights: str | None = None
     """`imagenet`, a local file, or None for random weights."""
     head: Head = "gap"
@@ -29,7 +29,7 @@ class NetworkOptions:
     dropout: float | None = None
     """Dropout rate; None for the model's own default."""
     width: float = 1.0
-    """Factor for the number of channels; segmentation models and detectors only."""
+    """Factor for the number of channels. Only for segmentation models and detectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Plan:
     augment: Callable[[], BatchChange] | None = None
     """Function that creates the augmentation layer; None for a model that is trained without augmentation."""
     vocabulary: int = 0
-    """Maximum number of different tokens; text models only."""
+    """Maximum number of different tokens. Only for text models."""
     head: Head = "gap"
     minimum: tuple[int, ...] = ()
     """Minimum of each dimension of the input; empty for no minimum."""

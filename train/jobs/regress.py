@@ -1,4 +1,4 @@
-"""Training job for regression models, which find numbers in images."""
+"""Training job for regression models, which predict numbers from images."""
 
 from __future__ import annotations
 

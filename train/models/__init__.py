@@ -24,7 +24,7 @@ class ModelRow:
     plan."""
     description: str
     options: tuple[str, ...] = ()
-    """Fields of `TrainOptions` that only some models, including this one, accept."""
+    """Fields of `TrainOptions` that this model accepts, but that not all models accept."""
 
 
 PRETRAINED = ("weights", "head", "dropout", "views")

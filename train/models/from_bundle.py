@@ -1,4 +1,4 @@
-"""Continue the training of a network that is only available as a bundle, such as a shipped one.
+"""Continue the training of a network that is only available as a bundle, such as a shipped bundle.
 
 A bundle contains no Keras model. Its LiteRT variants contain the kernels, which the converter multiplied by the factors
 of the batch norm, and the biases. Int8 kernels are rounded, but the training corrects this.
@@ -37,7 +37,7 @@ def copy_bundle(where: str | Path, model: keras.Model) -> None:
 
     Raises:
         BundleError: The bundle has no LiteRT variant with suitable weights.
-        ValueError: The bundle is another network.
+        ValueError: The bundle contains a different network.
     """
     bundle = Bundle.open(where)
     targets = {layer.name: layer for layer in _flat(model)}
@@ -61,7 +61,7 @@ def copy_bundle(where: str | Path, model: keras.Model) -> None:
 
 
 def calibrate(model: keras.Model, images: NDArray[np.float32], batch: int = 8) -> None:
-    """Set the statistics of each trainable batch norm to those of its input, without changing its output.
+    """Set the statistics of each trainable batch norm to its input's statistics, without changing its output.
 
     During training, a batch norm uses the statistics of the batch. With the statistics of real images, the network
     begins with the same answers as the bundle.

@@ -16,7 +16,7 @@ from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.blocks import output_layer
 
 PAIRS, PAIR_FACTOR = 131_071, 7_919
-"""Number of weights that the word pairs share, and a factor of the hash that assigns a weight to each pair. Both are
+"""Number of weights that the word pairs share, and a factor in the hash that maps each pair to a weight. Both are
 primes. With up to 200,000 words, the products in the hash stay below 2^31."""
 
 POOLED = 4

@@ -1,4 +1,4 @@
-"""A small network that finds numbers in an image, such as the steering angle that keeps the lane.
+"""A small network that predicts numbers from an image, such as the steering angle that keeps the lane.
 
 The network has five convolutions with stride 2 and a dense layer, which receives the features with their positions. The
 order of the layers is that of Bojarski et al., "End to End Learning for Self-Driving Cars" (2016), with 3x3 kernels,

@@ -35,7 +35,7 @@ class ThresholdedReLU(layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LegacyResize(layers.Layer):
-    """Layer that enlarges images as TensorFlow 1 did: bilinear, aligning the corners of the pixels, not the centres.
+    """Layer that enlarges images as TensorFlow 1 did: bilinear, with aligned pixel corners instead of centres.
 
     Source: `K.resize_images` of Keras 2.2.3 to 2.3.1, which calls `tf.image.resize_bilinear`.
     """

@@ -1,7 +1,7 @@
 """Merging layers that combine masks as Keras 2 does: the output keeps a step if all input masks keep it.
 
-Inputs without a mask do not count. In Keras 3, the output keeps a step if any input mask keeps it, and the output has
-no mask if one input has none.
+Inputs without a mask are ignored. In Keras 3, the output keeps a step if any input mask keeps it, and the output has no
+mask if one input has none.
 Source: `base_merge.py` and `concatenate.py` of Keras 2.15 and of Keras 3.15.
 """
 

@@ -89,7 +89,7 @@ def recurrent(
 
 
 def _of_keras_1(config: LayerConfig) -> Callable[[], tuple[int, int]] | None:
-    """Return a function for `Part.in_file`, if a Keras 1 layer stores each gate separately. Otherwise return None."""
+    """Return a function for `Part.in_file` if a Keras 1 layer stores each gate separately, else None."""
     count = config.config.get("arrays_of_keras_1")
     return None if count is None else lambda: (count, 0)
 

@@ -1,4 +1,4 @@
-"""The table of all layers that can be read, and the reasons why others cannot be read."""
+"""The table of all layers that can be read, and the reasons why some others cannot."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Functions that translate calls to TensorFlow functions, which Keras 2 stores as separate layers.
 
 The translated layer calls the same TensorFlow function, so it computes the same values. Only functions that compute
-values from tensors are allowed: none that reads files, calls Python code or draws random numbers.
+values from tensors are allowed. Functions that read files, call Python code or draw random numbers are rejected.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def function_call(config: LayerConfig, _: Translator) -> Part:
     stated = str(config.config.get("function"))
     name = _allowed(stated)
     if name is not None and stated.startswith("compat.v1.") and inspect.isfunction(_function(stated)):
-        name = stated  # The version for TensorFlow 1 has arguments that the other lacks.
+        name = stated  # The function for TensorFlow 1 has arguments that the function for TensorFlow 2 lacks.
     if name is None or not callable(_function(name)):
         msg = f"it calls tf.{stated}, which is not one of the supported functions"
         raise UntranslatableError(msg)
@@ -237,7 +237,7 @@ def operation_call(config: LayerConfig, _: Translator) -> Part:
 
 
 def plain_call(config: LayerConfig, layer: Any) -> Part:
-    """Return the part of a layer that is called only with its inputs."""
+    """Return a `Part` for a layer that is called only with its inputs."""
     return Part(config, lambda inputs, _: layer(inputs), layer)
 
 

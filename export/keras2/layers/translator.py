@@ -1,4 +1,4 @@
-"""Interface for translating a layer: the origin of the file, and methods for the layers and models inside."""
+"""Interface for translating a layer: the origin of the file, and methods that translate nested layers and models."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kept(config: LayerConfig, *keys: str, **renamed: str) -> dict[str, Any]:
 
     Args:
         config: The layer in the file.
-        keys: Names that Keras 2 and Keras 3 share. A name that the file does not contain is left out.
+        keys: Names that Keras 2 and Keras 3 share. A name that the file does not contain is omitted.
         renamed: For an argument whose name differs, its name in Keras 3 and its name in the file.
     """
     values = {"name": layer_name(config)}
