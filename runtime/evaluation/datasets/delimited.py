@@ -138,3 +138,14 @@ def only_numbers(values: Sequence[str]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def by_number(label: str) -> tuple[int, str]:
+    """Return the sort key of a class: numbers in ascending order, before names in alphabetical order."""
+    return (int(label), "") if whole_number(label.removeprefix("-")) else (1 << 40, label)
+
+
+def whole_name(label: str) -> str:
+    """Return the name of a class: `3` for `3.0`, which programs write if some rows have no class."""
+    whole, point, zeros = label.partition(".")
+    return whole if point and zeros and not zeros.strip("0") and whole_number(whole.removeprefix("-")) else label

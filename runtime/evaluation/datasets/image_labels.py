@@ -13,17 +13,17 @@ from functools import cached_property
 from pathlib import Path
 
 from orilla.devices.errors import DataError
-from orilla.devices.names import readable, whole_number
+from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import File
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedImage, ListedDataset
-from orilla.runtime.evaluation.datasets.delimited import Table
+from orilla.runtime.evaluation.datasets.delimited import Table, by_number, whole_name
 from orilla.runtime.evaluation.datasets.image_table import only_table
 from orilla.runtime.evaluation.datasets.label_tables import class_columns, image_column, label_column, tables_of
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 from orilla.runtime.evaluation.datasets.places import place_of, splits_by_place
-from orilla.runtime.evaluation.datasets.table_images import image_places, required_image
+from orilla.runtime.evaluation.datasets.table_images import find_image, image_places, required_image
 from orilla.runtime.evaluation.datasets.tables import read_table, start_of
 
 OPTIONS = ("encoding", "columns", "image_column", "label_column")
@@ -51,7 +51,7 @@ class ImageLabels(ListedDataset[File]):
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and classes of {tables[0][2].name}", "not stated")
         self._rows = [row for split, folder, table in tables for row in _rows(split, folder, table, options)]
-        self.classes = tuple(sorted({label for _, _, label in self._rows}, key=_by_number))
+        self.classes = tuple(sorted({label for _, _, label in self._rows}, key=by_number))
         if len(self.classes) < 2:
             msg = f"{tables[0][2].name} has only one class, {self.classes[0]!r}: a classifier needs two or more"
             raise DataError(msg)
@@ -111,10 +111,6 @@ def _common_folder(folders: Sequence[tree.Folder], path: Path) -> tree.Folder:
     return next(top for top in tops if all(folder == top or tree.is_below(folder, top) for folder in folders))
 
 
-def _by_number(label: str) -> tuple[int, str]:
-    return (int(label), "") if whole_number(label.removeprefix("-")) else (1 << 40, label)
-
-
 def _rows(
     split: str, folder: tree.Folder, table: Table, options: ReadOptions
 ) -> Iterator[tuple[str, tree.Folder, str]]:
@@ -142,7 +138,7 @@ def _class_of(table: Table, fields: Sequence[str], columns: Sequence[int], where
         if not name:
             msg = f"{where} has no class"
             raise DataError(msg)
-        return name
+        return whole_name(name)
     chosen = [table.header[at].strip() for at in columns if fields[at].strip() in ("1", "1.0")]
     if len(chosen) != 1:
         msg = (
@@ -161,22 +157,19 @@ def _stated_split(text: str, where: str) -> str:
     return split
 
 
-def _has_an_image(split: str, folder: tree.Folder, file: tree.Folder, options: ReadOptions) -> bool:
+def _has_an_image(folder: tree.Folder, file: tree.Folder, options: ReadOptions) -> bool:
     """Return True if the image of the first row exists."""
     table = start_of(file, options)
-    if table is None:
+    column = None if table is None else image_column(table, options)
+    if table is None or column is None or column >= len(table.rows[0].fields):
         return False
-    try:
-        next(_rows(split, folder, table._replace(rows=table.rows[:1]), options))
-    except DataError:
-        return False
-    return True
+    return find_image(image_places(folder, table.name), table.rows[0].fields[column].strip()) is not None
 
 
 def recognise(path: Path, options: ReadOptions = NO_OPTIONS) -> str | None:
     """Return the reason why a path is recognised as images and a table with their classes, or None."""
     found = tables_of(path, options)
-    if not found or not any(_has_an_image(*table, options) for table in found):
+    if not found or not any(_has_an_image(folder, file, options) for _, folder, file in found):
         return None
     return f"{readable(found[0][2].name)} lists image files and their classes"
 

@@ -20,6 +20,7 @@ from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
+from orilla.runtime.evaluation.datasets.delimited import only_numbers
 from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, left_out_note
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 from orilla.runtime.evaluation.datasets.table_images import image_places, required_image
@@ -75,6 +76,10 @@ class ImageTable(Measured):
             msg = f"{self._file}: no field of the first row is the name of an image file: set `image_column`"
             raise DataError(msg)
         known = {index for index, name in enumerate(names) if name in (SPLIT, TIME)} | {self._image}
+        others = [index for index in range(len(names)) if index not in known]
+        unused = [index for index in others if self._is_useless(index)]
+        self._unused = unused if len(unused) < len(others) else []
+        known.update(self._unused)
         self._columns = [index for index in range(len(names)) if index not in known]
         self._split = names.index(SPLIT) if SPLIT in names else None
         self._time = names.index(TIME) if TIME in names else None
@@ -84,6 +89,7 @@ class ImageTable(Measured):
             msg = f"{self._file} has no column of numbers: add one, as in steering [deg]"
             raise DataError(msg)
         self._refuse_columns()
+        self._has_decimal_commas = self._are_decimal_commas()
         numbers = [self._numbers(line, fields) for line, fields in self._rows]
         units = tuple(headings[index][1] for index in self._columns)
         self.decoding = Decoding(units=units if any(units) else (), ranges=self._ranges(numbers))
@@ -95,8 +101,10 @@ class ImageTable(Measured):
         return self._divided[0]
 
     def notes(self) -> list[str]:
-        """Return a note about omitted images, if there are any."""
-        return left_out_note(self._divided[1])
+        """Return lines about columns and images that are left out, if there are any."""
+        unused = ", ".join(self._names[index] for index in self._unused)
+        note = f"columns without numbers to learn are not used: {unused}"
+        return [*([note] if unused else []), *left_out_note(self._divided[1])]
 
     @cached_property
     def _divided(self) -> tuple[dict[str, list[MeasuredFile]], int]:
@@ -132,6 +140,13 @@ class ImageTable(Measured):
             )
         return files
 
+    def _is_useless(self, column: int) -> bool:
+        """Return True if a column names the images of another camera, or has the same number in every row."""
+        values = {fields[column].strip() for _, fields in self._rows if column < len(fields)}
+        return all(value.lower().endswith(IMAGE_SUFFIXES) for value in values) or (
+            len(values) == 1 < len(self._rows) and only_numbers([*values])
+        )
+
     def _numbers(self, line: int, fields: list[str]) -> tuple[float, ...]:
         if len(fields) != len(self._names):
             msg = f"{self._file}, line {line} has {len(fields)} fields, but the first line names {len(self._names)}"
@@ -140,13 +155,19 @@ class ImageTable(Measured):
 
     def _number(self, line: int, fields: list[str], column: int) -> float:
         try:
-            number = float(fields[column])
+            number = float(fields[column].replace(",", ".") if self._has_decimal_commas else fields[column])
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
             msg = f"{self._file}, line {line}: {self._names[column]} is {fields[column][:60]!r}, which is not a number"
             raise DataError(msg)
         return number
+
+    def _are_decimal_commas(self) -> bool:
+        """Return True if numbers have decimal commas, as in many countries. They then have no point."""
+        columns = [*self._columns, *([] if self._time is None else [self._time])]
+        values = [fields[at] for _, fields in self._rows for at in columns if at < len(fields)]
+        return any("," in value for value in values) and not any("." in value for value in values)
 
     def _refuse_columns(self) -> None:
         """Raise `DataError` if the columns are not numbers to learn, but only image sizes or attributes."""

@@ -43,7 +43,18 @@ def label_column(table: Table, options: ReadOptions, image: int) -> int | None:
     """Return the index of the column with the classes, or None."""
     if options.label_column is not None:
         return table.stated("label_column", options.label_column)
-    return next((at for name in LABELS if (at := table.column(name)) is not None and at != image), None)
+    named = next((at for name in LABELS if (at := table.column(name)) is not None and at != image), None)
+    return named if named is not None else _only_column(table, image)
+
+
+def _only_column(table: Table, image: int) -> int | None:
+    """Return the only column beside that of the images and a column `split`, if its values are names, or 0 and 1."""
+    others = [at for at, name in enumerate(table.header) if at != image and name.strip().lower() not in ("split", "")]
+    values = {fields[others[0]].strip() for _, fields in table.rows if others and others[0] < len(fields)}
+    are_classes = len(values) > 1 and (
+        values <= {"0", "1"} or not any(only_numbers([value.replace(",", ".")]) for value in values)
+    )
+    return others[0] if len(others) == 1 and are_classes else None
 
 
 def class_columns(table: Table, image: int) -> list[int]:
@@ -70,7 +81,7 @@ def _fits(file: tree.Folder, options: ReadOptions) -> bool:
     if label is None:
         return bool(class_columns(table, image))
     values = [fields[label] for _, fields in table.rows if len(fields) == len(table.header)]
-    return not (only_numbers(values) and any("." in value for value in values))
+    return not (only_numbers(values) and any(not float(value).is_integer() for value in values))
 
 
 def tables_of(path: Path, options: ReadOptions) -> list[Part]:

@@ -10,7 +10,7 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of, why_classes
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, ListedDataset
-from orilla.runtime.evaluation.datasets.delimited import Table
+from orilla.runtime.evaluation.datasets.delimited import Table, by_number, whole_name
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 from orilla.runtime.evaluation.datasets.table_header import why_data
 from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, is_table, read_table, start_of
@@ -65,7 +65,7 @@ class TextTable(ListedDataset[ClassifiedText]):
         for split, file in tables.items():
             where = path if file == path else path / file.name
             rows += [(text, label, own or split) for text, label, own in _rows(file, where, options)]
-        self.classes = tuple(sorted({label for _, label, _ in rows}))
+        self.classes = tuple(sorted({label for _, label, _ in rows}, key=by_number))
         if len(self.classes) < 2:
             msg = f"{path} has only one label, {self.classes[0]!r}: a classifier needs two or more"
             raise DataError(msg)
@@ -170,7 +170,7 @@ def _rows(file: tree.Folder, path: Path, options: ReadOptions) -> list[tuple[str
         if not label.strip():
             msg = f"{path} row {number} has no label"
             raise DataError(msg)
-        rows.append((text, label.strip(), part.strip()))
+        rows.append((text, whole_name(label.strip()), part.strip()))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 """The split that each folder name stands for. The names are in lower case."""
+
+WITH_FILLERS = re.compile(
+    rf"(?:(?:seg|data|dataset)[_\- ])?({'|'.join(SPLITS)})(?:[_\- ]?(?:set|data|dataset|folder|split))*", re.IGNORECASE
+)
+"""Pattern of other folder names that stand for a split, such as `training_set` and `seg_train`."""
 
 
 def root(path: Path) -> Folder | None:
@@ -172,11 +178,14 @@ def below(folder: Folder, file: Folder) -> str:
 
 def split_folders(parent: Folder) -> dict[str, Folder]:
     """Return the folders whose names stand for a split, by split. Raise `DataError` if two belong to the same split."""
+    children = folders(parent)
+    named = [(split, child) for child in children if (split := SPLITS.get(child.name.lower()))]
+    if not named:
+        named = [
+            (SPLITS[match[1].lower()], child) for child in children if (match := WITH_FILLERS.fullmatch(child.name))
+        ]
     by_split: dict[str, Folder] = {}
-    for child in folders(parent):
-        split = SPLITS.get(child.name.lower())
-        if split is None:
-            continue
+    for split, child in named:
         if split in by_split:
             msg = f"{by_split[split].name}/ and {child.name}/ are both the {split} split: keep one"
             raise DataError(msg)

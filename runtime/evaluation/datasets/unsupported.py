@@ -57,9 +57,11 @@ def _are_pairs(top: tree.Folder) -> bool:
     Examples are `images` and `masks`, or `train` and `masks`.
     """
     folders = [folder for folder in tree.folders(top) if part_words(folder.name)]
-    return are_parts([folder.name for folder in folders if tree.has_files_below(folder, IMAGE_SUFFIXES)]) and not all(
-        part_words(folder.name) <= tree.SPLITS.keys() for folder in folders
+    are_splits = all(
+        tree.WITH_FILLERS.fullmatch(folder.name) or part_words(folder.name) <= tree.SPLITS.keys() for folder in folders
     )
+    with_images = [folder.name for folder in folders if tree.has_files_below(folder, IMAGE_SUFFIXES)]
+    return not are_splits and are_parts(with_images)
 
 
 def _has_other_annotations(top: tree.Folder) -> bool:

@@ -1,0 +1,92 @@
+"""Class folders and tables of images and texts as published sets have them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from orilla.runtime.evaluation.datasets.registry import open_dataset, reading_of
+
+
+def write_images(folder, names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((8, 8, 3), len(name), np.uint8))
+
+
+def table(folder, text, count=12, name="{}.jpg"):
+    """Write a table, and the images 0 to `count` - 1 in the folder `images`."""
+    write_images(folder / "images", map(name.format, range(count)))
+    (folder / "train.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def labels_of(path):
+    """Return the class names of the samples of all splits by the names of the images."""
+    dataset = open_dataset(path)
+    assert reading_of(path).kind == "image_labels"
+    loaded = [dataset.load(split, at) for split in dataset.splits for at in range(len(dataset.names(split)))]
+    return {sample.name: dataset.classes[sample.label] for sample in loaded}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train_data", "test_data"),
+        ("Train_Set_Folder", "TestSet"),
+    ],
+)
+def test_names_of_split_folders(train, test, tmp_path):
+    write_images(
+        tmp_path, [f"{split}/{cls}/{at}.jpg" for split in (train, test) for cls in ("cat", "dog") for at in "01"]
+    )
+    write_images(tmp_path, ["seg_pred/seg_pred/1.jpg"])
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert {split: len(dataset.names(split)) for split in dataset.splits} == {"train": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "names"),
+    [
+        ("id,has_cactus", ("0", "1"), ("0", "1")),
+        ("image,emotion", ("sad", "happy"), ("sad", "happy")),
+        ("image,label", ("0.0", "1.0"), ("0", "1")),
+        ("image,label", ("-1", "1"), ("-1", "1")),
+    ],
+)
+def test_the_only_other_column_states_the_classes(header, values, names, tmp_path):
+    rows = "".join(f"{at}.jpg,{values[at % 2]}\n" for at in range(12))
+    assert labels_of(table(tmp_path, f"{header}\n{rows}")) == {f"{at}.jpg": names[at % 2] for at in range(12)}
+
+
+def test_measurements_are_no_classes(tmp_path):
+    rows = "".join(f"{at}.jpg,{at * 0.13:.2f}\n" for at in range(12))
+    assert reading_of(table(tmp_path, f"image,label\n{rows}")).kind == "image_table"
+
+
+def test_columns_of_other_cameras_and_without_change_are_not_used(tmp_path):
+    """Udacity's simulator records three cameras, and a brake that nobody uses."""
+    rows = "".join(f"0{at}.jpg, left_{at}.jpg, right_{at}.jpg, {at / 10}, 0, {at}\n" for at in range(10))
+    text = f"center,left,right,steering,brake,speed\n{rows}"
+    dataset = open_dataset(table(tmp_path, text, 10, "0{}.jpg"))
+    assert dataset.classes == ("steering", "speed")
+    assert dataset.notes()[0] == "columns without numbers to learn are not used: left, right, brake"
+    assert sorted(tuple(row) for split in dataset.splits for row in dataset.values(split)) == [
+        (at / 10, at) for at in range(10)
+    ]
+
+
+def test_decimal_commas(tmp_path):
+    rows = "".join(f"{at}.jpg;{at // 10},{at % 10}\n" for at in range(12))
+    dataset = open_dataset(table(tmp_path, f"image;steering\n{rows}"))
+    values = sorted(float(row[0]) for split in dataset.splits for row in dataset.values(split))
+    assert values == pytest.approx([at / 10 for at in range(12)])
+
+
+def test_numbers_of_classes_of_texts_keep_their_order(tmp_path):
+    rows = "".join(f"text {at},{at % 12}\n" for at in range(60))
+    (tmp_path / "texts.csv").write_text(f"text,label\n{rows}")
+    assert open_dataset(tmp_path / "texts.csv").classes == tuple(map(str, range(12)))
