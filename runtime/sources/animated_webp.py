@@ -20,6 +20,11 @@ MS_NS = 1_000_000
 """Nanoseconds in a millisecond."""
 
 
+DEFAULT_MS = 100
+"""Time in milliseconds for which an image is shown whose duration is stated as 0. Browsers do the same, and FFmpeg for
+GIF."""
+
+
 class AnimatedWebp:
     """Delivers the images of an animation, with the time of each image in it.
 
@@ -55,7 +60,7 @@ class AnimatedWebp:
         if not done or not animation.frames:
             msg = f"{name} is an animated WebP image, but it is damaged: copy or download it again"
             raise SourceError(msg)
-        return cls(animation.frames, [int(duration) for duration in animation.durations])
+        return cls(animation.frames, [int(duration) or DEFAULT_MS for duration in animation.durations])
 
     def read(self) -> Frame | None:
         """Return the next frame, or None at the end."""

@@ -60,9 +60,9 @@ NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
 """Flags of container formats. `NO_TIMES`: files contain no presentation times. `CLOCK_RESTARTS`: the clock may restart
 within a file. Source: `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT` of FFmpeg."""
 
-DECODING_ORDER = ("avi",)
-"""Formats that store frames only in the order in which they are decoded, without presentation times. For H.264 in AVI,
-FFmpeg derives presentation times from this order. They are wrong for B-frames, which are shown in another order."""
+DECODING_ORDER = ("avi", "asf")
+"""Formats of which FFmpeg reads only decoding times. For H.264, it derives presentation times from the order in which
+the frames are decoded. They are wrong for B-frames, which are shown in another order."""
 
 MAX_BOXES = 1000
 """Maximum number of boxes of an MP4 file that are searched for the index."""

@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event
@@ -139,6 +140,7 @@ FORMATS = [
     ("ts", "mpeg2video", {"rate": 25}),
     ("wmv", "wmv2", {}),
     ("asf", "wmv1", {}),
+    ("asf", "libx264", {"options": {"bf": "3", "x264-params": "b-pyramid=normal"}}),
     ("flv", "flv", {}),
     ("rm", "rv20", {"size": (128, 96)}),
     ("avi", "cinepak", {"pix_fmt": "rgb24"}),
@@ -659,6 +661,15 @@ def test_a_file_of_which_nothing_can_be_decoded(tmp_path):
     _, frames, _, events = read(path)
     assert frames == []
     assert [event.kind for event in events] == COUNT * ["corrupt"]
+
+
+def test_an_image_of_an_animation_without_a_duration_is_shown_for_100_ms(tmp_path):
+    first, *others = (Image.fromarray(picture(number)[..., ::-1]) for number in range(3))
+    first.save(tmp_path / "a.webp", save_all=True, append_images=others, duration=[0, 40, 0], lossless=True)
+    source, frames, images, events = read(tmp_path / "a.webp")
+    assert ([number_of(image) for image in images], events) == ([0, 1, 2], [])
+    assert [frame.time_ns // MS for frame in frames] == [0, 100, 140]
+    assert source.rate_hz == pytest.approx(3 / 0.24)
 
 
 def test_a_damaged_animation(tmp_path):
