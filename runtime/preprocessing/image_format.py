@@ -9,7 +9,7 @@ from functools import cache
 import cv2
 
 from orilla.runtime.preprocessing import jpeg, pnm
-from orilla.runtime.preprocessing.image_orientation import boxes, orientation_of
+from orilla.runtime.preprocessing.image_orientation import orientation_of
 from orilla.runtime.preprocessing.odd_image import why_odd
 from orilla.runtime.preprocessing.tiff_tags import (
     BITS,
@@ -19,16 +19,13 @@ from orilla.runtime.preprocessing.tiff_tags import (
     MAKE,
     SAMPLE_FORMAT,
     SAMPLES,
-    STRIP_OFFSETS,
-    STRIP_SIZES,
     SUBFILE,
     TILE_HEIGHT,
-    TILE_OFFSETS,
-    TILE_SIZES,
     TILE_WIDTH,
     WIDTH,
     Tags,
 )
+from orilla.runtime.preprocessing.truncated_image import is_truncated
 
 TIFF_STARTS = tuple(LAYOUTS)
 """First bytes of a TIFF or BigTIFF."""
@@ -153,7 +150,8 @@ def why_undecoded(data: bytes) -> str:
     if max(width, height) > MAX_LENGTH or width * height > MAX_PIXELS:
         limit = f"the limit is {MAX_PIXELS} pixels, and {MAX_LENGTH} in height and width"
         return f"the image has {width} x {height} pixels, but {limit}; cut it into smaller images"
-    if name == "TIFF" and (kind := _kind_of_tiff(data)) is not None:
+    kind = _kind_of_tiff(data) if name == "TIFF" else jpeg.undecoded_kind(data)
+    if kind is not None:
         return f"{kind} is not supported; convert it to PNG"
     if is_truncated(data, name):
         return f"the {name} is truncated; copy or download it again"
@@ -161,6 +159,8 @@ def why_undecoded(data: bytes) -> str:
         return f"OpenCV cannot decode {layout}; convert it to PNG"
     if not _has_decoder(name):
         return f"this OpenCV ({cv2.__version__}) is built without {name}; convert it to JPEG"
+    if name == "JPEG 2000":
+        return "the JPEG 2000 is damaged, or of a kind that OpenCV cannot decode; convert it to PNG"
     return f"the {name} is damaged"
 
 
@@ -174,38 +174,6 @@ def displayed_size(data: bytes) -> tuple[int, int] | None:
     if not width or not height:
         return None
     return (height, width) if orientation_of(data) >= FIRST_SWAPPED else (width, height)
-
-
-def is_truncated(data: bytes, name: str) -> bool:
-    """Return True if a file of the format `name` is shorter than its content states."""
-    try:
-        if name == "JPEG":
-            return jpeg.end_of(data) is None
-        if name == "PNG":
-            return b"IEND" not in data
-        if name == "GIF":
-            return not data.rstrip(b"\0").endswith(b";")
-        if name == "WebP":
-            return len(data) < 8 + int.from_bytes(data[4:8], "little")
-        if name == "BMP":
-            return len(data) < int.from_bytes(data[2:6], "little")
-        if name == "PNM":
-            return pnm.is_truncated(data)
-        if name == "AVIF":
-            return not _whole_boxes(data)
-        if name == "TIFF":
-            tags = Tags(data)
-            starts = (*tags.values(STRIP_OFFSETS), *tags.values(TILE_OFFSETS))
-            parts = zip(starts, (*tags.values(STRIP_SIZES), *tags.values(TILE_SIZES)), strict=False)
-            return max((start + size for start, size in parts), default=len(data) + 1) > len(data)
-    except struct.error:
-        return True
-    return False
-
-
-def _whole_boxes(data: bytes) -> bool:
-    ends = [end for _, _, end in boxes(data, 0, len(data))]
-    return bool(ends) and ends[-1] == len(data)
 
 
 def _raw_format(data: bytes) -> str | None:

@@ -20,6 +20,14 @@ PROGRESSIVE = 0xC2
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Codes of the markers that begin with the size of the image. Source: ITU-T T.81, table B.1."""
 
+UNDECODED = {
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "a lossless JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "a hierarchical JPEG"),
+    0xF7: "JPEG-LS",
+}
+"""Kinds of JPEG that OpenCV does not decode, by the code of the marker that begins with the size. Source: ITU-T T.81,
+table B.1, and T.87, C.1.1, for JPEG-LS."""
+
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
 of the data. Source: ITU-T T.81, B.1.1.5."""
@@ -57,6 +65,16 @@ def segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
 def end_of(data: bytes | bytearray) -> int | None:
     """Return the position after the JPEG at the start of `data`, or None if its end is missing or it is not a JPEG."""
     return next((end for code, _, end in segments(data) if code == EOI[1]), None)
+
+
+def undecoded_kind(data: bytes) -> str | None:
+    """Return the kind of a JPEG that OpenCV does not decode, or None for other files."""
+    for code, start, _ in segments(data):
+        if code in UNDECODED:
+            return UNDECODED[code]
+        if code in FRAMES and data[start : start + 1] not in (b"", b"\x08"):
+            return f"a JPEG with {data[start]} bits per sample"
+    return None
 
 
 def size_of(data: bytes) -> tuple[int, int]:
