@@ -1,4 +1,6 @@
-"""Let a model steer a simulated car: `python docs/examples/keep_lane.py [BUNDLE]`. Without one, the steering is exact.
+"""Let a model steer a simulated car: `python docs/examples/keep_lane.py [BUNDLE]`.
+
+Without a bundle, the steering is exact.
 
 orilla train regress --data scene_steering --out runs/lane
 orilla export runs/lane --out lane.orilla

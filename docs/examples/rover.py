@@ -1,4 +1,4 @@
-"""Drive a simulated rover along a road with the shipped road model, and show what a queue of old frames does to it.
+"""Drive a simulated rover along a road with the shipped road model, and show the effect of a queue of old frames.
 
     python rover.py [--seconds 15] [--queue 4] [--out FOLDER]
 

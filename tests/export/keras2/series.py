@@ -53,7 +53,7 @@ def two_masked_branches(k, merge):
 
 @graph(Ints(9, 6), Ints(9, 6))
 def masked_concatenate(k):
-    """Concatenate of two inputs with different masks, before an LSTM."""
+    """A Concatenate layer on two inputs with different masks, followed by an LSTM."""
     return two_masked_branches(k, k.layers.Concatenate())
 
 
