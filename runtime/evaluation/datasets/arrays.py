@@ -28,6 +28,9 @@ from orilla.runtime.evaluation.datasets.dataset import (
 
 SPLIT = "all"
 
+TRUTHS = ("y", "labels", "label", "targets", "target")
+"""Names of the array with the ground truth, in lower case."""
+
 
 class ArrayFile(NumberedDataset):
     """A `.npz` file, which stays in memory."""
@@ -119,7 +122,7 @@ def open_dataset(path: Path) -> ArrayFile:
     arrays = npz.read_arrays(path)
     # Arrays of strings, such as the names of the classes, are not inputs.
     inputs = {name: array for name, array in arrays.items() if array.dtype.kind not in "US" or name in ("x", "y")}
-    y = _truths(path, inputs.pop("y", None))
+    y = _truths(path, inputs.pop(_name_of_truths(inputs), None))
     _check_lengths(path, inputs, y)
     if _are_images(inputs):
         _check_truths(path, y)
@@ -128,6 +131,12 @@ def open_dataset(path: Path) -> ArrayFile:
             msg = f"{path.name}: {name} contains NaN or infinity"
             raise DataError(msg)
     return ArrayFile(path, inputs, y)
+
+
+def _name_of_truths(inputs: dict[str, NDArray[np.generic]]) -> str:
+    """Return the name of the array with the ground truth: `y`, or a usual name beside one array of inputs."""
+    named = next((name for name in inputs if name.lower() in TRUTHS), "y")
+    return named if "y" not in inputs and len(inputs) == len((named, "x")) else "y"
 
 
 def _check_truths(path: Path, y: NDArray[np.generic] | None) -> None:

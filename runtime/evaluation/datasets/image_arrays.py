@@ -1,11 +1,13 @@
 """Data set of images in the arrays of a `.npz` file: `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_val`.
 
-The arrays may also be named as in MedMNIST: `train_images`, `train_labels`, `val_images`, ... The classes are numbers,
-unless an array such as `class_names` states their names.
+The arrays may also be named as in MedMNIST: `train_images`, `train_labels`, `val_images`, ... Each array may be in a
+file of its own, as in KMNIST: `kmnist-train-imgs.npz`, or `x_train.npy`. The classes are numbers, unless the labels are
+texts, or an array such as `class_names` states their names.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,25 @@ from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import npz, tree
-from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage, NumberedDataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedImage, NumberedDataset, require_split
+from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.image_values import to_images, to_labels
 
-NAMES = {
-    "train": ("x_train", "y_train", "train_images", "train_labels", "train_x", "train_y"),
-    "val": ("x_val", "y_val", "val_images", "val_labels", "x_valid", "y_valid", "val_x", "val_y"),
-    "test": ("x_test", "y_test", "test_images", "test_labels", "test_x", "test_y"),
-}
-"""Names of the arrays of each split, in lower case: pairs of images and labels."""
+IMAGES = frozenset(("x", "images", "image", "imgs", "img", "data", "inputs", "features"))
+LABELS = frozenset(("y", "labels", "label", "targets", "target"))
+"""Words in the names of the arrays of images and of labels, beside a word for the split."""
+
+JOINED = re.compile(r"([xy])(train|val|valid|test)", re.IGNORECASE)
+"""Pattern of the name of an array without a character between its parts."""
+
+FILES = (".npz", ".npy")
+"""Suffixes of files with one array each."""
 
 CLASS_NAMES = ("class_names", "names", "classes", "label_names", "labels")
 """Names of the array with the names of the classes."""
+
+Place = tuple[Path, str]
+"""File with an array, and the name of the array, which is empty for a `.npy`."""
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images `[N,H,W]` or `[N,H,W,3]` RGB, and class indices `[N]`."""
@@ -80,23 +89,40 @@ def recognise(path: Path) -> str | None:
     if "train" not in found:
         return None
     images, labels = found["train"]
-    header = npz.header_of(path, images)
+    header = _header_of(*images)
     if header is None or len(header[0]) not in (3, 4) or header[1] == np.dtype(object):
         return None
-    return f"the array {images} has images of shape {list(header[0][1:])}, and {labels} their classes"
+    names = [array or readable(file.name) for file, array in (images, labels)]
+    return f"the array {names[0]} has images of shape {list(header[0][1:])}, and {names[1]} their classes"
 
 
 def open_dataset(path: Path) -> ImageArrays:
     """Read the images and labels. Raise `DataError` if an array is damaged, or does not contain images or labels."""
-    arrays, found = npz.read_arrays(path), _found(path)
+    found = _found(path)
     if "train" not in found or ("test" not in found and "val" not in found):
         msg = f"not a data set: {path} has no arrays x_train, y_train, x_test and y_test"
         raise DataError(msg)
-    splits = {split: _split(path, split, arrays[images], arrays[labels]) for split, (images, labels) in found.items()}
+    arrays = npz.read_arrays(path) if path.is_file() else {}
+    pairs = {split: [_array(place, arrays) for place in places] for split, places in found.items()}
     names = next((arrays[name] for name in CLASS_NAMES if name in arrays and arrays[name].dtype.kind in "US"), None)
+    if all(labels.dtype.kind in "US" for _, labels in pairs.values()):
+        names = np.unique(np.concatenate([labels.ravel().astype(str) for _, labels in pairs.values()]))
+        pairs = {split: [one, np.searchsorted(names, labels.astype(str))] for split, (one, labels) in pairs.items()}
+    splits = {split: _split(path, split, images, labels) for split, (images, labels) in pairs.items()}
     count = 1 + max(int(labels.max()) for _, labels in splits.values())
     classes = tuple(map(str, range(count) if names is None else names.ravel().tolist()))
     return ImageArrays(Source(readable(path.stem), f"images in {readable(path.name)}", "not stated"), classes, splits)
+
+
+def _array(place: Place, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    file, name = place
+    if name in arrays:
+        return arrays[name]
+    return next(iter(npz.read_arrays(file).values())) if name else npz.read_file(file)
+
+
+def _header_of(file: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    return npz.header_of(file, name) if name else npz.header_of_file(file)
 
 
 def _split(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
@@ -105,14 +131,26 @@ def _split(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any]) -
     return converted, to_labels(labels, len(converted), name)
 
 
-def _found(path: Path) -> dict[str, tuple[str, str]]:
-    """Return the names of the arrays with the images and the labels of each split."""
-    if path.suffix.lower() != ".npz" or tree.root(path) is None:
-        return {}
-    own = {name.lower(): name for name in npz.names_of(path)}
-    found: dict[str, tuple[str, str]] = {}
-    for split, names in NAMES.items():
-        for images, labels in zip(names[::2], names[1::2], strict=True):
-            if images in own and labels in own:
-                found.setdefault(split, (own[images], own[labels]))
-    return found
+def _found(path: Path) -> dict[str, tuple[Place, Place]]:
+    """Return the places of the images and the labels of each split."""
+    found: dict[str, dict[str, Place]] = {}
+    for name, place in _places(path).items():
+        words = words_of(JOINED.sub(r"\1_\2", name))
+        splits = {tree.SPLITS[word] for word in words if word in tree.SPLITS}
+        roles = [role for role, own in (("images", IMAGES), ("labels", LABELS)) if own & set(words)]
+        if len(splits) == len(roles) == 1 and (path.is_dir() or len(words) == len(splits) + len(roles)):
+            found.setdefault(splits.pop(), {}).setdefault(roles[0], place)
+    complete = (split for split in SPLITS if len(found.get(split, ())) == len(("images", "labels")))
+    return {split: (found[split]["images"], found[split]["labels"]) for split in complete}
+
+
+def _places(path: Path) -> dict[str, Place]:
+    """Return the arrays at a path by their names: those of a `.npz`, or the files in a folder with one array each."""
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return {name: (path, name) for name in npz.names_of(path)}
+    places = {}
+    for file in tree.files(path, FILES) if path.is_dir() else ():
+        names = npz.names_of(Path(str(file))) if file.suffix.lower() == ".npz" else [""]
+        if len(names) == 1:
+            places[Path(file.name).stem] = (Path(str(file)), names[0])
+    return places

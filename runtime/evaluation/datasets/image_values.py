@@ -19,7 +19,7 @@ def to_images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
     Args:
         array: Images `[N,H,W]`, `[N,H,W,1]` or `[N,H,W,3]`, the same with the channels before the height, or square
-            images as rows `[N,H*H]`. The values are 0 to 255, 0 to 1, or -1 to 1.
+            images as rows `[N,H*H]`. The values are 0 to 255, 0 to 1, -1 to 1, or 16 bits.
         name: Name of the array, for messages.
 
     Raises:
@@ -43,14 +43,16 @@ def to_images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 def _to_bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Return values 0-255."""
-    if array.dtype == np.uint8:
-        return array
     if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
         msg = f"{name} has images of type {array.dtype}, or NaN or infinity: expected numbers"
         raise DataError(msg)
     low, high = float(array.min()), float(array.max())
-    if array.dtype.kind == "f" and low >= -ROUNDING and high <= 1 + ROUNDING:
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
         array = array * 255.0
+    elif array.dtype == np.uint8:
+        return array
+    elif array.dtype == np.uint16 and high > 255:
+        array = array >> 8
     elif array.dtype.kind == "f" and -1 - ROUNDING <= low < 0 and high <= 1 + ROUNDING:
         array = (array + 1.0) * 127.5
     elif not (low >= 0 and high <= 255):

@@ -102,9 +102,8 @@ def recognise(path: Path) -> str | None:
 
     It is recognised if it is a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files.
     """
-    if path.is_dir():
-        found = _idx_file(_idx_folder(path), "train-images-idx3-ubyte") is not None
-        return "there are idx files in the format of MNIST" if found else None
+    if path.suffix != ".npz" and tree.root(path) is not None:
+        return "there are idx files in the format of MNIST" if _idx_folders(path) else None
     header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
     return "the array x_train has 28x28 images" if header is not None and header[0][1:] in SHAPES else None
 
@@ -115,10 +114,15 @@ def open_dataset(path: Path) -> Mnist:
     All data sets of this kind have the same layout, so the name of the file or folder states which one it is.
     torchvision puts the files into an inner folder `raw`.
     """
+    folders = [] if path.suffix == ".npz" and path.is_file() else _idx_folders(path)
+    if len(folders) > 1:
+        names = " and ".join(readable(_name(folder, path)) for folder in folders[:2])
+        msg = f"{path} has the idx files of several data sets ({names}): give the path of one of their folders"
+        raise DataError(msg)
     with only_our_errors(path):
-        arrays = _read_idx(_idx_folder(path)) if path.is_dir() else _read_npz(path)
+        arrays = _read_idx(folders[0]) if folders else _read_npz(path)
     converted = {split: _checked(f"{path}: {split}", *pair) for split, pair in arrays.items()}
-    return Mnist(converted, _known(_name(path)))
+    return Mnist(converted, _known(_name(folders[0] if folders else path, path)))
 
 
 def _checked(name: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
@@ -130,15 +134,27 @@ def _checked(name: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
     return converted, numbers
 
 
-def _idx_folder(folder: Path) -> Path:
-    """Return the folder with the idx files: the inner folder `raw` if it exists, else `folder`."""
-    return folder / RAW if (folder / RAW).is_dir() else folder
+def _idx_folders(path: Path) -> list[tree.Folder]:
+    """Return the folders with idx files: at a path, or in its folders."""
+    found: list[tree.Folder] = []
+    for folder in tree.candidates(path):
+        is_known = any(str(folder) == str(other) or tree.is_below(folder, other) for other in found)
+        if not is_known and _idx_file(folder, f"{IDX['train']}-images-idx3-ubyte"):
+            found.append(folder)
+    return found
 
 
-def _name(path: Path) -> str:
-    """Return the name of the file without suffix, or of the folder. For `raw`, return the name of its parent."""
-    path = path.resolve()
-    return path.parent.name if path.name == RAW else path.stem if path.suffix == ".npz" else path.name
+def _name(place: tree.Folder, path: Path) -> str:
+    """Return the name of the file without suffix, or of the folder. For `raw`, return the name of its parent.
+
+    Args:
+        place: The `.npz`, or the folder with the idx files.
+        path: Path that the user gave.
+    """
+    if not isinstance(place, Path):
+        return place.name if place.at and place.name != RAW else path.stem
+    place = place.resolve()
+    return place.parent.name if place.name == RAW else place.stem if place.suffix == ".npz" else place.name
 
 
 def _read_npz(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
@@ -151,11 +167,11 @@ def _read_npz(path: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     return {"train": (x_train, y_train), "test": (x_test, y_test)}
 
 
-def _read_idx(folder: Path) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def _read_idx(folder: tree.Folder) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
     return {split: _read_pair(folder, prefix) for split, prefix in IDX.items()}
 
 
-def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read_pair(folder: tree.Folder, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images = read_idx_file(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC)
     return images, read_idx_file(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC)
 
@@ -179,7 +195,9 @@ def read_idx_file(folder: tree.Folder, name: str, magic: int) -> NDArray[np.uint
 
 
 def _idx_file(folder: tree.Folder, name: str) -> tree.Folder | None:
-    for spelling in (name, f"{name}.gz", name.replace("-idx", ".idx")):
+    dotted = name.replace("-idx", ".idx")
+    # Kaggle unpacks each file into a folder of its own.
+    for spelling in (name, f"{name}.gz", dotted, f"{name}/{name}", f"{name}/{dotted}", f"{dotted}/{dotted}"):
         if (folder / spelling).is_file():
             return folder / spelling
     return None

@@ -51,6 +51,21 @@ def header_of(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | 
         return None
 
 
+def read_file(path: Path) -> NDArray[np.generic]:
+    """Return the array in a `.npy` file. Raises `DataError` if it is damaged or contains Python objects."""
+    with only_our_errors(path):
+        return _decode(path.read_bytes(), path.name)
+
+
+def header_of_file(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Return the shape and type of the array in a `.npy` file, or None if it is not valid."""
+    try:
+        with only_our_errors(path), path.open("rb") as stream:
+            return read_header(stream)
+    except DataError:
+        return None
+
+
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Read the shape and the type from the start of a `.npy` file. Raises `ValueError` if it is invalid."""
     header = npy.read_header(stream)
