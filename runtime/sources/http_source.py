@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from contextlib import suppress
+from enum import Enum
 from http import HTTPStatus
 from urllib.error import URLError
 
@@ -27,12 +28,27 @@ PLAYLIST = b"#EXTM3U"
 """First bytes of an HLS playlist, which some servers send as a text."""
 
 
-def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | ReceivedBytes | None:
+SEVERAL, HEAD_BYTES = b"MPF\0", 1 << 16
+"""Mark at the start of a JPEG that another image follows in the same file, such as a depth map, and the number of bytes
+that contain it. Source: CIPA DC-007, "Multi-Picture Format"."""
+
+ENDLESS = ((1 << 31) - 1, (1 << 32) - 1, 1 << 40)
+"""Values of `Content-Length` with which some servers announce an endless stream. Longer ones have the same meaning as
+the last one."""
+
+
+class Remote(Enum):
+    """What FFmpeg must open itself, because it requests only the parts that it needs."""
+
+    FILE = "a recording"
+    PLAYLIST = "a playlist of a recording or of a live stream"
+
+
+def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = None) -> Source | ReceivedBytes | Remote:
     """Request a URL, and return the source for the server's response.
 
     If the response is an endless video, the open connection is returned as `ReceivedBytes`, because some cameras allow
-    only one connection. If it is a file or a playlist, the result is None: FFmpeg must open the URL, because it
-    requests only the parts that it needs.
+    only one connection.
 
     Args:
         url: The address.
@@ -63,9 +79,9 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
 
 def _by_content(
     url: str, name: str, response: Response, timeout_s: float, rate_hz: float | None
-) -> Source | ReceivedBytes | None:
+) -> Source | ReceivedBytes | Remote:
     """Return the source for a response that is not a multipart message. Servers state wrong types, or none."""
-    kind, is_finite = response.headers.get_content_type(), "Content-Length" in response.headers
+    kind, is_finite = response.headers.get_content_type(), _is_finite(response)
     received = ReceivedBytes(lambda: response.read1(CHUNK), response.close)
     start = received.peek(START_BYTES)
     is_jpeg = start.startswith(JPEG)
@@ -76,15 +92,24 @@ def _by_content(
         if is_stream and not is_finite:
             return MotionJpeg(name, ImageParts(ByteStream(received.read, first.body)), received.close, timeout_s)
         received.close()
+        if is_stream and SEVERAL not in first.body[:HEAD_BYTES]:
+            return Remote.FILE
         return Snapshots(name, KeepAlive(url, timeout_s), first, rate_hz or RATE_HZ)
-    is_video = kind not in (*NO_VIDEO, *PLAYLISTS) and not start.startswith(PLAYLIST)
-    if is_jpeg or (is_video and not is_finite):
+    is_playlist = kind in PLAYLISTS or start.startswith(PLAYLIST)
+    if is_jpeg or not (is_finite or is_playlist or kind in NO_VIDEO):
         return received
     received.close()
-    if kind in NO_VIDEO and not start.startswith(PLAYLIST):
+    if is_playlist:
+        return Remote.PLAYLIST
+    if kind in NO_VIDEO:
         msg = f"no video at {name}: the server sent a page ({kind}); give the address of the stream itself"
         raise SourceError(msg)
-    return None
+    return Remote.FILE
+
+
+def _is_finite(response: Response) -> bool:
+    text = response.headers.get("Content-Length", "").strip()
+    return text.isdigit() and len(text) < 20 and int(text) not in ENDLESS and int(text) < ENDLESS[-1]
 
 
 def _first_image(name: str, received: ReceivedBytes, response: Response) -> tuple[Reply, bool]:

@@ -46,13 +46,14 @@ The parameters of a video may arrive only with its next keyframe."""
 ADVICE = "check the address and the user name, and that the camera is on"
 
 
-def open_url(url: str, name: str, limits: TimeLimits) -> InputContainer:
+def open_url(url: str, name: str, limits: TimeLimits, *, is_recording: bool = False) -> InputContainer:
     """Open a URL, which FFmpeg reads itself.
 
     Args:
         url: The address, with user name and password.
         name: Name of the camera in messages.
         limits: Time limits of the stream.
+        is_recording: True if the URL is known to be a video file.
 
     Raises:
         SourceError: The server does not respond, or sends no video.
@@ -61,8 +62,9 @@ def open_url(url: str, name: str, limits: TimeLimits) -> InputContainer:
     timeout = limits.open_s, limits.read_s
     started_ns = now_ns()
     try:
-        container = av.open(url, "r", options=LIVE_OPTIONS | rtsp, timeout=timeout, metadata_errors="ignore")
-        if is_file(container):
+        options = (FILE_OPTIONS if is_recording else LIVE_OPTIONS) | rtsp
+        container = av.open(url, "r", options=options, timeout=timeout, metadata_errors="ignore")
+        if is_file(container) and not is_recording:
             container.close()
             container = av.open(url, "r", options=FILE_OPTIONS | rtsp, timeout=timeout, metadata_errors="ignore")
     except (av.FFmpegError, ValueError) as error:

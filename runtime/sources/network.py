@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.sources import received_bytes
-from orilla.runtime.sources.http_source import open_http
+from orilla.runtime.sources.http_source import Remote, open_http
 from orilla.runtime.sources.live_container import explain, is_file, open_received, open_url
 from orilla.runtime.sources.live_video import LiveVideo
 from orilla.runtime.sources.mjpeg import MotionJpeg
@@ -82,12 +82,14 @@ def _open(url: str, name: str, limits: TimeLimits, rate_hz: float | None) -> Sou
     """Open one connection."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
+    is_recording = False
     if scheme.startswith("http"):
         opened = open_http(url, name, limits.read_s, rate_hz)
         if isinstance(opened, ReceivedBytes):
             return _received(opened, url, name, limits)
-        if opened is not None:
+        if not isinstance(opened, Remote):
             return opened
+        is_recording = opened is Remote.FILE
     if rate_hz is not None:
         msg = f"#rate= is only for addresses of single images, but {name} is a video"
         raise ConfigError(msg)
@@ -102,14 +104,15 @@ def _open(url: str, name: str, limits: TimeLimits, rate_hz: float | None) -> Sou
             msg = f"no video at {name}: {explain(url, error, limits.open_s)}"
             raise SourceError(msg) from error
         return _received(received, url, name, limits)
-    return _opened(url, name, limits)
+    return _opened(url, name, limits, is_recording=is_recording)
 
 
-def _opened(url: str, name: str, limits: TimeLimits) -> Source:
+def _opened(url: str, name: str, limits: TimeLimits, *, is_recording: bool) -> Source:
     """Return the source for a URL that FFmpeg reads itself."""
-    container = open_url(url, name, limits)
+    container = open_url(url, name, limits, is_recording=is_recording)
     try:
-        return VideoFile(container, name) if is_file(container) else LiveVideo(container, name, limits.read_s)
+        is_recording = is_recording or is_file(container)
+        return VideoFile(container, name) if is_recording else LiveVideo(container, name, limits.read_s)
     except BaseException:
         container.close()
         raise
@@ -135,7 +138,7 @@ def _received(received: ReceivedBytes, url: str, name: str, limits: TimeLimits) 
         raise
     container.close()
     received.close()
-    return _opened(url, name, limits)
+    return _opened(url, name, limits, is_recording=True)
 
 
 def open_source(spec: str) -> Source:

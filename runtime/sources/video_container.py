@@ -100,7 +100,7 @@ def _formats() -> str:
 def video_stream(container: InputContainer, name: str) -> VideoStream:
     """Return the video stream of a container, ready to be decoded on the cores that the loop leaves free.
 
-    If there are several, FFmpeg's choice is returned: the default stream, or the largest one.
+    If there are several, the largest of the default streams is returned, or the largest one if there is no default.
 
     Args:
         container: An opened file or stream.
@@ -109,12 +109,12 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     Raises:
         SourceError: There is no video, or it cannot be decoded.
     """
-    best = container.streams.best("video")
     streams = [stream for stream in container.streams.video if not stream.disposition & PICTURES]
     if not streams:
         msg = f"{name} has no video: {_contents(container)}"
         raise SourceError(msg)
-    stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    defaults = [stream for stream in streams if stream.disposition & Disposition.default]
+    stream = max(defaults or streams, key=_pixels)
     codec = stream.codec_context
     described = codec.codec_tag if codec is not None else _codec_name(container, stream)
     if any(mark in described for mark in ENCRYPTED):
@@ -128,6 +128,10 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     codec.thread_count = max(1, available_cores() - loop_threads())
     codec.thread_type = "AUTO" if codec.codec.canonical_name in ONE_TO_ONE else "SLICE"
     return stream
+
+
+def _pixels(stream: VideoStream) -> int:
+    return 0 if stream.codec_context is None else stream.codec_context.width * stream.codec_context.height
 
 
 def encrypted(name: str) -> SourceError:

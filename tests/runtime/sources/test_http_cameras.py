@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.sources import snapshot
 from orilla.runtime.sources.http_polling import Reply
-from orilla.runtime.sources.http_source import open_http
+from orilla.runtime.sources.http_source import Remote, open_http
 from orilla.runtime.sources.mjpeg import MotionJpeg
 from orilla.runtime.sources.multipart import Part
 from orilla.runtime.sources.network import open_stream
@@ -527,4 +528,25 @@ def test_a_playlist_that_is_sent_as_a_text_is_opened_by_ffmpeg():
         request.close_connection = True
 
     with serving(reply) as server:
-        assert open_http(f"{server.address}/live.m3u8", "camera", 1.0) is None
+        assert open_http(f"{server.address}/live.m3u8", "camera", 1.0) is Remote.PLAYLIST
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "mpeg2video"), ("mjpeg", "mjpeg"), ("mp4", "mpeg4")])
+def test_every_kind_of_recording_behind_a_url_is_read_from_its_start_to_its_end(tmp_path, suffix, codec):
+    """The server does not send parts of a file, so FFmpeg does not know the duration of a transport stream."""
+    with av.open(str(tmp_path / f"clip.{suffix}"), "w") as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for seed in range(12):
+            frame = av.VideoFrame.from_ndarray(factories.picture(48, 64, seed), format="bgr24")
+            file.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        file.mux(stream.encode(None))
+    data = (tmp_path / f"clip.{suffix}").read_bytes()
+    with serving(lambda request: request.send(200, data, Content_Type="application/octet-stream")) as server:
+        source = open_source(f"{server.address}/clip.{suffix}")
+        frames = list(iter(source.read, None))
+        assert not source.live
+        source.close()
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [frame.time_ns for frame in frames] == [40_000_000 * index for index in range(12)]

@@ -514,6 +514,25 @@ def test_of_several_videos_the_default_one_is_read_and_a_cover_is_not_a_video(tm
     check_whole(path)
 
 
+@pytest.mark.parametrize("suffix", ["ts", "mkv"])
+def test_of_several_videos_alike_the_largest_one_is_read(tmp_path, suffix):
+    """As in a playlist with several qualities, and in recordings with a preview."""
+    path = tmp_path / f"clip.{suffix}"
+    with av.open(str(path), "w") as file:
+        streams = [file.add_stream("libx264", rate=RATE, options={"bf": "0"}) for _ in range(3)]
+        for stream, (width, height) in zip(streams, [(64, 32), (WIDTH, HEIGHT), (96, 48)], strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(COUNT):
+            frame = av.VideoFrame.from_ndarray(picture(number), format="bgr24")
+            for stream in streams:
+                scaled = frame.reformat(stream.width, stream.height, format="yuv420p")
+                scaled.pts, scaled.time_base = number, Fraction(1, RATE)
+                file.mux(stream.encode(scaled))
+        for stream in streams:
+            file.mux(stream.encode(None))
+    check_whole(path)
+
+
 def audio(container, codec="aac"):
     stream = container.add_stream(codec, rate=44100)
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
