@@ -27,7 +27,7 @@ SLOW = ("tests/train/test_backends.py", "tests/test_perf_scripts.py")
 
 
 def pytest_configure() -> None:
-    """Give the examples of Hypothesis no time limit, because a busy machine would exceed it."""
+    """Turn off the time limit of Hypothesis' examples, because a busy machine would exceed it."""
     if importlib.util.find_spec("hypothesis") is not None:
         from hypothesis import settings
 

@@ -197,7 +197,7 @@ def test_a_broken_plug_in_is_one_line_when_it_is_used(group, site, caplog):
     ) as caught:
         exec(KINDS[group][1], {})
     assert "\n" not in str(caught.value)
-    assert not caplog.records  # Nothing is logged, because the error already gives the reason.
+    assert not caplog.records  # Nothing is logged, because the error already states the reason.
     (finding,) = plugins.examine(PLUGINS)
     assert (finding.name, finding.level) == ("plug-in extra", "warning")
 

@@ -49,13 +49,13 @@ MACHINES = {
     ),
 }
 """The boards, by the name of their processor. No test uses qemu's default processor `max`, because LiteRT computes
-int8 operators wrongly on it."""
+wrong int8 results on it."""
 
 CORES = 4
 
 
 def dress(root: Path, machine: Machine) -> None:
-    """Write the board's files into a root folder. Files of another board are replaced."""
+    """Write the board's files into a root folder. They replace the files of another board."""
     for folder in ("proc", "sys"):
         shutil.rmtree(root / folder, ignore_errors=True)
     last = CORES - 1

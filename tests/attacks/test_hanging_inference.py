@@ -1,4 +1,4 @@
-"""An inference that never ends, because its accelerator hangs, does not keep a program from ending."""
+"""An inference that never ends, because its accelerator hangs, does not prevent a program from ending."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def interrupted(how: str, number: signal.Signals, *words: str, times: int = 1) -
     """Send a signal to a command as soon as its inference hangs. Return its exit code and standard error."""
     command = [sys.executable, "-c", HANG.replace("HOW", how), *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A shell lets programs in the background ignore SIGINT, and the command would inherit this.
+    # Programs that a shell runs in the background ignore SIGINT, and the command would inherit this setting.
     with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "hangs\n"

@@ -57,7 +57,7 @@ def test_a_wrong_offset_or_length(value: int):
 
 
 def bomb(count: int) -> bytes:
-    """Return a file whose model has `count` graphs, which are one table with `count` operators, which are one table."""
+    """Return a file with `count` graphs that share one table, whose `count` operators also share one table."""
     file = bytearray(struct.pack("<I4s", 0, b"TFL3"))
 
     def table(fields: int) -> tuple[int, list[int]]:
@@ -70,7 +70,10 @@ def bomb(count: int) -> bytes:
         return at, [at + 4 + 4 * number for number in range(fields)]
 
     def vector(at: int, target_of: list[int]) -> None:
-        """Append a vector, which the offset at a position refers to. All its elements will be the same table."""
+        """Append a vector, and let the offset at a position refer to it.
+
+        All its elements will refer to the same table.
+        """
         struct.pack_into("<I", file, at, len(file) - at)
         file.extend(struct.pack("<I", count))
         target_of.extend(range(len(file), len(file) + 4 * count, 4))

@@ -59,7 +59,7 @@ def test_a_playlist_is_refused(attack: str, folder: Path):
 
 
 def test_ffmpeg_itself_refuses_playlists(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """The formats are excluded for every start of the file."""
+    """The formats are excluded whatever the file begins with."""
     monkeypatch.setattr("orilla.runtime.sources.video_container.KNOWN_HEADS", ())
     for attack in ("concat", "hls", "sdp"):
         name, text = ATTACKS[attack]
@@ -77,7 +77,7 @@ def test_a_real_video_still_opens(folder: Path):
 
 @pytest.fixture
 def pipes(tmp_path: Path) -> Path:
-    """Return a folder of images with a pipe that nobody writes, and links to devices without an end."""
+    """Return a folder of images with a pipe that has no writer, and links to endless devices."""
     os.mkfifo(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("/dev/zero")
     factories.write_picture(tmp_path / "c.png", factories.picture())

@@ -1,4 +1,4 @@
-"""Readers of files from elsewhere raise only Orilla errors, for any content.
+"""Readers of untrusted files raise only Orilla errors, whatever the content is.
 
 `ORILLA_FUZZ=100000 pytest tests/attacks/test_readers.py` tries more damaged files per reader than the usual run.
 """
@@ -56,7 +56,7 @@ def damaged(data: bytes, edits: list[tuple[str, int, int]]) -> bytes:
 
 
 def attack(name: str, data: bytes) -> None:
-    """Give a file to a reader, which may accept it or raise an error of Orilla."""
+    """Pass a file to a reader, which may accept it or raise an error of Orilla."""
     reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / reader.name

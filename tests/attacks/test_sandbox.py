@@ -1,4 +1,4 @@
-"""A model file from elsewhere is tried in a process under protection before this process loads it."""
+"""An untrusted model file is tried in a sandboxed process before this process loads it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def crashing(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", CRASHES)
 def test_a_model_that_crashes_the_engine(tmp_path, kind):
-    """The bundle is opened in processes of their own, because a crash that depends on the memory can pass the trial."""
+    """The bundle is opened in separate processes, because a crash that depends on the memory can pass the trial."""
     path = crashing(tmp_path, kind)
     words = ("run", path, "--variant", VARIANT, "--source", "scenes", "--frames", "1", "--sink", "none")
     ended = [command(*words) for _ in range(3)]
@@ -192,7 +192,7 @@ while True:
 
 
 def test_what_a_process_under_protection_cannot_do(tmp_path):
-    """Every attempt fails, as far as the kernel has the protection. Then the process uses up its processor time."""
+    """Every attempt fails, if the kernel supports the protection. Then the process uses up its processor time."""
     import socket
 
     (tmp_path / "old").write_text("old")
@@ -216,7 +216,10 @@ def test_what_a_process_under_protection_cannot_do(tmp_path):
 
 
 def test_all_protections_are_in_force_where_the_kernel_has_them():
-    """On Linux 6.7 or newer with user namespaces, none is missing. Other systems skip this test and say what lacks."""
+    """On Linux 6.7 or newer with user namespaces, no protection is missing.
+
+    Other systems skip this test and state what is missing.
+    """
     code = "from orilla.devices.sandbox import *; print(*enter(Limits(1 << 30, 5)), sep=',')"
     ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     names = ended.stdout.strip().split(",")
@@ -232,13 +235,13 @@ def test_a_model_that_needs_too_much_memory(tmp_path, monkeypatch):
     assert trial.BASE_BYTES >= 1 << 30
     monkeypatch.setattr(
         examination, "_try", lambda engine, data: (-9, "", "")
-    )  # The system ends a process that takes all memory.
+    )  # The system kills a process that takes all memory.
     with pytest.raises(EngineError, match="this model file needs too much memory, or was ended by the system"):
         orilla.runtime.open(ROAD, variant=VARIANT)
 
 
 def test_the_trial_does_not_inherit_files_or_see_the_current_folder(tmp_path, monkeypatch):
-    """A file `numpy.py` in the current folder is not imported, and open files of the caller stay its own."""
+    """A file `numpy.py` in the current folder is not imported, and the child inherits no open files of the caller."""
     (tmp_path / "numpy.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "secret").open("w") as secret:

@@ -117,7 +117,7 @@ def test_a_long_message_is_cut(capfd: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize("pipe", ["| true", "2>&1 | head -c 1", "2>&1 | grep -q ."])
 @pytest.mark.parametrize("code", [0, 1])
 def test_the_exit_code_in_a_pipe_is_the_verdict(pipe: str, code: int, tiny_bundle: Path, tmp_path: Path):
-    """With `pipefail`, the exit code of the pipe is that of `orilla verify`."""
+    """With `pipefail`, the exit code of the pipe is the exit code of `orilla verify`."""
     budget = tmp_path / "budgets.toml"
     budget.write_text(f'[[budget]]\nbundle = "tiny"\nvariant = "litert_fp32"\nmax_mib = {1 if code == 0 else 1e-6}\n')
     command = f"{ORILLA} verify {tiny_bundle} --variant litert_fp32 --budget {budget}"
@@ -131,7 +131,7 @@ def test_a_result_that_cannot_be_written_is_an_error(tiny_bundle: Path):
 
 
 def test_a_closed_stream_is_replaced(tiny_bundle: Path, tmp_path: Path):
-    """Otherwise, the first file that the command opens would receive the messages of libraries."""
+    """Without this, the first file that the command opens would receive the messages of libraries."""
     command, out = loop(tmp_path, tiny_bundle)
     ended = shell(f"{command} 0<&- 1>&- 2>&-")
     assert ended.returncode == 0

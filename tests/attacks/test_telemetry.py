@@ -1,4 +1,4 @@
-"""No process of Orilla looks up a name, connects to a host or leaves files in the home folder without being asked."""
+"""Unless the user requests it, no process of Orilla looks up a name, connects to a host or writes to the home."""
 
 from __future__ import annotations
 

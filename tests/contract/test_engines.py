@@ -76,7 +76,7 @@ def test_it_verifies(case):
 
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tflite_runtime", None)  # This hides the package if it is installed.
+    monkeypatch.setitem(sys.modules, "tflite_runtime", None)  # Hide the package if it is installed.
     with pytest.raises(EngineError, match=r'`tflite` is not installed: pip install "tflite-runtime==2.14.0" "numpy<2"'):
         loader.load_bytes("tflite", b"")
 

@@ -79,8 +79,8 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     return model, folder
 
 
-# Models on frozen features are left out: they need pre-trained weights, and have the same networks as the fine-tuned
-# models. VGG19 is left out because it is VGG16 with more layers.
+# Models on frozen features are omitted: they need pre-trained weights, and have the same networks as the fine-tuned
+# models. VGG19 is omitted because it is VGG16 with more layers.
 @pytest.mark.parametrize(
     "run",
     [

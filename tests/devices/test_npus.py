@@ -1,4 +1,4 @@
-"""Findings of `orilla doctor` about the accelerators of today's boards, which files simulate."""
+"""Findings of `orilla doctor` about the accelerators of current boards, which are simulated by files."""
 
 import dataclasses
 

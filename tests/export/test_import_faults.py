@@ -407,7 +407,7 @@ def test_invisible_characters_in_the_labels_of_a_file(tmp_path):
 
 
 def test_a_network_that_steers(tmp_path):
-    """A foreign regression: numbers come out of the bundle as ONNX Runtime computes them, with units and ranges."""
+    """An imported regression: the bundle returns the numbers that ONNX Runtime computes, with units and ranges."""
     import onnxruntime
 
     path = networks.small_onnx(tmp_path / "net.onnx", classes=2, last=None)

@@ -277,7 +277,7 @@ def test_all_layers_that_cannot_be_read_are_listed_in_one_message(tmp_path):
     for part in ("own (Swiglu)", "my_function", "tf.io.read_file", "save it as a SavedModel"):
         assert part in message
     np.savez(tmp_path / "x.npz", x=X[:, 0])
-    with pytest.raises(ConversionError, match="and export that folder"):  # The message is not cut off.
+    with pytest.raises(ConversionError, match="and export that folder"):  # The message is not truncated.
         make(tmp_path / "m.h5", tmp_path / "o", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz"))
 
 

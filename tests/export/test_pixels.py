@@ -35,7 +35,7 @@ def dense_model(weights, bias, channels=3):
 
 @pytest.fixture(scope="module")
 def bgr(tmp_path_factory):
-    """A model of blue, green and red in 0..1, which says whether red is stronger than blue, and RGB images."""
+    """A model that takes blue, green and red in 0..1 and decides whether red is stronger than blue, and RGB images."""
     folder = tmp_path_factory.mktemp("bgr")
     dense_model([-60, 0, 60], 0).save(folder / "model.keras")
     np.savez(folder / "x.npz", x=COLOURS, y=(COLOURS[:, 0, 0, 0] > COLOURS[:, 0, 0, 2]).astype(int))
@@ -89,7 +89,7 @@ def test_an_original_at_chance_level_is_the_first_line_of_the_report(bgr):
 
 
 def test_grey_is_luma_unless_the_user_states_the_mean(tmp_path):
-    """The right answers are those for the grey values that OpenCV, Pillow, TensorFlow and Keras compute."""
+    """The correct answers are the answers for the grey values that OpenCV, Pillow, TensorFlow and Keras compute."""
     model = dense_model([60], -60 * 0.43, channels=1)
     model.save(tmp_path / "model.keras")
     pure = [[0, 255, 0], [255, 0, 255], [255, 40, 140], [60, 220, 30]]
@@ -307,7 +307,7 @@ def test_arrays_for_other_models_stay_as_they_are(tmp_path):
 
 
 def test_floats_of_0_to_1_for_a_model_of_0_to_255_are_listed(tmp_path):
-    """The samples are those of the images, in the export and in `orilla verify --data`."""
+    """The export and `orilla verify --data` use the same samples as for image files."""
     labels = np.arange(20) % 3
     np.savez(tmp_path / "floats.npz", x=FLOATS / 255, y=labels)
     np.savez(tmp_path / "bytes.npz", x=PICTURES[:20], y=labels)

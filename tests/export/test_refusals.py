@@ -1,4 +1,4 @@
-"""Commands that need a model or a bundle reject other files. The message says what, why, and what to do."""
+"""Commands that need a model or a bundle reject other files. The message states the kind of file and what to do."""
 
 import errno
 import gzip
@@ -126,7 +126,7 @@ NO_MODELS = {
     "a name with a typing error": (missing("nett.onnx", "net.onnx"), "no such", "did you mean"),
     "a name without its suffix": (missing("net", "net.onnx"), "no such", "did you mean"),
 }
-"""Files that no command reads: what the message says that they are, and what to do."""
+"""Files that no command reads: the kind that the message states, and its advice."""
 
 MODELS = {
     "TFLite": (content("net.tflite", wrong.tflite()), "is a TFLite model", IMPORT.format("net.tflite")),
@@ -147,7 +147,7 @@ CUT = {
     "PyTorch": (content("net.pt2", zipped({"net/models/model.json": bytes(200)})), "only the beginning of a zip file"),
     "a bundle": (content("net.orilla", BUNDLE), "only the beginning of a zip file"),
 }
-"""Files of which only a part was downloaded."""
+"""Files that were downloaded only in part."""
 
 
 def refusal(capsys, command, path):

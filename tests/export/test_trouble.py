@@ -51,7 +51,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
     temporary.mkdir()
     out.mkdir()
     process = started(tiny_run, out / "t.orilla", temporary)
-    # This file appears while the export converts the model. `os.walk` allows for folders that are removed meanwhile.
+    # This file appears while the export converts the model. `os.walk` tolerates folders that are removed meanwhile.
     wait_for(lambda: any("base0.tflite" in files for _, _, files in os.walk(temporary)))
     helpers = descendants(process.pid)
     assert helpers
@@ -66,7 +66,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
 
 @pytest.mark.parametrize("size", ["64k", "200k"])
 def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
-    """The disk is too small for the prepared samples, or large enough for these but not for the converters' files."""
+    """The disk is too small for the prepared samples, or it holds the samples but not the converters' files."""
     small, out = tmp_path / "small", tmp_path / "out"
     small.mkdir()
     out.mkdir()
@@ -89,7 +89,7 @@ def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
 
 
 def run_in_converter(folder, code):
-    """Run Python code in a process of the fork server, which has the protections of a conversion."""
+    """Run Python code in a process of the fork server, which is sandboxed like a conversion."""
     script = folder / "job.py"
     script.write_text(code)
     fork_server.call("runpy:run_path", path_name=str(script))

@@ -10,7 +10,7 @@ import pytest
 
 
 def make_certificates(folder: Path) -> Path:
-    """Write an authority (`ca.pem`), a server (`server.pem`), a client (`client.pem`) and a stranger's authority.
+    """Write certificates: of an authority, a server and a client (`ca.pem`, `server.pem`, `client.pem`) and a stranger.
 
     Each certificate `NAME.pem` has a key `NAME.key`. The server's name is `localhost`. Skip the test without openssl.
     """

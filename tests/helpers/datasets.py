@@ -311,7 +311,7 @@ def coco_document(boxes: dict[str, list[tuple[float, ...]]]) -> dict[str, Any]:
 
 
 def coco(path: Path, change: Change = None) -> Path:
-    """Write images and one annotation file. The images of each split are in a folder of its own."""
+    """Write images and one annotation file. The images of each split are in a separate folder."""
     boxes = _boxed_images(path, {"train": "images/train", "val": "images/val"}, change)
     (path / "annotations.json").write_text(json.dumps(coco_document(boxes)))
     return path

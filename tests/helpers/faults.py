@@ -25,7 +25,7 @@ LIMIT_S = 20.0
 """Time after which a fault that waits ends by itself, so that a failed test does not hang."""
 
 Fault = Callable[[], Any]
-"""Replacement of the normal answer: the function raises an error, waits, or returns something else."""
+"""Replacement of the normal answer: a function that raises an error, waits, or returns something else."""
 
 SIZE_HW = (16, 16)
 

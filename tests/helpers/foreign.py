@@ -38,7 +38,7 @@ def make(model: Path, out: Path, hints: ModelHints, recipes: str = "litert_fp32,
 
 
 def float_error(manifest: Manifest) -> float:
-    """Return the largest difference between the outputs of a float32 variant and of the original."""
+    """Return the largest difference between the outputs of a float32 variant and the original model."""
     return max(
         variant.check.max_error
         for variant in manifest.variants

@@ -1,4 +1,4 @@
-"""Read the archives of models that old versions of Keras stored, and compare Orilla's answers with theirs."""
+"""Read the archives of models that old versions of Keras stored, and compare Orilla's answers with the stored ones."""
 
 import json
 import tarfile
@@ -13,7 +13,7 @@ ARCHIVES = Path(__file__).parents[1] / "export" / "keras2"
 """Folder with one archive per version of Keras, which `make.py` in it wrote."""
 
 TOLERANCE = 1e-5
-"""Largest difference from the stored answers, relative to the largest of them or 1."""
+"""Largest allowed difference from the stored answers, relative to the largest answer or 1."""
 
 LOOSE = {"mixed-precision": 5e-3}
 """Tolerance of models for which 1e-5 is too strict.
@@ -33,7 +33,7 @@ REFUSED = {
 REFUSED_IN: dict[str, dict[str, str]] = {
     "3.0.5": {"functional-in-sequential": "cannot read", "random-augmentation": "value_range"},
 }
-"""Models that Orilla must reject if this Keras wrote them, and a word of the message."""
+"""Models that Orilla must reject only if a certain Keras wrote them, and a word of the message."""
 
 JOINED = "later versions of Keras 3 join masks in another way"
 
@@ -93,7 +93,7 @@ def refusal(archive: str, name: str) -> str | None:
 
 
 def known_difference(archive: str, name: str) -> str | None:
-    """Return the reason why a model may give other answers than in the Keras that wrote it, or None if it must not."""
+    """Return the reason why a model's answers may differ from those of its Keras, or None if they must not."""
     return DIFFERS.get(archive, {}).get(name)
 
 

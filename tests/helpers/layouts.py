@@ -1,4 +1,4 @@
-"""Small data sets in the layouts in which people have them. The tests of the readers open them."""
+"""Small data sets in common layouts. The tests of the readers open them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZE_HW = (24, 32)
 
 
 class Layout(NamedTuple):
-    """A layout of a data set, and what Orilla makes of it."""
+    """A layout of a data set, and how Orilla reads it."""
 
     build: Callable[[Path, Change], Path]
     """Function that writes the data set into a folder, and returns the path to open."""
@@ -331,7 +331,7 @@ def _digits(count: int, seed: int, side: int = 28) -> tuple[NDArray[np.uint8], N
 
 
 def mnist_arrays(path: Path, form: str) -> Path:
-    """Write MNIST as a `.npz` in another form: `one-hot`, `float`, `signed`, `flat` or `channel`."""
+    """Write MNIST as a `.npz` in a different form: `one-hot`, `float`, `signed`, `flat` or `channel`."""
     path.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[Any]] = {}
     for split, count in (("train", 20), ("test", 10)):
@@ -373,7 +373,7 @@ def _idx(path: Path, magic: int, array: NDArray[np.uint8]) -> None:
 
 
 def emnist(path: Path, change: Change = None) -> Path:
-    """Write EMNIST letters: labels from 1, and images with rows and columns exchanged."""
+    """Write EMNIST letters: labels from 1, and transposed images."""
     path.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", 6), ("test", 3)):
         images, _ = _digits(count, count)

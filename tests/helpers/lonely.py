@@ -1,7 +1,7 @@
 """Run a command without a network, and report which names it looks up: `python tests/helpers/lonely.py COMMAND...`.
 
-The script needs a network namespace and a mount namespace of its own (`unshare -rnm`). It replaces the name server of
-the machine with one of its own, which answers nothing and notes the names that are looked up.
+The script needs a separate network namespace and mount namespace (`unshare -rnm`). It replaces the machine's name
+server with its own, which does not answer, but records the names that are looked up.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Ended(NamedTuple):
 
 
 def run_lonely(command: list[str], env: dict[str, str]) -> Ended | None:
-    """Run a command in namespaces of its own. Return None if this machine does not allow namespaces."""
+    """Run a command in separate namespaces. Return None if this machine does not allow namespaces."""
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rnm", "true"], capture_output=True, check=False).returncode:
         return None
@@ -69,7 +69,7 @@ def _name_server() -> socket.socket:
 
 
 def _note(server: socket.socket, names: list[str]) -> None:
-    """Note the name in each question. Source: RFC 1035, section 4.1."""
+    """Record the name in each question. Source: RFC 1035, section 4.1."""
     while True:
         question, at, labels = server.recv(512), 12, []
         while at < len(question) and question[at]:

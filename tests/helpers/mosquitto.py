@@ -31,7 +31,7 @@ class Mosquitto:
 
     Args:
         folder: Empty folder for its files.
-        lines: Lines of its configuration in addition to the usual ones.
+        lines: Additional lines of its configuration.
         port: Its port. 0 chooses a free one.
     """
 
@@ -132,7 +132,7 @@ class Subscriber:
         return payloads
 
     def wait_for_silence(self, quiet_s: float = 0.2) -> None:
-        """Wait until no more messages arrive, such as retained ones."""
+        """Wait until no more messages, such as retained ones, arrive."""
         count = -1
         while count != len(self.messages):
             count = len(self.messages)

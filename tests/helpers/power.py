@@ -1,4 +1,4 @@
-"""A disk whose power fails: what would be on it if nothing had survived that was not flushed."""
+"""Simulation of a disk whose power fails: only flushed data survives."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def before_each_call(observe: Callable[[str], None]) -> Iterator[None]:
 
 
 class Disk:
-    """A folder on a disk that keeps only what was flushed with `fsync`.
+    """A folder on a disk that keeps only data that was flushed with `fsync`.
 
     Args:
-        root: The folder. What it contains now counts as flushed.
+        root: The folder. Its present content counts as flushed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,7 +59,7 @@ class Disk:
 
     @contextmanager
     def observed(self, fails: Callable[[str], None]) -> Iterator[None]:
-        """Follow what is flushed, and call a function before each call that changes the disk."""
+        """Track flushed data, and call a function before each call that changes the disk."""
         original = os.fsync
 
         def fsync(descriptor: int) -> None:
@@ -76,11 +76,11 @@ class Disk:
             yield
 
     def flushed(self, out: Path) -> None:
-        """Write what the disk contains if nothing survives that was not flushed."""
+        """Write the content of the disk if only flushed data survives."""
         self._build(self._root.stat().st_ino, out)
 
     def renamed(self, out: Path) -> None:
-        """Write what the disk contains if all names survive, but no content that was not flushed."""
+        """Write the content of the disk if all names survive, but no unflushed content."""
         for path in sorted(self._root.rglob("*")):
             target = out / path.relative_to(self._root)
             if path.is_dir():

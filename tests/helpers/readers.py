@@ -1,4 +1,4 @@
-"""Readers of files from elsewhere, each with a small valid file. The fuzz test gives them damaged copies."""
+"""Readers of untrusted files, each with a small valid file. The fuzz test passes damaged copies to them."""
 
 from __future__ import annotations
 

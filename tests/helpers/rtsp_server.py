@@ -1,4 +1,4 @@
-"""RTSP server for the tests. The system's Python runs it, because only that Python has the GStreamer bindings.
+"""RTSP server for the tests. The system's Python runs it, because only this Python has the GStreamer bindings.
 
 /usr/bin/python3 rtsp_server.py [PORT]                      serves a test pattern, 30 frames per second
 /usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT RATE      serves the raw frames (I420) from standard input

@@ -35,7 +35,7 @@ class Tensor(NamedTuple):
     """Shape with -1 for each axis that is not fixed."""
     scales: tuple[float, ...] = ()
     axis: int = 0
-    """Axis along which the scales are valid."""
+    """Axis along which the scales differ."""
 
 
 class Operator(NamedTuple):
@@ -135,7 +135,7 @@ def post_process(
     """Return a file whose only operator is `TFLite_Detection_PostProcess`.
 
     Args:
-        regular: True for suppression per class (`use_regular_nms`), False for the fast one.
+        regular: True for suppression per class (`use_regular_nms`), False for the fast algorithm.
         per_class: Maximum number of boxes per class.
         anchors: Number of anchors, of random position and size.
         classes: Number of classes without the background.

@@ -46,7 +46,7 @@ def torchvision_net(name: str) -> torch.nn.Module:
     try:
         import torchvision
     except RuntimeError:
-        # A torchvision without its compiled operators, as beside a CPU build of torch. Classifiers do not need them.
+        # Torchvision may lack its compiled operators next to a CPU build of torch. Classifiers do not need them.
         import sys
 
         for operator in ("nms", "qnms"):
@@ -80,7 +80,7 @@ def segmenter() -> torch.nn.Module:
 
 
 def save(net: torch.nn.Module, path: Path, *shape: int, dynamic: bool = False) -> Path:
-    """Write a `.pt2` file. `dynamic` leaves height, width and the number of samples open."""
+    """Write a `.pt2` file. With `dynamic`, height, width and the number of samples are not fixed."""
     axis = torch.export.Dim
     shapes = {"dynamic_shapes": ({0: axis("n"), 2: axis.AUTO, 3: axis.AUTO},)} if dynamic else {}
     torch.export.save(torch.export.export(net, (torch.zeros(*shape),), **shapes), path)

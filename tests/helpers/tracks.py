@@ -111,7 +111,7 @@ class Quality:
     mota: float
     idf1: float
     switches: int
-    """Number of times that a true object gets another number than before."""
+    """Number of times that the track ID of a true object changes."""
 
 
 def quality(truth: Iterable[Objects], answers: Iterable[Objects], min_iou: float = 0.5) -> Quality:

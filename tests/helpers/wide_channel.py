@@ -1,4 +1,4 @@
-"""A classifier that int8 breaks, as an ONNX file and as a LiteRT file.
+"""A classifier that loses its accuracy in int8, as an ONNX file and as a LiteRT file.
 
 It has SiLU, a squeeze-and-excitation block, and one channel a thousand times as large as the others.
 """

@@ -1,4 +1,4 @@
-"""Files that commands for models or bundles cannot read, although users give them such files."""
+"""Files that users often pass to commands for models or bundles, but that these commands cannot read."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def onnx_file(name: str, change: Callable[[onnx.ModelProto], None] | None = None
 
 
 def keras_file(name: str, share: float = 1.0) -> Writer:
-    """Return a writer of a small Keras model, of which only a share of the bytes is kept."""
+    """Return a writer of a small Keras model that keeps only a share of the bytes."""
 
     def write(folder: Path) -> Path:
         net = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
@@ -195,4 +195,4 @@ TEXTS = {
     "noise": np.random.default_rng(1).bytes(4096),
     "empty": b"",
 }
-"""Contents that a failed download leaves in place of any file."""
+"""Contents that a failed download can leave instead of the requested file."""

@@ -1,4 +1,4 @@
-"""A real Zenoh router or peer in a process of its own, which records what it receives as a node of ROS would."""
+"""A real Zenoh router or peer in a separate process. It records what it receives, as a node of ROS would."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ session.close()
 
 
 class Attachment(NamedTuple):
-    """The data that `rmw_zenoh_cpp` reads beside each message."""
+    """The attachment that `rmw_zenoh_cpp` reads with each message."""
 
     number: int
     time_ns: int

@@ -74,10 +74,10 @@ class Outcome:
 
 
 def interpreter(version: str) -> str | None:
-    """Return the path of a Python of this version, from PATH or of pyenv, or None."""
+    """Return the path of a Python of this version, from PATH or pyenv, or None."""
     pyenv = sorted((Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/python"))
     for path in (shutil.which(f"python{version}"), *map(str, pyenv)):
-        # The shims of pyenv exist for all its versions, but start only those that are selected.
+        # The shims of pyenv exist for all its versions, but start only the selected versions.
         if path and subprocess.run([path, "-c", "import venv"], capture_output=True, check=False).returncode == 0:
             return path
     return None
@@ -131,7 +131,7 @@ def requirements(wheel: Path) -> list[str]:
 
 
 def install(case: Case, python: str, wheel: Path, folder: Path) -> str | None:
-    """Create the environment of a case. Return None, or why this is impossible."""
+    """Create the environment of a case. Return None, or the reason why this is impossible."""
     program, opencv = uv(), OPENCV[case.opencv]
     if problem := run(program, "venv", "--quiet", "--clear", "--python", python, folder):
         return problem
@@ -146,7 +146,7 @@ def install(case: Case, python: str, wheel: Path, folder: Path) -> str | None:
 
 
 def check(case: Case, folder: Path, tests: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each step and what went wrong in it, or None."""
+    """Yield each step with its error message, or None if it succeeded."""
     python, orilla = folder / "bin/python", folder / "bin/orilla"
     code = (
         "import pathlib, subprocess, sys, orilla.runtime as r; place = pathlib.Path(r.__file__).parents[1]; "

@@ -1,4 +1,4 @@
-"""The install page: its list of packages, and what it says about Python versions, are those of the project."""
+"""The install page: its packages and Python versions match those of the project."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ def names(requirements):
 
 
 def test_the_packages_without_opencv_are_all_dependencies():
-    """A user who installs with --no-deps would otherwise miss a package that Orilla has begun to need."""
+    """Without this check, a user who installs with --no-deps could miss a new dependency of Orilla."""
     (line,) = re.findall(r"^pip install (ai-edge-litert av [\w -]+)$", PAGE, re.M)
     assert set(line.split()) == names(PROJECT["dependencies"]) - {"opencv-python-headless"}
     (line,) = re.findall(r"^pip install (ai-edge-litert av .*)# on Trixie", re.sub(" {2,}#", "#", PAGE), re.M)

@@ -2,9 +2,9 @@
 
     python tests/perf/clips.py [VIDEO ...] [--size 1280x720] [--rate 30] [--before 5] [--json]
 
-The frames are computer-generated road scenes, noise, which is the worst case, and those of the videos. They are scaled
-to the size. The result is the number of bytes that the sink keeps when it has received frames for twice the time
-`before`, and the CPU time of its thread for each frame.
+The frames are computer-generated road scenes, noise (the worst case), and the frames of the videos. They are scaled to
+the size. The result is the number of bytes that the sink keeps when it has received frames for twice the time `before`,
+and the CPU time of its thread for each frame.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def noise(size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def video(path: str, size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield the frames of a video, again and again."""
+    """Yield the frames of a video repeatedly."""
     while True:
         source = open_source(path)
         while (frame := source.read()) is not None:

@@ -1,11 +1,11 @@
-"""Kill `orilla run` at random instants, and read what its sinks left and what the next start says.
+"""Kill `orilla run` at random instants. Then check the files of its sinks and the messages of the next start.
 
     python tests/perf/kills.py [--kills 50] [--seed 0]
 
 Each run answers 20 frames per second and writes to all sinks that write files. It receives SIGKILL between 1 s and 6 s
 after its first answer. The same command is then started again and stopped, and its messages are counted. At the end,
-every video is decoded with PyAV, and every JSON line, table row, image and recording is parsed. What is missing is
-counted against the images, which are written at once.
+every video is decoded with PyAV, and every JSON line, table row, image and recording is parsed. Missing entries are
+determined by comparison with the images, which are written immediately.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ READERS = {
 
 
 def main() -> None:
-    """Kill the loop again and again, and print what was found."""
+    """Kill the loop repeatedly, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,7 @@
 """Compare regular non-maximum suppression in LiteRT with one and with several threads.
 
 `python tests/perf/nms_threads.py` runs a `.tflite` file whose only operator is `TFLite_Detection_PostProcess` on random
-boxes and scores. For each number of threads, it prints in how many of the inputs the boxes differ from those with one
+boxes and scores. For each number of threads, it prints the number of inputs whose boxes differ from the boxes with one
 thread. LiteRT may crash if the operator keeps fewer boxes per class than in total (`--per-class`), so each
 configuration runs in a separate process.
 """
@@ -45,7 +45,7 @@ def child(threads: int, per_class: int, rounds: int) -> int:
 
 
 def main() -> None:
-    """Run each number of threads in a process of its own."""
+    """Run each number of threads in a separate process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--per-class", type=int, default=100)

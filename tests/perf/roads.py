@@ -8,10 +8,10 @@ table states for each `--data` the IoU of the road with its 95 % interval, and t
 its probability: the difference between the probability and the share of road among the cells with this probability,
 averaged over the cells in 15 bins. Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
 
-For each `--empty`, whose frames show no road, the table states the share of pixels in which the model finds road: the
-mean, and the share of frames with more than 1 %. Black, white, noise and a test pattern are always measured. `--sheets`
-writes a PNG for each data set in which found road is green, missed road is red, and other pixels that were taken for
-road are blue.
+For each `--empty`, whose frames show no road, the table states the share of pixels in which the model finds road, as a
+mean, and the share of frames in which it exceeds 1 %. Black, white, noise and a test pattern are always measured.
+`--sheets` writes a PNG for each data set in which found road is green, missed road is red, and other pixels that were
+taken for road are blue.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measure what the trial of a model file costs: `python tests/perf/sandbox.py [BUNDLE] [--repeat 20]`.
 
-The table shows the time to open a bundle without the trial, of a known bundle, and of an unknown one, whose model file
-is tried in a process of its own. `--check` fails if a known bundle takes more than 5 ms longer than without the trial,
-or an unknown one more than 400 ms.
+The table shows the time to open a bundle without the trial, with a known bundle, and with an unknown bundle, whose
+model file is tried in a separate process. `--check` fails if a known bundle takes more than 5 ms longer than without
+the trial, or an unknown one more than 400 ms.
 """
 
 from __future__ import annotations

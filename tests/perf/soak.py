@@ -1,11 +1,10 @@
-"""Run the camera loop for long, and look for growth, lost or reordered answers, and slower answers.
+"""Run the camera loop for a long time, and check for growing memory, lost or reordered answers, and slower answers.
 
     python tests/perf/soak.py [--ticks 1000000] [--minutes 20] [--rate 30] [--bundle road] [--plot soak.png] [--json]
 
 The first part answers `--ticks` frames of a recorded source as fast as possible. Its network only computes the
-brightness, and JSON lines are written to files, the oldest of which are deleted. The second part runs the bundle in
-real time on a camera that is lost every ten seconds and hangs every minute. `--ticks 0` or `--minutes 0` leaves a part
-out.
+brightness, and JSON lines are written to files. The oldest files are deleted. The second part runs the bundle in real
+time on a camera that is lost every ten seconds and hangs every minute. `--ticks 0` or `--minutes 0` skips a part.
 
 Each part is divided into tenths. The exit code is 1 if
 
@@ -80,7 +79,7 @@ class Recorded:
 
 
 class Camera:
-    """A camera with a frame rate. The cable is out after `LOST_EVERY_S`, and sometimes the driver hangs instead."""
+    """A camera with a frame rate. Every `LOST_EVERY_S` seconds, its cable is unplugged, or its driver hangs."""
 
     live, rate_hz = True, None
 
@@ -139,7 +138,7 @@ def memory_mb() -> float:
 
 
 class Observer:
-    """Notes the ages of answers, and the state of the process at regular points.
+    """Records the ages of answers, and the state of the process at regular intervals.
 
     Args:
         capacity: Largest number of answers. The memory for them is allocated and used at once, so that it does not
@@ -152,7 +151,7 @@ class Observer:
         self.count, self.unordered, self.missing, self._last = 0, 0, 0, -1
 
     def note(self, tick: Tick) -> None:
-        """Note one answer."""
+        """Record one answer."""
         if self.count < len(self._ages_ms):
             self._ages_ms[self.count], self._times_s[self.count] = tick.age_ms, time.monotonic()
         self.count += 1
@@ -161,13 +160,13 @@ class Observer:
         self._last = tick.index
 
     def look(self) -> None:
-        """Note the state of the process."""
+        """Record the state of the process."""
         gc.collect()
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         self._states.append((self.count, memory_mb(), threading.active_count(), descriptors))
 
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return numbers of answers, the memory at each, and the 99th percentile of the ages before each."""
+        """Return for each point the number of answers, the memory, and the 99th percentile of the ages before it."""
         counts = np.array([state[0] for state in self._states])
         edges = [0, *counts]
         ages = [
@@ -244,7 +243,7 @@ def accelerated(count: int, folder: Path) -> tuple[Part, Observer]:
 
 
 def real_time(seconds: float, rate_hz: float, bundle: str, folder: Path) -> tuple[Part, Observer]:
-    """Run a bundle on a camera that is lost again and again."""
+    """Run a bundle on a camera that is lost repeatedly."""
     events: dict[str, int] = {}
     images = [render(3, index / 30, (240, 320))[0] for index in range(30)]
     ends_s, opened = time.monotonic() + seconds, []
@@ -285,7 +284,7 @@ def real_time(seconds: float, rate_hz: float, bundle: str, folder: Path) -> tupl
 
 
 def interruptible(ticks: Stream) -> Iterator[Tick]:
-    """Yield the answers until the end, or until Ctrl-C. What was measured until then is reported."""
+    """Yield the answers until the end, or until Ctrl-C. The figures measured so far are then reported."""
     try:
         yield from ticks
     except KeyboardInterrupt:

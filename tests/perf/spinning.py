@@ -4,8 +4,8 @@
 
 ONNX Runtime's threads spin while they wait, unless spinning is turned off. One thread of this script runs inference at
 the rate of a camera. ONNX Runtime uses as many threads as there are cores. Another thread resizes images
-continuously. The script prints the number of resized images and the CPU time of the process. It measures alternately
-with and without spinning.
+continuously. The script prints the number of resized images and the CPU time of the process. It alternates between
+measurements with and without spinning.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tests/perf/stamps.py [--seconds 300] [--jobs 4] [--kinds rtsp-h264,...] [--rates 5,10,25,30,60] [--json]
 
-Each server is a process of its own and draws the time into its 320x240 images (`tests/helpers/live_servers.py`). The
+Each server is a separate process, which draws the time into its 320x240 images (`tests/helpers/live_servers.py`). The
 error of an age is the capture time of the frame minus the drawn time: positive if the frame seems newer than it is. It
-contains the time for encoding, sending and receiving the image. All frames from the first one count.
+contains the time for encoding, sending and receiving the image. All frames count, including the first.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python tests/perf/video.py drive.mp4 --json      {"reader_fps": …, "reader_cpu_ms": …, "loop_fps": …, …}
 
 Each round reads the clip with both readers, and then runs the loop on both, so that a disturbance affects both. In
-every second round, the other reader is the first. The figures are medians over the rounds. Processor time is that of
-the whole process, for one frame. The ratios compare PyAV with OpenCV in the same round: above 1, PyAV is faster or
-needs more processor time.
+every second round, the other reader is the first. The figures are medians over the rounds. Processor time is the time
+of the whole process per frame. The ratios compare PyAV with OpenCV in the same round: above 1, PyAV is faster or needs
+more processor time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure what the viewers of the sink `web` cost the loop.
+"""Measure how much the viewers of the sink `web` slow the loop down.
 
     python tests/perf/web.py [--rounds 40] [--seconds 1] [--viewers 16] [--size 480x640] [--rate 30] [--json]
 
@@ -60,7 +60,7 @@ class Still:
 
 
 def watch(port: int) -> None:
-    """Open the number of streams in each line of standard input in place of the earlier ones, and read them.
+    """For each line of standard input, close all streams, and open and read the number of streams in the line.
 
     At the end of standard input, print the number of received bytes.
     """
@@ -81,7 +81,7 @@ def watch(port: int) -> None:
                 clients = [connected(port) for _ in range(int(line))]
                 for client in clients:
                     selector.register(client, selectors.EVENT_READ)
-                break  # The other keys may be closed.
+                break  # The other keys of this selection may be closed already.
             assert isinstance(key.fileobj, socket.socket)
             count += key.fileobj.recv_into(buffer)
         time.sleep(0.02)  # Larger parts cost less.

@@ -87,7 +87,7 @@ def test_the_shipped_variant_is_as_accurate(name, reference, data_root):
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", VALIDATION)
 def test_the_recorded_outputs_are_those_of_the_original(name, data_root):
-    """The primary metric that is computed from the recorded outputs equals the one that the export measured."""
+    """The primary metric that is computed from the recorded outputs equals the metric that the export measured."""
     manifest = Bundle.open(name).manifest
     dataset = open_labelled(str(data_root / VALIDATION[name]), manifest)
     split, original = dataset.check_split, full_precision.RecordedOriginal(name)

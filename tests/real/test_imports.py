@@ -52,7 +52,8 @@ FILES = {
 """Facts that a user states about each model file."""
 
 MAX_ERROR = 1e-5
-"""Largest difference between the outputs of a bundle and those of the file in its own runtime, after dequantisation."""
+"""Largest difference between a bundle's outputs and the outputs of the file in its own runtime, after
+dequantisation."""
 
 
 @pytest.fixture(scope="module")

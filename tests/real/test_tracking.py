@@ -52,7 +52,7 @@ def detections(data_root, labels):
 def test_each_of_the_four_cars_gets_one_number(detections, labels, step):
     """Two cars drive up and two drive down.
 
-    The camera looks down on the cars, so the detector confuses their class: it usually finds a mobile phone.
+    The camera looks down on the cars, so the detector confuses their class. It usually finds a mobile phone.
     """
     settings = Track(lines={"middle": ((0, 0.5), (1, 0.5))}, class_wise=False)
     stage = TrackStage(settings, DecodeContext(labels, LETTERBOX, None, HEAD))

@@ -26,7 +26,7 @@ def run(bundle, dataset=None):
 
 
 def rewritten(path, folder, change):
-    """Return a bundle with changed content. The hashes are those of the new content, so the bundle can be opened."""
+    """Return a bundle with changed content. The hashes match the new content, so the bundle can be opened."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(content.pop("manifest.json"))
@@ -167,7 +167,7 @@ def test_the_install_command_is_printed_without_markup(tiny_bundle, monkeypatch,
 
 
 def test_a_variant_that_lost_its_accuracy_never_passes(tiny_bundle, tmp_path, capsys):
-    """Its golden answers are reproduced exactly, but they are wrong."""
+    """The variant reproduces its golden answers exactly, but they are wrong."""
     original = Bundle.open(tiny_bundle)
     manifest = original.manifest
     variant = manifest.variant("litert_wi8_ai8")

@@ -43,7 +43,7 @@ def check(lines, width):
     assert lines
     for line in lines:
         assert "…" not in line, line
-        # A word that is longer than the terminal, such as a path, has a line of its own.
+        # A word that is longer than the terminal, such as a path, has a separate line.
         assert len(line.rstrip()) <= width or len(line.split()) == 1, line
 
 

@@ -28,7 +28,7 @@ DIFFERS = {
     },
     "2.3.0-tf": {"masking-bidirectional-sequences": REPEATED},
 }
-"""Models of which tf_keras computes something else than the Keras that wrote them, and the reason."""
+"""Models for which tf_keras computes different answers from the Keras that wrote them, and the reason."""
 
 
 def main(pattern=""):
@@ -51,7 +51,7 @@ def main(pattern=""):
 
 
 def compare(archive: str, stored: StoredModel, file: Path) -> str:
-    """Return `equal`, the difference, or why tf_keras cannot read a file."""
+    """Return `equal`, the difference, or the reason why tf_keras cannot read a file."""
     tf_keras.backend.clear_session()
     try:
         model = tf_keras.models.load_model(file, compile=False)

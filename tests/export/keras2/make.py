@@ -37,7 +37,7 @@ KERAS_1, KERAS_2 = ("keras1",), ("rows", "operations", "forms", "series")
 """Modules with the models."""
 
 SAVED_MODELS = ("dense-relu", "lstm", "bidirectional-gru-sum", "conv2d-no-bias", "functional-in-sequential")
-"""Models that TensorFlow 2.x also stores as a SavedModel. Few, because each takes 100 KB or more."""
+"""Models that TensorFlow 2.x also stores as a SavedModel. There are only a few, because each takes 100 KB or more."""
 
 
 def main(out, module="keras", pattern=""):
@@ -202,14 +202,14 @@ def predicted(model, xs):
 
 
 def check_loaded(k, path, xs, ys):
-    """Raise `ValueError` if the same Keras reads the file, but it answers otherwise: then the file lacks a setting."""
+    """Raise `ValueError` if the same Keras reads the file but gives other answers: the file then lacks a setting."""
     try:
         loaded = predicted(k.keras.models.load_model(str(path)), xs)
     except Exception as error:  # noqa: BLE001 - some versions cannot read all files that they write.
         print(path.name, "is not read by its own Keras:", str(error)[:100])
         return
     if not all(np.allclose(y, each, atol=1e-4) for y, each in zip(ys, loaded)):
-        msg = "the file lacks a setting of the model: its own Keras reads it, but answers otherwise"
+        msg = "the file lacks a setting of the model: its own Keras reads it, but gives different answers"
         raise ValueError(msg)
 
 
@@ -225,7 +225,7 @@ def save(k, model, name, folder):
 
 
 def draw_weights(layer, draw):
-    """Replace the weights by random ones that are large enough for a wrong activation to show.
+    """Replace the weights by random ones that are so large that a wrong activation changes the answers.
 
     They are multiples of 1/64, so that the stored files compress well.
     """

@@ -1,7 +1,7 @@
 """The layers and options of Keras 2 and 3 that make.py builds: one model per row, written as Python code.
 
-A row's code is an expression that gives a layer or a list of layers. The names in it are those of `keras.layers`. A row
-whose layer or option does not exist in a version of Keras is left out for that version.
+A row's code is an expression that gives a layer or a list of layers. Its names come from `keras.layers`. A row whose
+layer or option does not exist in a version of Keras is omitted for that version.
 """
 
 from inputs import Floats, Ints, Masked

@@ -1,4 +1,4 @@
-"""Fixtures for all benchmark tests: a separate cache folder, and a reference workload that finds no interference."""
+"""Fixtures for all benchmark tests: a separate cache folder, and a reference workload that detects no interference."""
 
 import pytest
 

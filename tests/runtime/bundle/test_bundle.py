@@ -78,7 +78,7 @@ def test_any_flipped_byte_is_detected(tiny_bundle, tmp_path):
             opened = Bundle.open(tmp_path / "flipped.orilla")
         except BundleError:
             continue
-        # Some bytes of a zip file, such as those of its timestamps, do not affect the content of its entries.
+        # Some bytes of a zip file, such as its timestamps, do not affect the content of its entries.
         original = Bundle.open(tiny_bundle)
         assert opened.manifest == original.manifest
         assert all(opened.read(name) == original.read(name) for name in original.manifest.files)

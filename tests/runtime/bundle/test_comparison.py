@@ -13,7 +13,7 @@ from orilla.runtime.cli import main
 
 @pytest.fixture
 def made(tiny_bundle):
-    """Return a function that makes a manifest from (name, drop, p50 in ms or None, bytes)."""
+    """Return a function that builds a manifest from (name, drop, p50 in ms or None, bytes)."""
     manifest = Bundle.open(tiny_bundle).manifest
     full, quantised = manifest.variant("litert_fp32"), manifest.variant("litert_wi8_ai8")
 
@@ -43,7 +43,7 @@ ROWS = (
 def test_dominated_variants_and_the_knee_are_named(made):
     compared = pareto(made(*ROWS), max_drop=1.0)
     assert compared.objectives == ("drop", "p50_ms", "bytes")
-    # The float16 variant is half as large. Its time differs by less than what counts as a difference.
+    # The float16 variant is half as large. Its time differs too little to count as different.
     assert compared.dominated == {"litert_fp32": "litert_fp16", "onnx_wi8_ai8": "litert_wi8_ai8"}
     assert compared.front == ("litert_fp16", "litert_wi8_ai8", "litert_wi4")
     assert compared.knee == "litert_wi8_ai8"

@@ -1,4 +1,4 @@
-"""Signed bundles: what is rejected, and that `model-signing` reads ours and its signatures are read."""
+"""Signed bundles: rejected signatures, and compatibility with `model-signing` in both directions."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ MODEL_SIGNING = os.environ.get("ORILLA_MODEL_SIGNING") or shutil.which("model_si
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A folder with keys, and a state folder of its own."""
+    """A folder with keys, and a separate state folder."""
     monkeypatch.setenv("ORILLA_STATE", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     keys.write_new(tmp_path / "robot.key")
@@ -358,7 +358,7 @@ class TestModelSigning:
 
     @pytest.mark.parametrize("form", ["folder", "file"])
     def test_its_signature_is_accepted(self, home, form):
-        """It signs a bundle that is a folder, or the file of a bundle as a whole."""
+        """`model-signing` signs a bundle that is a folder, or a bundle's file as a whole."""
         target = unpacked(ROAD, home / "folder") if form == "folder" else Path(shutil.copy(ROAD, home / "road.orilla"))
         place = target / "model.sig" if form == "folder" else home / "road.orilla.sig"
         ended = self.run("sign", "key", target, "--private_key", home / "robot.key", "--signature", place)

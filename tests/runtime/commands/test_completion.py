@@ -17,7 +17,7 @@ def script(capsys, shell):
 
 @pytest.fixture
 def completed(tmp_path, capsys):
-    """Return a function that returns what bash offers when Tab is pressed after some words."""
+    """Return a function that returns bash's completions after some words."""
     (tmp_path / "completion").write_text(script(capsys, "bash"))
     for name in ("drive.mp4", "robot.orilla", "sample.toml"):
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Deployments: a new release is verified before it is in force, and every failure leaves a whole release in force."""
+"""Deployments: a new release is verified before it is in force. After every failure, a complete release is in force."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def unverified(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, releases, unverified) -> Path:
-    """A deployment with two releases, of which the second one is in force and has proved itself."""
+    """A deployment with two releases. The second release is in force and has passed its probation."""
     place = tmp_path / "road"
     install(Order(releases[0]), place)
     install(Order(releases[1], probation_s=0), place)
@@ -122,7 +122,7 @@ def test_a_release_over_its_budget(tmp_path, releases, capsys):
 
 
 def test_a_model_that_crashes_its_engine(tmp_path, monkeypatch, releases):
-    """The verification runs in a process of its own, so its end by a signal is a reason like any other."""
+    """The verification runs in a separate process, so its end by a signal is a failure like any other."""
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nkill -SEGV $$\n")
     python.chmod(0o755)
@@ -132,7 +132,7 @@ def test_a_model_that_crashes_its_engine(tmp_path, monkeypatch, releases):
 
 
 def test_a_loop_that_is_killed_in_its_probation(folder, releases):
-    """After a kill, the next start runs the previous release and says why."""
+    """After a kill, the next start runs the previous release and states the reason."""
     install(Order(releases[2]), folder)
     words = [sys.executable, "-m", "orilla.runtime.cli", "run", str(folder), "--source", "scenes", "--sink", "none"]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
@@ -183,7 +183,7 @@ def test_a_loop_that_is_stopped_early_stays_under_probation(folder, releases):
     ids=lambda value: type(value).__name__,
 )
 def test_errors_in_the_probation(folder, releases, error, expected):
-    """Only an error for which the release may be the reason rolls it back."""
+    """A release is rolled back only after an error that it may have caused."""
     install(Order(releases[2]), folder)
     trial, line = probation.begin(folder)
     assert line is None
@@ -218,7 +218,7 @@ def test_a_damaged_release_in_the_probation(folder, releases):
 
 
 def test_an_unproven_release_is_not_kept_as_the_way_back(folder, releases):
-    """The way back leads to the last release that has proved itself."""
+    """A rollback returns to the last release that passed its probation."""
     install(Order(releases[2]), folder)
     install(Order(releases[0]), folder)
     assert main(["deploy", "--to", str(folder), "--rollback"]) == 0
@@ -240,7 +240,7 @@ def test_a_part_of_a_bundle(folder, releases, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"record":{"number":7},"sha256":"0"}', b"\xff" * 10])
 def test_a_damaged_record(folder, content):
-    """The record before is used, as after a power failure on a file system without guarantees."""
+    """The previous record is used, for example after a power failure on a file system without guarantees."""
     (folder / "deployment-000003.json").write_bytes(content)
     assert label(folder) == "road 1"
     for path in folder.glob("deployment-*.json"):
@@ -328,14 +328,14 @@ def test_signed_releases(tmp_path, releases, unverified, monkeypatch, capsys):
 
 
 def states(folder: Path) -> str:
-    """Return the label of a deployment that a failure has left, and check that the next installation works."""
+    """Return the label of a deployment after a failure, and check that the next installation works."""
     for path in (folder / "releases").glob(".new-*"):
         assert path.is_dir()
     return label(folder)
 
 
 def test_power_failures_at_every_step(folder, releases, tmp_path):
-    """Whatever the disk had not flushed is lost: the old or the new release is whole and in force."""
+    """All unflushed data is lost: the old or the new release is complete and in force."""
     disk, seen, number = Disk(folder), [], 0
 
     def fail(name: str) -> None:

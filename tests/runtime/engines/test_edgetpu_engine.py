@@ -24,7 +24,7 @@ from orilla.runtime.preprocessing.tensor_spec import only
 PROBE = Bundle.open("probe")
 DATA = PROBE.read(PROBE.manifest.variant("litert_wi8_ai8").file)
 COMPILED = DATA + edgetpu.OPERATOR
-"""Stand-in for a compiled file: the file for the CPU, followed by the name of the Edge TPU operator."""
+"""Substitute for a compiled file: the file for the CPU, followed by the name of the Edge TPU operator."""
 
 
 OPEN_CPU = partial(litert.load, DATA, 1)

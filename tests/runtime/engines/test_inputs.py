@@ -9,7 +9,7 @@ from orilla.runtime.preprocessing.quantization import Quantization
 
 
 def filled(prepared, shape):
-    """Return the tensor that a float input gets."""
+    """Return the tensor that a float input receives."""
     inputs = Inputs([Slot("x", shape, np.dtype(np.float32), None)])
     tensors = inputs.tensors()
     inputs.fill(prepared, tensors)

@@ -1,4 +1,4 @@
-"""Each usual layout of data is recognised, or rejected with what is needed, and never mistaken for another one."""
+"""Each common data layout is recognised, or rejected with advice, and never mistaken for another layout."""
 
 import numpy as np
 import pytest

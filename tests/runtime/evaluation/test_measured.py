@@ -81,7 +81,7 @@ def test_the_gap_is_reported(tmp_path):
         (tmp_path / f"{index}.png").touch()
     (tmp_path / "t.csv").write_text("\n".join(lines))
     note = "training images next to another split are left out, because they are similar to its images"
-    # Two images on each side of a block are left out, but none after the last block.
+    # Two images on each side of a block are omitted, but none after the last block.
     assert open_dataset(tmp_path).notes() == [f"14 {note}"]
 
 

@@ -46,7 +46,7 @@ def test_masks_without_splits_are_divided_by_place(tmp_path):
 
 
 def test_255_is_ignored_if_masks_have_three_values(tmp_path):
-    """One mask alone does not tell whether 255 is the road or unlabelled, so the other masks decide."""
+    """A single mask does not show whether 255 is the road or unlabelled, so the other masks decide."""
     for index, values in enumerate(([0, 255, 0, 255], [0, 1, 255, 1])):
         factories.write_picture(tmp_path / "images" / f"{index}.png", np.zeros((8, 8, 3), np.uint8) + index)
         factories.write_picture(

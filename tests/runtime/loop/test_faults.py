@@ -57,7 +57,7 @@ def kinds(events):
 
 
 def camera(*sources):
-    """Return a camera that is opened again after it was lost. An error in place of a source is raised."""
+    """Return a camera that is reopened after it was lost. An error in place of a source is raised."""
     left = list(sources)
 
     def open_source():
@@ -411,7 +411,7 @@ def test_descriptors_used_up(tmp_path):
 
 
 def test_clock_steps_in_the_loop(events, monkeypatch):
-    """The wall clock of a board without a battery jumps by decades when it gets the time from the network."""
+    """The wall clock of a board without a battery jumps by decades when it receives the time from the network."""
     began_s, began_ns = time.time(), time.time_ns()
     steps = itertools.cycle([0, 10 * 365 * 86_400, -86_400])
     monkeypatch.setattr(time, "time", lambda: began_s + next(steps))

@@ -1,4 +1,4 @@
-"""The degradation ladder: when the loop changes its rung, how it loads rungs, and what users see of it."""
+"""The degradation ladder: when the loop changes its rung, how it loads rungs, and what users see."""
 
 import argparse
 import json

@@ -19,7 +19,7 @@ TIMES_MS = (0, 10, 20, 30, 1000, 1010, 2000, 2500, 2510, 4000)
 
 
 class Variable:
-    """Source whose frames have times of their own."""
+    """Source whose frames each have a time."""
 
     live = False
     rate_hz = 2.5

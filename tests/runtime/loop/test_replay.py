@@ -50,7 +50,7 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
 
 
 def test_other_decisions_for_the_same_events_are_seen(model, tmp_path):
-    """Replacing the policy with `every` simulates a later version of the loop that makes other decisions."""
+    """Replacing the policy with `every` simulates a later version of the loop that makes different decisions."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(60), policy="rate:50", record=path, on_event=lambda event: None))
     replay = Replay.read(path)

@@ -133,7 +133,7 @@ def test_corrupt_frames_are_counted_and_nothing_waits_for_them():
 def test_a_gap_of_the_camera_costs_nothing_but_its_frames():
     frames = [frame for frame in camera(100, infer_ms=50) if not 40 <= frame.index < 70]
     outcome = run(frames, "latest")
-    # Frames 39 and 99 had to wait, but were answered, because no newer frame arrived.
+    # Frames 39 and 99 had to wait, but were answered because no newer frame arrived.
     assert {39, 99} < set(indices(outcome))
     assert max(answer.age_ms for answer in outcome.delivered if answer.index not in (39, 99)) <= 33 + 1 + 50
 

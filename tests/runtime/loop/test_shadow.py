@@ -25,7 +25,7 @@ IMAGE = factories.picture()
 
 
 class Checked:
-    """A shadow check whose reference agrees as the caller says. The clock is that of the test."""
+    """A shadow check whose reference agrees to the degree that the caller states. The test controls the clock."""
 
     def __init__(self, opener=None, *, is_live=False, expected=0.99, **settings):
         self.agreement, self.seen, self.reports = 1.0, [], []
@@ -217,7 +217,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_a_stream_compares_answers_with_the_float_variant(tiny_bundle, tmp_path):
-    """The share is that of `Task.agreeing` on the golden frames, and the loop answers as without the check."""
+    """The share equals that of `Task.agreeing` on the golden frames, and the loop answers as without the check."""
     enough = threading.Event()
     images = [factories.picture(90, 120, seed) for seed in range(4)]
 

@@ -72,7 +72,7 @@ def difference(image, expected):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_format_is_turned_once_and_alike(kind, mode, orientation):
-    """0 and 9 are no orientations. Alpha is removed."""
+    """0 and 9 are not valid orientations. Alpha is removed."""
     image = Image.fromarray(np.dstack([PICTURE[..., ::-1], ALPHA])) if mode == "RGBA" else None
     if (kind, mode) == ("JPEG", "RGBA"):
         return

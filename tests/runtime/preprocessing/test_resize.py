@@ -1,4 +1,4 @@
-"""The interpolation methods. `tests/export/test_resize_rules.py` tests those that are named after Keras."""
+"""The interpolation methods. `tests/export/test_resize_rules.py` tests the methods that are named after Keras."""
 
 from typing import get_args
 

@@ -119,7 +119,7 @@ def test_a_lost_camera_ends_the_clip_when_it_is_back(tmp_path):
         sink.write(tick(index))
         if index == 29:
             sink.event(event("lost", 29))
-            assert len(list(tmp_path.glob("*.mp4"))) == 1  # The frames before are safe at once.
+            assert len(list(tmp_path.glob("*.mp4"))) == 1  # The frames before the loss are written immediately.
     sink.close()
     [(_, indices)] = clips(tmp_path)
     assert indices[-1] == 29

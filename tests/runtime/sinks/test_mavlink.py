@@ -42,7 +42,7 @@ def at_once(result=None, source=None, size_hw=(480, 640), age_s=0.0, index=0):
 
 
 def received(link, kind=None, silent_s=0.2):
-    """Return the messages until none arrives for a while, without heartbeats unless they are asked for."""
+    """Return the messages until none arrives for a while. Heartbeats are omitted unless they are requested."""
     found, deadline = [], time.monotonic() + silent_s
     while time.monotonic() < deadline:
         message = link.recv_match(blocking=True, timeout=0.05)
@@ -220,7 +220,7 @@ def test_a_lost_connection_is_opened_again(monkeypatch):
         spec = f"mavlink:tcp:127.0.0.1:{server.getsockname()[1]}"
         sink = SinkThread(sink_opener(spec), Setup(live=True), events.append)
         first, _ = server.accept()
-        first.sendall(b"telemetry" * 1000)  # which the sink discards
+        first.sendall(b"telemetry" * 1000)  # The sink discards it.
         time.sleep(0.2)
         assert sink.write(at_once())
         parser = common.MAVLink(None)

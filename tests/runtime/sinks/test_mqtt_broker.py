@@ -1,4 +1,4 @@
-"""The sink `mqtt` while its broker is slow, dead, refusing, or killed and started again."""
+"""The sink `mqtt` while its broker is slow, dead, refuses clients, or is killed and restarted."""
 
 import json
 import signal
@@ -100,7 +100,7 @@ def test_messages_of_qos_2_arrive_although_the_broker_lost_the_session(broker, e
         broker.start()
         writing.join()
         assert sink.close().failed is None
-        # The subscriber has lost its session too. It misses what was sent before it was connected again.
+        # The subscriber has also lost its session. It misses messages that were sent before it reconnected.
         wait_until(lambda: 1499 in indices(recorder.on("rover")))
         numbers = indices(recorder.on("rover"))
     assert numbers == sorted(numbers)

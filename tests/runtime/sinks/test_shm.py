@@ -209,7 +209,7 @@ def test_without_room_the_sink_ends_once(name, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    # Without a reservation, the file must have its size all the same.
+    # Even without a reservation, the file must have its size.
     monkeypatch.setattr(os, "fchmod", lambda file, mode: os.ftruncate(file, 64))
     events = []
     sink = SinkThread(sink_opener(f"shm:{name}?frames"), Setup(live=True), events.append)

@@ -34,7 +34,7 @@ def shown(index=0, source=None, size_hw=(48, 64), result=None, **drops):
 
 @pytest.fixture
 def served():
-    """Return a function that opens a sink. Its attribute `reports` holds what the sinks reported."""
+    """Return a function that opens a sink. Its attribute `reports` contains the reports of the sinks."""
     sinks = []
 
     def serve(spec="web:0", **setup):
@@ -485,7 +485,7 @@ def test_a_result_that_cannot_be_drawn_is_reported_once(monkeypatch):
 @pytest.mark.timing
 @pytest.mark.parametrize("viewer", ["none", "dead", "slow"])
 def test_viewers_do_not_disturb_the_loop(viewer):
-    """A viewer that reads nothing or little costs no tick."""
+    """A viewer that reads little or nothing never causes dropped ticks."""
     events = []
     thread = SinkThread(sink_opener("web:0"), Setup(live=True), events.append)
     port = int(events[0].detail.rpartition(":")[2].strip("/"))

@@ -1,4 +1,4 @@
-"""Conversion of decoded frames to BGR images. The frames are made here, so no file and no codec is involved."""
+"""Conversion of decoded frames to BGR images. The tests create the frames, so no file and no codec is involved."""
 
 import io
 from fractions import Fraction
@@ -93,7 +93,7 @@ def test_a_size_may_change_in_mid_stream():
 
 
 def woven(step, field):
-    """Return an interlaced frame: a bar moves by 4 pixels from the field of the even rows to that of the odd rows."""
+    """Return an interlaced frame: a bar moves by 4 pixels between the field of even rows and the field of odd rows."""
     image = np.zeros((64, 112, 3), np.uint8)
     for parity in (0, 1):
         left = 8 + 8 * step + 4 * parity

@@ -1,4 +1,4 @@
-"""Options of cameras and `orilla cameras`, on a fake of the V4L2 calls, or on v4l2loopback where the kernel has it."""
+"""Options of cameras and `orilla cameras`, on a fake of the V4L2 calls, or on v4l2loopback if the kernel has it."""
 
 import json
 import subprocess

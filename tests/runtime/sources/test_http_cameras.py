@@ -356,7 +356,7 @@ def test_a_camera_that_sends_no_http_header(first):
 
 
 class FakeParts:
-    """Images at 40 per second, of which four of five arrive 20 ms late. The server's times run at a given rate."""
+    """Images at 40 per second. Four of five arrive 20 ms late. The server's times run at a given rate."""
 
     def __init__(self, rate):
         self.number, self.rate = -1, rate
@@ -382,7 +382,7 @@ def test_the_times_of_a_server_are_used_while_they_agree_with_the_clock(rate, la
 
 @pytest.mark.parametrize("size", [(1600, 900), (160, 120)])
 def test_a_camera_without_a_first_boundary(size):
-    """As ESP32-CAM and Tasmota send it. Large images have more than 64 KiB."""
+    """ESP32-CAM and Tasmota send such streams. Large images have more than 64 KiB."""
     rng = np.random.default_rng(0)
     pictures = [cv2.imencode(".jpg", rng.integers(0, 255, (*size, 3), np.uint8))[1].tobytes() for _ in range(4)]
     assert (len(pictures[0]) > 1 << 16) == (size[0] == 1600)

@@ -338,7 +338,7 @@ class OldestPicamera2(OldPicamera2):
 
 @pytest.mark.parametrize("version", [FakePicamera2, OldPicamera2, OldestPicamera2])
 def test_a_raspberry_pi_camera_that_stalls_is_lost_and_opened_again(monkeypatch, version):
-    """As with a loose ribbon cable: the capture never ends."""
+    """The capture never ends, as with a loose ribbon cable."""
     module = types.ModuleType("picamera2")
     module.Picamera2 = version
     monkeypatch.setitem(sys.modules, "picamera2", module)

@@ -63,7 +63,7 @@ def items(source, count, until=lambda item: False):
 
 @pytest.mark.parametrize("kind", ["tcp-mjpeg", "udp-mpegts", "tcp-h264", "http-mjpeg-stamped", "http-snapshot"])
 def test_ages_are_true(kind):
-    """The demuxers of MPEG-TS and H.264 return a frame one or two periods late. That is part of its age."""
+    """The demuxers of MPEG-TS and H.264 return a frame one or two periods late. This delay is part of its age."""
     errors = []
     with serving(kind, 10) as url, opened(url) as source:
         for frame in items(source, 25):
@@ -106,7 +106,7 @@ def mpegts(path, count=60, gop=10):
 
 @contextmanager
 def sending(data, drop=()):
-    """Send data as datagrams over three seconds again and again, without those with the indices `drop`."""
+    """Send data as datagrams over three seconds, repeatedly. Drop the datagrams with the indices `drop`."""
     with socket.socket(type=socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

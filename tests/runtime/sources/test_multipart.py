@@ -1,4 +1,4 @@
-"""Streams of images as servers really send them. Each habit is a function from images to bytes."""
+"""Streams of images as real servers send them. Each habit is a function from images to bytes."""
 
 import cv2
 import numpy as np

@@ -59,7 +59,7 @@ def test_exact_steering_returns_to_the_lane(seed, offset):
 
 
 def test_the_camera_sees_the_lane_where_the_car_is():
-    """The lane's centre is in the middle of the image, unless the car is beside it or turned away from it."""
+    """The lane's centre is in the middle of the image, unless the car is off the centre or rotated."""
     drive = straight_road()
 
     def column(pose, distance_m):

@@ -16,7 +16,7 @@ PATIENCE_S = 20.0
 
 
 class Device(factories.ListSource):
-    """A live source that hangs after some frames until `freed` is set. It notes the threads that use it."""
+    """A live source that hangs after some frames until `freed` is set. It records the threads that use it."""
 
     def __init__(self, frames=3, *, ends=False):
         super().__init__([factories.picture()] * frames, live=True)

@@ -16,8 +16,8 @@ STATED_AFTER_MS = 8000
 def stamped(stamps, presented_ms, true_ms, delays_ms, *, reads=False):
     """Feed frames to a clock.
 
-    If `reads` is True, the reader waits for a frame only if it has not arrived when the previous one does. Return the
-    claimed minus the true age of each frame in milliseconds, and the notices with their times.
+    If `reads` is True, the reader waits only for frames that have not arrived yet. Return the claimed minus the true
+    age of each frame in milliseconds, and the notices with their times.
     """
     errors, notices, latest, before_ns = [], [], 0, 0
     for presented, true, delay in zip(presented_ms, true_ms, delays_ms, strict=True):
@@ -52,7 +52,7 @@ def test_late_frames_get_their_presentation_time_once_the_clocks_have_agreed():
 
 @pytest.mark.parametrize("rate_hz", [5, 10, 12.5, 20, 24, 26, 30, 60])
 def test_frames_that_were_numbered_at_25_a_second_are_stamped_when_they_arrive(rate_hz):
-    """FFmpeg numbers the frames of a stream without times so."""
+    """FFmpeg numbers the frames of a stream without times in this way."""
     true = times(rate_hz, 120)
     errors, notices = stamped(PresentationClock(), times(25, 120 * rate_hz / 25), true, [2 + i % 3 for i in true])
     assert max(map(abs, errors)) <= 5

@@ -1,7 +1,7 @@
-"""Video files of every codec and container that PyAV can write, with the oddities of files that people have.
+"""Video files of every codec and container that PyAV can write, with the oddities of real files.
 
 Each frame of a test clip is a bar of known width and colour on a grey background, so that its index can be read from
-its pixels. The clips are made here, so no file is needed.
+its pixels. The tests create the clips, so no file is needed.
 """
 
 import gc
@@ -145,7 +145,7 @@ FORMATS = [
     ("rm", "rv20", {"size": (128, 96)}),
     ("avi", "cinepak", {"pix_fmt": "rgb24"}),
     ("mov", "svq1", {"pix_fmt": "yuv410p"}),
-    # Codecs of editors, and codecs without loss.
+    # Codecs of video editors, and lossless codecs.
     ("mov", "prores_ks", {"pix_fmt": "yuv422p10le"}),
     ("mov", "prores_ks", {"pix_fmt": "yuva444p10le"}),
     ("mov", "qtrle", {"pix_fmt": "rgb24"}),
@@ -243,7 +243,10 @@ STSD = (*MDIA, b"minf", b"stbl", b"stsd")
 
 
 def test_an_edit_list_cuts_the_beginning(tmp_path):
-    """The edit list says that the clip begins 300 ms later and lasts 500 ms, as a phone writes it when it trims."""
+    """The edit list states that the clip begins 300 ms later and lasts 500 ms.
+
+    Phones write such lists for trimmed clips.
+    """
     path = clip(tmp_path / "clip.mp4", "libx264", options={"bf": "0", "g": "1"})
     data = bytearray(path.read_bytes())
     place = box(data, b"moov", b"trak", b"edts", b"elst")
@@ -274,7 +277,7 @@ def test_the_clock_of_joined_recordings_restarts(tmp_path):
 
 
 def packets(path):
-    """Return presentation time, place and content of each packet of a file."""
+    """Return presentation time, position and content of each packet of a file."""
     data = path.read_bytes()
     with av.open(str(path)) as container:
         found = [(packet.pts, bytes(packet)) for packet in container.demux(video=0) if packet.size]
@@ -422,7 +425,10 @@ def test_an_anamorphic_video_gets_square_pixels(tmp_path, aspect, size):
 
 @pytest.mark.parametrize(("codec", "suffix"), [("mpeg2video", "ts"), ("libx264", "mp4"), ("mpeg2video", "mkv")])
 def test_an_interlaced_video_is_deinterlaced(tmp_path, codec, suffix):
-    """A bar moves by four pixels from field to field. Where rows are shown as one frame, its edge is combed."""
+    """A bar moves by four pixels from field to field.
+
+    If both fields are shown as one frame, its edge looks like a comb.
+    """
     graph = av.filter.Graph()
     nodes = [graph.add_buffer(width=128, height=64, format="yuv420p", time_base=Fraction(1, 25))]
     nodes += [graph.add("setfield", "tff"), graph.add("buffersink")]
@@ -738,7 +744,7 @@ def test_a_damaged_frame_to_which_others_refer(tmp_path, suffix, codec, options)
 
 
 def test_a_damaged_frame_without_which_others_cannot_be_decoded(tmp_path):
-    """HEVC's decoder drops the frames that refer to a missing one. Each is reported, until the next key frame."""
+    """HEVC's decoder drops frames that refer to a missing frame. Each is reported, until the next keyframe."""
     options = {"g": "8", "x265-params": "log-level=none:bframes=0:keyint=8:min-keyint=8:scenecut=0"}
     path = clip(tmp_path / "clip.mp4", "libx265", options=options)
     data = bytearray(path.read_bytes())
@@ -751,7 +757,7 @@ def test_a_damaged_frame_without_which_others_cannot_be_decoded(tmp_path):
 
 
 def test_memory_is_reused_without_waiting_for_the_garbage_collector(tmp_path):
-    """PyAV's side data of a frame refer to the frame. Reading them for each frame would keep the memory of all."""
+    """PyAV's side data refers to its frame. Reading it for every frame would keep the memory of all frames."""
     path = clip(tmp_path / "clip.mp4", "libx264", options={"bf": "0"})
     source = open_source(path)
     gc.disable()

@@ -61,7 +61,7 @@ FORMS = {
     "numbers": CLASSES.astype(np.float32),
     "numbers with an axis": CLASSES.astype(np.float32)[..., None],
 }
-"""Forms in which networks output the classes of a grid."""
+"""Layouts in which networks output the classes of a grid."""
 
 
 @pytest.mark.parametrize("form", FORMS)

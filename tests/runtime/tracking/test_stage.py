@@ -194,7 +194,7 @@ class Timed(ListSource):
 
 @pytest.mark.parametrize(("away_s", "expected"), [(0.5, 1), (1.5, 2)])
 def test_gaps_are_measured_with_capture_times(model, away_s, expected):
-    """The object is missing in one frame only. The length of the gap is the time between the captures."""
+    """The object is missing in only one frame. The length of the gap is the time between the captures."""
     images = [colored(2), np.zeros((*HW, 3), np.uint8), colored(2)]
     source = Timed(images, [100.0, 100.0 + away_s / 2, 100.0 + away_s])
     ticks = list(model.stream(source, policy="every", track=Track(confirm=1)))

@@ -68,7 +68,7 @@ def measured(seeds=5, settings=None, **scene):
     ],
 )
 def test_objects_that_cross_keep_their_numbers(scene, mota, idf1):
-    """The metrics are below 1 because an object is not reported before it is confirmed or while it is not detected."""
+    """The metrics are below 1: an object is not reported before it is confirmed, or while it is not detected."""
     reached_mota, reached_idf1, switches = measured(paths=CROSSING, **scene)
     assert switches == 0
     assert reached_mota >= mota

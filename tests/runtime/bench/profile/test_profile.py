@@ -41,7 +41,7 @@ def test_every_layer_has_a_time_and_the_work_is_counted(name, profiles, tiny_bun
     assert sum(layer.share for layer in measured.layers) == pytest.approx(1.0, abs=1e-3)
     bundle = Bundle.open(tiny_bundle)
     work = work_of(bundle.read(bundle.manifest.variant("litert_fp32").file), "litert_fp32")
-    # The same network has the same work in all files and on all engines.
+    # The same network has the same number of operations in all files and on all engines.
     assert measured.macs == pytest.approx(1e6 * (work.dense + work.depthwise + work.connected), rel=1e-6)
     numbers = {layer.numbers for layer in measured.layers if layer.macs}
     assert numbers == {"int8" if "wi8" in name else "float32"}

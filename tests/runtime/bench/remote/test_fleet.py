@@ -135,7 +135,7 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         if "measuring" in line:
             break
     time.sleep(4)
-    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal interrupts the whole process group, too.
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal also interrupts the whole process group.
     assert process.wait(60) == 130
     measured = result.read(out)
     assert not measured.complete
@@ -215,7 +215,7 @@ def test_no_room_there(board, capsys, monkeypatch):
 
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
-    """The golden answers in the bundle are those of another network, so the verification fails."""
+    """The golden answers in the bundle belong to another network, so the verification fails."""
     monkeypatch.setattr(job, "verify", VERIFY)
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode

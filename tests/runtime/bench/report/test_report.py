@@ -1,4 +1,4 @@
-"""The report page contains all documented parts, and refers to nothing that must be downloaded."""
+"""The report page contains all documented sections, and refers to nothing that must be downloaded."""
 
 import re
 
