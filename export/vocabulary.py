@@ -79,7 +79,7 @@ def read_vocabulary(hints: ModelHints, length: int, rows: int | None) -> Vocabul
     text = read_text(path, encoding=hints.encoding, advice=ENCODING_ADVICE)
     _refuse_other_kinds(text, path)
     file = _File(path, TextPreprocess(length=length), rows, hints.vocabulary_start)
-    if text.lstrip()[:1] in ("{", "[") and (document := _json(text)) is not None:
+    if text.lstrip()[:1] in ("{", "[", '"') and isinstance(document := _json(text), list | Mapping):
         found = file.of_document(document)
     else:
         lines = lines_of(text, " \t")  # Keras' index of IMDB contains U+0085, which is white space, as a word.
@@ -351,9 +351,13 @@ def _refused(path: Path, what: str) -> DataError:
 
 
 def _json(text: str) -> Any:
-    """Return the JSON document in a text, or None if there is none."""
+    """Return the JSON document in a text, or None if there is none.
+
+    Programs that encode the text of `Tokenizer.to_json()` again write a string with a document.
+    """
     try:
-        return json.loads(text)
+        document = json.loads(text)
+        return json.loads(document) if isinstance(document, str) else document
     except (ValueError, RecursionError):
         return None
 

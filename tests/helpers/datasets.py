@@ -425,6 +425,7 @@ EXAMPLES = {
     "image_labels": Example("image_labels", layouts.image_labels),
     "flat_files": Example("flat_files", layouts.flat_splits),
     "image_arrays": Example("image_arrays", layouts.image_arrays),
+    "pixel_tables": Example("pixel_tables", layouts.pixel_tables),
     "emnist": Example("emnist", layouts.emnist),
     "cifar": Example("cifar", layouts.cifar),
     "yolo beside the images": Example("yolo", layouts.darknet),

@@ -366,6 +366,21 @@ def image_arrays(path: Path, change: Change = None) -> Path:
     return path / "path.npz"
 
 
+def pixel_tables(path: Path, change: Change = None) -> Path:
+    """Write images as rows of tables, as in Kaggle's Fashion-MNIST, and a table without classes."""
+    rng = np.random.default_rng(0)
+    path.mkdir(parents=True, exist_ok=True)
+    header = ",".join(f"pixel{number}" for number in range(1, 65))
+    for split, count in (("train", 9), ("test", 6)):
+        rows = np.column_stack([np.arange(count) % 3, rng.integers(0, 256, (count, 64))])
+        if split == "train" and change is not None:
+            rows[0, 1 if change == "input" else 0] ^= 1
+        lines = "".join(",".join(map(str, row)) + "\n" for row in rows.tolist())
+        (path / f"fashion-mnist_{split}.csv").write_text(f"label,{header}\n{lines}")
+    (path / "sample.csv").write_text(f"{header}\n{','.join(['0'] * 64)}\n")
+    return path
+
+
 def _idx(path: Path, magic: int, array: NDArray[np.uint8]) -> None:
     sides = b"".join(side.to_bytes(4, "big") for side in array.shape)
     data = magic.to_bytes(4, "big") + sides + array.tobytes()
@@ -721,6 +736,7 @@ LAYOUTS = {
         )
         for form in ("one-hot", "float", "signed", "flat", "channel")
     },
+    "pixel_tables": Layout(pixel_tables, "pixel_tables", {"train": 9, "test": 6}, ("0", "1", "2")),
     "image_arrays": Layout(image_arrays, "image_arrays", {"train": 9, "val": 6, "test": 6}, ("0", "1", "2")),
     "emnist": Layout(emnist, "emnist", {"train": 6, "test": 3}, ("A", "B", "C")),
     "cifar": Layout(cifar, "cifar", {"train": 8, "test": 4}, ("airplane", "automobile", "bird", "cat")),

@@ -52,6 +52,7 @@ DESCRIPTIONS = {
     "cifar": "CIFAR-10 or CIFAR-100, the Python version or the binary version",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
     "image_arrays": "an .npz with x_train, y_train, x_test and y_test, or train_images, train_labels, ...",
+    "pixel_tables": "a .csv with a class and the pixels of a square image in each row, as Kaggle offers MNIST",
     "flat_files": "images in one folder, named by their class, as in cat.0.jpg",
     "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "arrays": "an .npz with an array x, one sample per row, and optionally y (only for export and verify)",

@@ -119,3 +119,31 @@ def test_idx_files_of_several_data_sets_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"several data sets \(FashionMNIST and MNIST\): give the path of one"):
         open_dataset(tmp_path)
     assert "ankle boot" in open_dataset(tmp_path / "FashionMNIST").classes
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "label_at"),
+    [("mnist_{}.csv", True, 0), ("mnist_{}.csv", False, 0), ("data-{}.csv", True, 784), ("emnist-x-{}.csv", False, 0)],
+)
+def test_tables_of_pixels(name, heading, label_at, tmp_path):
+    header = [f"pixel{number}" for number in range(784)]
+    header.insert(label_at, "label")
+    for split, images in IMAGES.items():
+        stored = images.transpose(0, 2, 1) if name.startswith("emnist") else images
+        rows = np.insert(stored.reshape(len(images), -1).astype(int), label_at, LABELS[split], axis=1)
+        lines = [header] * heading + rows.tolist()
+        text = "".join(",".join(map(str, line)) + "\r\n" for line in lines)
+        (tmp_path / name.format(split)).write_bytes(text.encode("utf-8-sig"))
+    (tmp_path / "test_without.csv").write_text(
+        ",".join(header[:label_at] + header[label_at + 1 :]) + "\n" + "0," * 783 + "0"
+    )
+    check(tmp_path, "pixel_tables", ("0", "1", "2"))
+    one = open_dataset(tmp_path / name.format("train"))
+    assert sum(len(one.names(split)) for split in one.splits) == 12
+
+
+def test_a_damaged_table_of_pixels_is_named(tmp_path):
+    row = ",".join(["1"] * 65)
+    (tmp_path / "digits.csv").write_text(f"{row}\n" + row.replace("1", "0", 1) + f"\n{row[:-1]}x\n")
+    with pytest.raises(DataError, match=r"cannot read digits\.csv: .*'x'"):
+        open_dataset(tmp_path / "digits.csv")
