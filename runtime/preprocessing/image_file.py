@@ -34,8 +34,11 @@ instead of ignored."""
 MAX_IMAGE_BYTES = 1 << 30
 """Maximum size of an image file in bytes."""
 
-TAILS = (b"\x55" * 64, b"\xaa" * 64)
-"""Bytes that are appended to a JPEG without an end marker, to find out whether its pixels are complete."""
+TAILS = tuple(
+    tail + b"".join(bytes((0xFF, restart)) + tail for restart in jpeg.RESTARTS) for tail in (b"\x55" * 64, b"\xaa" * 64)
+)
+"""Bytes that are appended to a JPEG without an end marker, to find out whether its pixels are complete. They contain
+all restart markers, because the decoder ignores bytes before the marker that it expects."""
 
 MAX_ZEROS = 2
 """Number of zeros at the end of a JPEG without an end marker that may belong to its pixel data."""

@@ -11,7 +11,10 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 SCAN = 0xDA
 """Code of the marker before the pixel data."""
 
-ALONE = (0x01, *range(0xD0, 0xD8))
+RESTARTS = range(0xD0, 0xD8)
+"""Codes of the restart markers, which divide the pixel data."""
+
+ALONE = (0x01, *RESTARTS)
 """Codes of the markers that have no segment. Source: ITU-T T.81, table B.1."""
 
 PROGRESSIVE = 0xC2

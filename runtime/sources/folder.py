@@ -52,13 +52,16 @@ class Folder:
 
     @classmethod
     def open(cls, spec: str) -> Folder:
-        """Find the files of a folder or of a glob.
+        """Find the files of a folder or of a glob, or numbered files.
 
         Raises:
             SourceError: There are no images or videos.
         """
-        root, paths = media_files(spec)
-        folder = cls(paths, root)
+        if is_numbered(spec):
+            folder = cls(numbered_files(spec), Path(spec).parent, NUMBERED_HZ)
+        else:
+            root, paths = media_files(spec)
+            folder = cls(paths, root)
         if folder._timed:
             folder._failed = folder._open_next()
             folder.rate_hz = None if folder._video is None else folder._video.rate_hz
@@ -157,6 +160,5 @@ class Folder:
 def open_source(spec: str) -> Folder:
     """Open a folder, a glob, numbered images, or one image."""
     path = Path(spec)
-    if is_numbered(spec):
-        return Folder(numbered_files(spec), path.parent, NUMBERED_HZ)
-    return Folder.open(spec) if path.is_dir() or is_glob(spec) else Folder([path], path)
+    is_single = not (path.is_dir() or is_glob(spec) or is_numbered(spec))
+    return Folder([path], path) if is_single else Folder.open(spec)

@@ -248,6 +248,12 @@ def test_a_jpeg_with_an_end_marker_but_without_all_pixels_is_rejected(mode):
     data = encoded("JPEG", Image.fromarray(PICTURE[..., ::-1]).convert(mode))
     for end in (len(data) // 2, len(data) * 3 // 4):
         assert decode_quietly(data[:end] + b"\xff\xd9") is None
+    parts = encoded("JPEG", subsampling=0, restart_marker_blocks=4)
+    for restart in (b"\xff\xd0", b"\xff\xd1", b"\xff\xd6"):
+        for end in (parts.index(restart), parts.index(restart) + 2):
+            assert decode_quietly(parts[:end] + b"\xff\xd9") is None
+            assert decode_quietly(parts[:end]) is None
+    assert np.array_equal(decode_quietly(parts[:-2]), decode_image(parts))
     grey = np.full((40, 60, 3), 128, np.uint8)
     whole = encoded("JPEG", Image.fromarray(grey).convert(mode))
     assert np.array_equal(decode_quietly(whole), grey)

@@ -122,6 +122,10 @@ def test_numbered_images_may_begin_with_any_number_and_have_gaps(tmp_path):
     assert [frame.time_ns for frame in read] == [0, 40_000_000, 80_000_000]
     assert open_source(tmp_path / "f%04d.png").rate_hz == 25
     assert names(tmp_path / "g%d.png") == ["g5.png", "g10.png"]
+    factories.video(tmp_path / "clip1.avi", 2)
+    factories.video(tmp_path / "clip3.avi", 1)
+    assert names(tmp_path / "clip%d.avi") == ["clip1.avi/0", "clip1.avi/1", "clip3.avi/0"]
+    assert open_source(tmp_path / "clip%d.avi").rate_hz == open_source(tmp_path / "clip1.avi").rate_hz
 
 
 @pytest.mark.parametrize("suffix", [".JPE", ".dib", ".apng", ".pam"])
