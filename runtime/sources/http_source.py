@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from contextlib import suppress
 from enum import Enum
 from http import HTTPStatus
@@ -31,6 +32,9 @@ PLAYLIST = b"#EXTM3U"
 SEVERAL, HEAD_BYTES = b"MPF\0", 1 << 16
 """Mark at the start of a JPEG that another image follows in the same file, such as a depth map, and the number of bytes
 that contain it. Source: CIPA DC-007, "Multi-Picture Format"."""
+
+UNTRUSTED = "if it is your camera's own certificate, use http://, or set SSL_CERT_FILE to a file with the certificate"
+"""Advice for a server whose certificate cannot be verified."""
 
 ENDLESS = ((1 << 31) - 1, (1 << 32) - 1, 1 << 40)
 """Values of `Content-Length` with which some servers announce an endless stream. Longer ones have the same meaning as
@@ -63,7 +67,10 @@ def open_http(url: str, name: str, timeout_s: float, rate_hz: float | None = Non
         response = connect(url, timeout_s)
     except OSError as error:
         reason = error.reason if isinstance(error, URLError) else error
-        msg = f"no video at {name}: {reason}; check the address and the user name, and that the camera is on"
+        advice = "check the address and the user name, and that the camera is on"
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            reason, advice = f"its certificate is not trusted ({reason.verify_message})", UNTRUSTED
+        msg = f"no video at {name}: {reason}; {advice}"
         raise SourceError(msg) from error
     if response.headers.get_content_maintype() == "multipart":
         return MotionJpeg.of(name, response, timeout_s)

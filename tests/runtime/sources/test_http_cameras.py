@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import ssl
 import threading
 import time
 import urllib.request
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers import factories
+from helpers.certificates import make_certificates
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
@@ -550,3 +552,22 @@ def test_every_kind_of_recording_behind_a_url_is_read_from_its_start_to_its_end(
         source.close()
     assert [frame.index for frame in frames] == list(range(12))
     assert [frame.time_ns for frame in frames] == [40_000_000 * index for index in range(12)]
+
+
+def test_a_camera_with_its_own_certificate(tmp_path, monkeypatch):
+    """It is rejected with advice, and accepted if the certificate is trusted."""
+    folder = make_certificates(tmp_path)
+
+    def reply(request):
+        request.send(200, JPEGS[len(request.server.requests) % 5], Content_Type="image/jpeg")
+
+    with serving(reply) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.pem", folder / "server.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        address = f"https://localhost:{server.server_port}/now.jpg#rate=50"
+        with pytest.raises(SourceError, match=r"certificate is not trusted \(.*\); if it is your camera's own"):
+            open_stream(address, LIMITS)
+        monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+        with opened(address) as source:
+            assert [item.index for item in items(source, 3)] == list(range(3))
