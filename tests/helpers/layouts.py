@@ -377,7 +377,7 @@ def pixel_tables(path: Path, change: Change = None) -> Path:
             rows[0, 1 if change == "input" else 0] ^= 1
         lines = "".join(",".join(map(str, row)) + "\n" for row in rows.tolist())
         (path / f"fashion-mnist_{split}.csv").write_text(f"label,{header}\n{lines}")
-    (path / "sample.csv").write_text(f"{header}\n{','.join(['0'] * 64)}\n")
+    (path / "another.csv").write_text(f"{header}\n{','.join(['0'] * 64)}\n")
     return path
 
 
