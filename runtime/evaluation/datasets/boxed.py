@@ -16,6 +16,7 @@ from orilla.devices.text_files import lines_of
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import BoxedImage, Dataset, require_split
 from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.preprocessing.image_orientation import orientation_of
 
 TOLERANCE = 1.0
 """Boxes that extend beyond their image by at most this number of pixels are clipped without a note, because rounding
@@ -162,7 +163,10 @@ def check_size(sample: AnnotatedImage, image: Image) -> None:
     if sample.size_hw is None or image.shape[:2] == sample.size_hw:
         return
     stated, actual = (f"{width}x{height}" for height, width in (sample.size_hw, image.shape[:2]))
-    rotated = ": the image has a rotation in its EXIF data" if image.shape[1::-1] == sample.size_hw else ""
+    rotated = ""
+    if image.shape[1::-1] == sample.size_hw:
+        has_rotation = orientation_of(tree.read(sample.file)) > 1
+        rotated = ": the image has a rotation in its EXIF data" if has_rotation else ": width and height are exchanged"
     msg = f"{sample.annotations} states {stated} pixels for {sample.name}, but the image has {actual}{rotated}"
     raise DataError(msg)
 

@@ -47,6 +47,10 @@ class Table(NamedTuple):
         """Return the table with names of columns, and with the previous header as its first row."""
         return Table(self.name, header, [TableRow(1, self.header), *self.rows])
 
+    def without_first_column(self) -> Table:
+        """Return the table without its first column."""
+        return Table(self.name, self.header[1:], [TableRow(row.line, row.fields[1:]) for row in self.rows])
+
     def column(self, name: str) -> int | None:
         """Return the index of a column, or None.
 

@@ -24,7 +24,7 @@ from orilla.runtime.evaluation.datasets.label_tables import class_columns, image
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 from orilla.runtime.evaluation.datasets.places import place_of, splits_by_place
 from orilla.runtime.evaluation.datasets.table_images import find_image, image_places, required_image
-from orilla.runtime.evaluation.datasets.tables import read_table, start_of
+from orilla.runtime.evaluation.datasets.tables import read_table, split_column, start_of
 
 OPTIONS = ("encoding", "columns", "image_column", "label_column")
 """Options that this reader understands."""
@@ -117,7 +117,7 @@ def _rows(
     """Yield the split, the file and the class of each row. The split is empty if it is not stated."""
     image = image_column(table, options)
     assert image is not None
-    label, split_at = label_column(table, options, image), table.column("split")
+    label, split_at = label_column(table, options, image), split_column(table)
     one_hot = [] if label is not None else class_columns(table, image)
     places = image_places(folder, table.name)
     for line, fields in table.rows:

@@ -20,11 +20,11 @@ from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
-from orilla.runtime.evaluation.datasets.delimited import only_numbers
+from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
 from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, left_out_note
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 from orilla.runtime.evaluation.datasets.table_images import image_places, required_image
-from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
+from orilla.runtime.evaluation.datasets.tables import is_table, read_table, split_column, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.tasks.decoding import Decoding
 
@@ -34,8 +34,8 @@ OPTIONS = ("encoding", "columns", "image_column")
 HEADING = re.compile(r"\s*(.*?)\s*(?:\[\s*([^\]]*?)\s*\])?\s*")
 """Pattern of a column's heading: its name and optional unit."""
 
-SPLIT, TIME = "split", "time"
-"""Names of columns that are not values."""
+TIME = "time"
+"""Name of a column that is not a value."""
 
 SIZES = frozenset({"width", "height", "roi.x1", "roi.y1", "roi.x2", "roi.y2"})
 """Names of columns, in lower case, that describe the image file, as in GTSRB."""
@@ -56,6 +56,8 @@ class ImageTable(Measured):
         self.source = Source(name, f"images and numbers of {readable(file.name)}", "not stated")
         self._top, self._file = top, readable(file.name)
         table = read_table(file, options)
+        if table.header and not table.header[0].strip() and _is_index(table):
+            table = table.without_first_column()
         header, self._rows = table.header, table.rows
         headings = [_name_and_unit(text) for text in header]
         names = [name for name, _ in headings]
@@ -75,13 +77,14 @@ class ImageTable(Measured):
         if self._image is None:
             msg = f"{self._file}: no field of the first row is the name of an image file: set `image_column`"
             raise DataError(msg)
-        known = {index for index, name in enumerate(names) if name in (SPLIT, TIME)} | {self._image}
+        self._split = split_column(table)
+        known = {names.index(TIME)} if TIME in names else set()
+        known |= {self._image} if self._split is None else {self._image, self._split}
         others = [index for index in range(len(names)) if index not in known]
         unused = [index for index in others if self._is_useless(index)]
         self._unused = unused if len(unused) < len(others) else []
         known.update(self._unused)
         self._columns = [index for index in range(len(names)) if index not in known]
-        self._split = names.index(SPLIT) if SPLIT in names else None
         self._time = names.index(TIME) if TIME in names else None
         self._names = names
         self.classes = tuple(names[index] for index in self._columns)
@@ -194,6 +197,11 @@ class ImageTable(Measured):
             limit = max(-low, high)
             ranges.append((-limit, limit) if low < 0 < high else (low, high))
         return tuple(ranges)
+
+
+def _is_index(table: Table) -> bool:
+    """Return True if the first column numbers the rows, as pandas writes it without a name."""
+    return all(row.fields[0].strip() == str(number) for number, row in enumerate(table.rows))
 
 
 def _name_and_unit(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.options import ReadOptions
-from orilla.runtime.evaluation.datasets.tables import is_table, start_of, table_files
+from orilla.runtime.evaluation.datasets.tables import is_table, split_column, start_of, table_files
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 LABELS = (
@@ -49,7 +49,7 @@ def label_column(table: Table, options: ReadOptions, image: int) -> int | None:
 
 def _only_column(table: Table, image: int) -> int | None:
     """Return the only column beside that of the images and a column `split`, if its values are names, or 0 and 1."""
-    others = [at for at, name in enumerate(table.header) if at != image and name.strip().lower() not in ("split", "")]
+    others = [at for at, name in enumerate(table.header) if at not in (image, split_column(table)) and name.strip()]
     values = {fields[others[0]].strip() for _, fields in table.rows if others and others[0] < len(fields)}
     are_classes = len(values) > 1 and (
         values <= {"0", "1"} or not any(only_numbers([value.replace(",", ".")]) for value in values)
@@ -59,7 +59,8 @@ def _only_column(table: Table, image: int) -> int | None:
 
 def class_columns(table: Table, image: int) -> list[int]:
     """Return the columns that state the classes with 0 and 1, or an empty list."""
-    columns = [at for at, name in enumerate(table.header) if at != image and name.strip().lower() != "split"]
+    split = split_column(table)
+    columns = [at for at, name in enumerate(table.header) if at not in (image, split) and name.strip()]
     rows = [fields for _, fields in table.rows if len(fields) == len(table.header)]
     values = {fields[at].strip() for fields in rows for at in columns}
     return columns if len(columns) > 1 and rows and values <= {"0", "1", "0.0", "1.0"} else []

@@ -21,6 +21,9 @@ OTHER_SUFFIXES = (".txt", ".tab", ".data", "")
 OTHER_NAMES = ("list_attr_celeba.txt",)
 """Names of files that are read as tables although their suffix is not in `SUFFIXES`."""
 
+SPLIT_NAMES = ("set", "data set", "data_set", "dataset", "subset", "partition", "usage", "split_name")
+"""Other names of the column of splits, in lower case."""
+
 TEMPLATE = "submission"
 """Part of the names of a competition's answer templates, such as `sampleSubmission.csv`. Their classes and numbers are
 placeholders."""
@@ -41,6 +44,20 @@ def is_table(path: Path) -> bool:
         return True
     table = start_of(path, delimiters="\t")
     return table is not None and len(table.header) > 1 and bool(table.rows)
+
+
+def split_column(table: Table) -> int | None:
+    """Return the column that states the split of each row: `split`, or another usual name if its values are splits."""
+    stated = table.column("split")
+    if stated is not None:
+        return stated
+    columns = [at for name in SPLIT_NAMES if (at := table.column(name)) is not None]
+    return next((at for at in columns if _are_splits(table, at)), None)
+
+
+def _are_splits(table: Table, column: int) -> bool:
+    values = {row.fields[column].strip().lower() for row in table.rows if column < len(row.fields)}
+    return bool(values) and values <= tree.SPLITS.keys()
 
 
 def table_files(folder: tree.Folder) -> list[tree.Folder]:

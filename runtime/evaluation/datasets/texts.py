@@ -13,7 +13,7 @@ from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, L
 from orilla.runtime.evaluation.datasets.delimited import Table, by_number, whole_name
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
 from orilla.runtime.evaluation.datasets.table_header import why_data
-from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, is_table, read_table, start_of
+from orilla.runtime.evaluation.datasets.tables import ADVICE, SUFFIXES, is_table, read_table, split_column, start_of
 
 OPTIONS = ("encoding", "columns", "text_column", "label_column")
 """Options that this reader understands."""
@@ -155,7 +155,7 @@ def _rows(file: tree.Folder, path: Path, options: ReadOptions) -> list[tuple[str
         _column(path, table, name, stated)
         for name, stated in zip(COLUMNS, (options.text_column, options.label_column), strict=True)
     ]
-    split = table.column("split")
+    split = split_column(table)
     if not table.rows:
         msg = f"{path} has no rows"
         raise DataError(msg)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets.registry import open_dataset, reading_of
 
 BOX = [10, 20, 40, 60]
@@ -204,3 +205,12 @@ def test_paths_of_other_machines_keep_their_folders(path, tmp_path):
     dataset = open_dataset(write(tmp_path, files))
     loaded = [dataset.load(split, at) for split in dataset.splits for at in range(len(dataset.names(split)))]
     assert sorted((dataset.classes[one.label], int(one.image.mean())) for one in loaded) == [("cat", 2), ("dog", 1)]
+
+
+def test_the_size_before_a_rotation_is_explained(tmp_path):
+    path = write(tmp_path, {"annotations.json": coco(), "a.jpg": None})
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+    data = (path / "a.jpg").read_bytes()
+    (path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    with pytest.raises(DataError, match=r"states 200x100 .* has 100x200: the image has a rotation in its EXIF data"):
+        boxes_of(path)

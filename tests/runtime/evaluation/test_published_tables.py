@@ -90,3 +90,24 @@ def test_numbers_of_classes_of_texts_keep_their_order(tmp_path):
     rows = "".join(f"text {at},{at % 12}\n" for at in range(60))
     (tmp_path / "texts.csv").write_text(f"text,label\n{rows}")
     assert open_dataset(tmp_path / "texts.csv").classes == tuple(map(str, range(12)))
+
+
+@pytest.mark.parametrize("name", ["split", "set", "data set", "Subset"])
+def test_names_of_the_column_of_splits(name, tmp_path):
+    rows = "".join(f"{at}.jpg,{'ab'[at % 2]},{('train', 'valid', 'TEST')[at % 3]}\n" for at in range(12))
+    path = table(tmp_path, f"filepaths,labels,{name}\n{rows}")
+    dataset = open_dataset(path)
+    assert {split: sorted(dataset.names(split)) for split in dataset.splits} == {
+        split: sorted(f"{at}.jpg" for at in range(first, 12, 3)) for first, split in enumerate(("train", "val", "test"))
+    }
+    assert labels_of(path) == {f"{at}.jpg": "ab"[at % 2] for at in range(12)}
+
+
+def test_a_column_of_sets_that_are_no_splits_is_not_used(tmp_path):
+    rows = "".join(f"{at}.jpg,{'ab'[at % 2]},set {at % 3}\n" for at in range(12))
+    assert len(labels_of(table(tmp_path, f"image,label,set\n{rows}"))) == 12
+
+
+def test_the_index_of_pandas_is_no_measurement(tmp_path):
+    rows = "".join(f"{at},{at}.jpg,{at / 10}\n" for at in range(12))
+    assert open_dataset(table(tmp_path, f",image,steering\n{rows}")).classes == ("steering",)
