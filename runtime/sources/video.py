@@ -26,6 +26,7 @@ from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
 from orilla.runtime.sources.source import READY_BUFFERS, Source, is_animated_webp, now_ns
 from orilla.runtime.sources.video_container import (
     CLOCK_RESTARTS,
+    CUT_FILE,
     DECODING_ORDER,
     NO_TIMES,
     converted,
@@ -215,6 +216,8 @@ class VideoFile:
             msg = f"no frames in {self._name}: it is empty, or damaged{reason}"
             raise SourceError(msg)
         missing = self._end.missing()
+        if self._container.name.startswith(CUT_FILE):
+            missing = "its last part is incomplete"
         if missing or self._unreadable >= MAX_UNREADABLE:
             detail = f"{self._name} ends early, after frame {self._index - 1}"
             detail += f" ({missing or self._reason}): the rest is missing, so copy or download it again"

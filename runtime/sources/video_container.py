@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -17,7 +18,10 @@ from orilla.devices.errors import SourceError
 from orilla.devices.names import readable
 from orilla.runtime.sources.av_frames import reason_of
 
-PROTOCOLS = "file,crypto,data"
+CUT_FILE = "subfile"
+"""FFmpeg's protocol for a part of a file. The name of a container that is read without its end begins with it."""
+
+PROTOCOLS = f"file,crypto,data,{CUT_FILE}"
 """Protocols with which a file may refer to other files, as playlists do. No file may open a network connection."""
 
 PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "webm_dash_manifest", "vobsub", "sdp", "rtsp", "rtp", "sap"})
@@ -64,7 +68,7 @@ DECODING_ORDER = ("avi", "asf")
 """Formats of which FFmpeg reads only decoding times. For H.264, it derives presentation times from the order in which
 the frames are decoded. They are wrong for B-frames, which are shown in another order."""
 
-MAX_BOXES = 1000
+MAX_BOXES = 100_000
 """Maximum number of boxes of an MP4 file that are searched for the index."""
 
 
@@ -77,18 +81,25 @@ def open_container(path: Path) -> InputContainer:
     name = readable(str(path))
     _check_content(path, name)
     try:
-        container = av.open(
-            f"file:{path}",
-            container_options={"protocol_whitelist": PROTOCOLS, "format_whitelist": _formats()},
-            metadata_errors="ignore",
-        )
+        container = _open(f"file:{path}")
     except (av.FFmpegError, ValueError) as error:
-        _refuse(path, name, error)
+        end = _before_cut_fragment(path)
+        if end is None:
+            _refuse(path, name, error)
+        try:
+            container = _open(f"{CUT_FILE},,start,0,end,{end},,:file:{path}")
+        except (av.FFmpegError, ValueError):
+            _refuse(path, name, error)
     if container.format.name in TEXT_FORMATS:
         container.close()
         msg = f"{name} is a text file, not a video"
         raise SourceError(msg)
     return container
+
+
+def _open(address: str) -> InputContainer:
+    options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": _formats()}
+    return av.open(address, container_options=options, metadata_errors="ignore")
 
 
 @cache
@@ -114,7 +125,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         msg = f"{name} has no video: {_contents(container)}"
         raise SourceError(msg)
     defaults = [stream for stream in streams if stream.disposition & Disposition.default]
-    stream = max(defaults or streams, key=_pixels)
+    stream = max(defaults or streams, key=_rank)
     codec = stream.codec_context
     described = codec.codec_tag if codec is not None else _codec_name(container, stream)
     if any(mark in described for mark in ENCRYPTED):
@@ -130,8 +141,10 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     return stream
 
 
-def _pixels(stream: VideoStream) -> int:
-    return 0 if stream.codec_context is None else stream.codec_context.width * stream.codec_context.height
+def _rank(stream: VideoStream) -> tuple[bool, int]:
+    """Return a number of pixels, after False for a still picture. An animated AVIF file also contains one."""
+    codec = stream.codec_context
+    return stream.frames != 1, 0 if codec is None else codec.width * codec.height
 
 
 def encrypted(name: str) -> SourceError:
@@ -165,7 +178,7 @@ def _check_content(path: Path, name: str) -> None:
 def _refuse(path: Path, name: str, error: Exception) -> NoReturn:
     """Raise `SourceError` with the reason why FFmpeg did not open a file."""
     with path.open("rb") as file:
-        boxes = _boxes(file)
+        boxes = {kind: end for kind, _, end in _boxes(file)}
         size = file.seek(0, 2)
     if boxes and b"moov" not in boxes:
         cut = max(boxes.values()) > size
@@ -190,26 +203,37 @@ def _refuse(path: Path, name: str, error: Exception) -> NoReturn:
     raise SourceError(msg) from error
 
 
-def _boxes(file: BinaryIO) -> dict[bytes, int]:
-    """Return the position of the end of each box of an MP4 file, by type. The result is empty for other files.
+def _before_cut_fragment(path: Path) -> int | None:
+    """Return the start of the last box of an MP4 file if it is an incomplete index of a fragment, or None.
+
+    FFmpeg does not open such a file, although the fragments before it are complete.
+    """
+    with path.open("rb") as file:
+        boxes = list(_boxes(file))
+        size = file.seek(0, 2)
+    if not any(kind == b"moov" for kind, _, _ in boxes):
+        return None
+    kind, start, end = boxes[-1]
+    return start if kind == b"moof" and end > size else None
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type, the start and the end of each box of an MP4 file. Yield nothing for other files.
 
     Source: ISO/IEC 14496-12, 4.2.
     """
-    boxes: dict[bytes, int] = {}
     place = 0
-    while len(boxes) < MAX_BOXES:
+    for number in range(MAX_BOXES):
         file.seek(place)
         head = file.read(16)
-        if len(head) < 8 or (not boxes and head[4:8] not in MP4_BOXES):
-            break
+        if len(head) < 8 or (not number and head[4:8] not in MP4_BOXES):
+            return
         size = int.from_bytes(head[:4], "big")
         size = int.from_bytes(head[8:16], "big") if size == 1 else size
+        yield head[4:8], place, place + size
         if size < 8:  # 0 means that the box ends with the file.
-            boxes[head[4:8]] = place
-            break
+            return
         place += size
-        boxes[head[4:8]] = place
-    return boxes
 
 
 def _contents(container: InputContainer) -> str:

@@ -344,6 +344,21 @@ def test_a_file_that_breaks_off_gives_its_frames_and_then_one_event(tmp_path, su
     assert source.read() is None
 
 
+def test_a_fragmented_file_that_breaks_off_in_the_index_of_a_fragment(tmp_path):
+    """FFmpeg does not open it. A camera that loses its power leaves such a file."""
+    muxer, options = {"movflags": "frag_keyframe+empty_moov"}, {"g": "4", "bf": "0", "sc_threshold": "0"}
+    data = clip(tmp_path / "whole.mp4", "libx264", muxer=muxer, options=options).read_bytes()
+    starts = [place - 4 for place in range(len(data)) if data.startswith(b"moof", place)]
+    path = tmp_path / "a [cut], or so.mp4"
+    for fragment, start in enumerate(starts[1:], 1):
+        for end in (start + 30, start + 60, start + 100):
+            path.write_bytes(data[:end])
+            _, _, images, events = read(path)
+            assert [number_of(image) for image in images] == list(range(4 * fragment))
+            assert [event.kind for event in events] == ["truncated"]
+            assert f"{path} ends early, after frame {4 * fragment - 1} " in events[0].detail
+
+
 def test_a_header_may_state_too_few_frames(tmp_path):
     path = clip(tmp_path / "clip.avi", "mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
