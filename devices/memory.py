@@ -1,4 +1,4 @@
-"""The memory of the machine, and the part of it that is available to this process."""
+"""The memory of the machine, and the memory that is available to this process."""
 
 from __future__ import annotations
 

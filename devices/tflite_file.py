@@ -160,7 +160,7 @@ def check_tflite(data: bytes) -> None:
     """Check that all offsets and indices of a `.tflite` file are inside the file, and that no table is used too often.
 
     Raises:
-        ValueError: The file is damaged. The message says how.
+        ValueError: The file is damaged. The message describes the damage.
     """
     if data[4:8] != b"TFL3":
         msg = "its content lacks the signature TFL3"

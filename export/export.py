@@ -342,7 +342,7 @@ def _with_ranges(source: SourceModel, dataset: Dataset, indices: tuple[int, ...]
 def _require_labels(source: SourceModel, dataset: Dataset) -> None:
     """Raise `ConfigError` if the data name classes, but the classes of the model are only numbers.
 
-    The classes of a data set may be in another order than the model's outputs, so they are not used as labels.
+    The classes of a data set may be in a different order from the model's outputs, so they are not used as labels.
     """
     if source.has_labels or not dataset.classes or not task_of(source.task).classifies:
         return

@@ -90,7 +90,7 @@ def read_vocabulary(hints: ModelHints, length: int, rows: int | None) -> Vocabul
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A vocabulary file, and what is known about the model."""
+    """A vocabulary file, and known facts about the model."""
 
     path: Path
     spec: TextPreprocess

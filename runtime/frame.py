@@ -300,8 +300,8 @@ def media_time_ns(frame: Frame | Line | Record, rate_hz: float | None) -> int | 
 
     Args:
         frame: A frame of the source.
-        rate_hz: Frame rate of the source. It is used for frames without a time of their own. None if the source has no
-            frame rate.
+        rate_hz: Frame rate of the source. It is used for frames that have no time. None if the source has no frame
+            rate.
     """
     if isinstance(frame, Frame) and frame.time_ns is not None:
         return frame.time_ns

@@ -210,9 +210,9 @@ class Runner(ABC):
             guard: Checks of the frames: names separated by commas, such as `dark,frozen` (see
                 `orilla.runtime.loop.guard.CHECKS`), True for all, or False for none. If None, the frames of a live
                 source are checked. `tick.doubts` lists the checks that the frame fails.
-            workers: Maximum number of threads that run inferences, each on a frame and a session of its own. If None, a
-                single model on the CPU may use all cores if the source is recorded and the policy is `every`. In all
-                other cases, there is one worker. Workers are added only while inference is the slowest stage.
+            workers: Maximum number of threads that run inferences, each on its own frame and session. If None, a single
+                model on the CPU may use all cores if the source is recorded and the policy is `every`. In all other
+                cases, there is one worker. Workers are added only while inference is the slowest stage.
             ladder: Settings of a degradation ladder, with which the loop uses a faster model while the answers are too
                 old. `tick.rung` is the name of the rung that answered. If None, only this model is used.
             shadow: Settings of a shadow check, which compares some of the answers with those of a more exact variant

@@ -1,9 +1,9 @@
 """Count the rooms of the project and the imports between them: `python docs/architecture/rooms.py`.
 
 A room is a file or folder directly in `runtime/`, or one of the packages `devices`, `export` and `train`. An arrow from
-one room to another means that the first room imports the second; imports inside functions and for type checking count
-too. The floor of a room is one above the highest floor among the rooms that it imports. If rooms import each other in a
-circle, the arrow that closes the circle points up. A circle of modules is a set of modules that import one another.
+one room to another means that the first room imports the second; imports inside functions and for type checking also
+count. The floor of a room is one above the highest floor among the rooms that it imports. If rooms import each other in
+a circle, the arrow that closes the circle points up. A circle of modules is a set of modules that import one another.
 """
 
 from __future__ import annotations

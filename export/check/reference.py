@@ -118,7 +118,7 @@ def _sum_to_one(outputs: OutputArrays) -> bool:
 
 
 def _own_truths(outputs: OutputArrays, validation: SampleSet, source: SourceModel) -> list[GroundTruth]:
-    """Return the decisions of the original model in the form of ground truth."""
+    """Return the decisions of the original model as ground truth."""
     task = task_of(source.task)
     return [
         GroundTruth(truth.name, task.pseudo_truth(output, source.context.of_frame(size)))

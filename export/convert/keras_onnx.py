@@ -43,7 +43,7 @@ def convert(model: str, out: str) -> None:
     converted, _ = tf2onnx.convert.from_function(
         call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, []), **handlers}
     )
-    # Some layers, such as Normalization, keep tensors in addition to their weights. These tensors become inputs too.
+    # Some layers, such as Normalization, keep tensors in addition to their weights. These tensors also become inputs.
     captures = call.get_concrete_function().graph.captures
     weights = {
         placeholder.name: variable.numpy() for variable, placeholder in captures if variable.dtype.name != "resource"

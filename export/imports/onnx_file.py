@@ -57,7 +57,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     """Write the description of a model file. See `registry.Importer`.
 
     Raises:
-        ValueError: The file cannot be used. The message says why.
+        ValueError: The file cannot be used. The message states the reason.
     """
     loaded, open_sizes = _fixed(_load(model), sizes)
     graph = loaded.graph
@@ -96,7 +96,7 @@ def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
     """Write the model with fixed sizes, as one file without external data.
 
     Raises:
-        ValueError: The file cannot be used. The message says why.
+        ValueError: The file cannot be used. The message states the reason.
     """
     import onnx
 

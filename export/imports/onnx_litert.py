@@ -43,7 +43,7 @@ def convert(model: str, out: str) -> None:
         out: Path of the `.tflite` file to write.
 
     Raises:
-        ValueError: `onnx2tf` is missing or fails, or the outputs of its file differ. The message says why.
+        ValueError: `onnx2tf` is missing or fails, or the outputs of its file differ. The message states the reason.
     """
     command = _command()
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:

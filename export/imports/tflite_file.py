@@ -37,7 +37,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     """Write the description of a model file. See `registry.Importer`.
 
     Raises:
-        ValueError: The file cannot be used. The message says why.
+        ValueError: The file cannot be used. The message states the reason.
     """
     path = Path(model)
     data = path.read_bytes()

@@ -46,7 +46,7 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         sizes: For a file, sizes of the axes that it does not fix. For an object, all sizes of a sample.
 
     Raises:
-        ValueError: The network cannot be used. The message says why.
+        ValueError: The network cannot be used. The message states the reason.
     """
     onnx_file.describe(str(_exported(model, Path(out).parent, sizes)), out, _open_sizes(model, sizes))
 
@@ -55,7 +55,7 @@ def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
     """Write the network as an ONNX file with fixed sizes. The arguments are those of `describe`.
 
     Raises:
-        ValueError: The network cannot be used. The message says why.
+        ValueError: The network cannot be used. The message states the reason.
     """
     onnx_file.copy(str(_exported(model, Path(out).parent, sizes)), out, _open_sizes(model, sizes))
 

@@ -21,7 +21,7 @@ def assign_hdf5(parts: list[Part], group: h5py.Group) -> None:
     """Assign the weights from an HDF5 file, which contains a group for each layer with a list of its arrays.
 
     Raises:
-        ValueError: Weights are missing or have other shapes than the layers need.
+        ValueError: Weights are missing, or their shapes do not match the layers.
     """
     groups = {name: subgroup(group, name) for name in names(group, "layer_names")}
     missing: list[Part] = []
@@ -140,7 +140,7 @@ def assign_zipped(parts: list[Part], group: h5py.Group) -> None:
     """Assign the weights from a `.keras` file of Keras 2.12 to 2.15, which names the groups after the layers' classes.
 
     Raises:
-        ValueError: Weights are missing or have other shapes than the layers need.
+        ValueError: Weights are missing, or their shapes do not match the layers.
     """
     container = next((found for name in CONTAINERS if (found := subgroup(group, name)) is not None), None)
     if container is None:

@@ -1,4 +1,4 @@
-"""Build the Keras 3 model that computes what a model of Keras 1 or 2 computes."""
+"""Build the Keras 3 model that computes the same as a model of Keras 1 or 2."""
 
 from __future__ import annotations
 

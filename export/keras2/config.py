@@ -43,7 +43,7 @@ class Call:
     inputs: Any
     """References and constants, in the structure (lists and dictionaries) that the layer takes."""
     arguments: dict[str, Any]
-    """Further arguments by name. They may contain references too."""
+    """Further arguments by name. They may also contain references."""
 
 
 @dataclass(slots=True)

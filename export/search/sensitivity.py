@@ -1,4 +1,4 @@
-"""Measure how much the outputs change if a single block is quantised. These functions run in a process of their own."""
+"""Measure how much the outputs change if a single block is quantised. These functions run in a separate process."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Bundle:
             )
             raise BundleError(msg)
         if trust is not None:
-            # A deployment has its own record of what was accepted.
+            # A deployment records its accepted bundles itself.
             bundle.check_trust(trust, Path(where).absolute() if deployment is None else None)
         return bundle
 

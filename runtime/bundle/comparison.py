@@ -131,7 +131,7 @@ def lost_accuracy(manifest: Manifest, variant: Variant) -> str | None:
 
 
 def why_default(manifest: Manifest, max_drop: float) -> str:
-    """Return one sentence that says why the default variant is the default.
+    """Return one sentence with the reason why the default variant is the default.
 
     Args:
         manifest: The manifest of the bundle.

@@ -23,7 +23,8 @@ class FileKind(msgspec.Struct, frozen=True):
     format: str = ""
     """Name of the importer that reads the file."""
     unusable: bool = False
-    """True if the file is not what its name says, or is incomplete. No command and no plug-in can read it."""
+    """True if the content does not match the name of the file, or is incomplete. No command and no plug-in can read
+    it."""
     at: int = 0
     """Position of the signature, in bytes."""
     starts: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Recognise what a file or folder is by its content, so that error messages can name it and say what to do.
+"""Recognise the kind of a file or folder by its content, so that error messages can state the kind and what to do.
 
 The signatures are in `file_kinds.toml`. Formats without a signature are recognised here.
 """

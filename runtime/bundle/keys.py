@@ -20,7 +20,7 @@ PASSWORD = "ORILLA_KEY_PASSWORD"
 """Environment variable with the password of an encrypted private key."""
 
 ALGORITHMS = ("p256", "ed25519")
-"""Kinds of keys that `write_new` creates. The first is the default, because `model-signing` supports it too."""
+"""Kinds of keys that `write_new` creates. The first is the default, because `model-signing` also supports it."""
 
 PACKAGE = "cryptography"
 MAX_KEY_BYTES = 1 << 16
@@ -107,7 +107,7 @@ def read_private(path: Path) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(data, password)
     except Exception as error:
-        # The message of the library is left out, because it could quote the file.
+        # The message of the library is omitted, because it could quote the file.
         what = (
             "the password is wrong, or the file is damaged" if password else "this is not a private key in PEM format"
         )

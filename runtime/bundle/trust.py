@@ -68,7 +68,7 @@ class Trust:
             name: Name of the bundle, as in its manifest.
 
         Raises:
-            BundleError: The bundle is unsigned, was changed, is another bundle than before, or is older.
+            BundleError: The bundle is unsigned, was changed, differs from the bundle before, or is older than it.
             OutputError: The counter cannot be stored.
         """
         if document is None:

@@ -68,7 +68,7 @@ NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "source": _sources,
     "task": _tasks,
 }
-"""Function that returns the known values of a parameter, by the parameter. Files are completed too."""
+"""Function that returns the known values of a parameter, by the parameter. Files are also completed."""
 
 FILES = ("a", "b", "calibration", "config", "folder", "golden", "labels", "model", "recording", "validation", "weights")
 """Parameters whose values are files or folders, in addition to those of the type `Path`."""
@@ -98,7 +98,7 @@ def script(shell: str, commands: Mapping[str, Callable[[argparse.ArgumentParser]
     parser = CommandParser(prog="orilla")
     subparsers = parser.add_subparsers()
     for name, add_arguments in commands.items():
-        add_arguments(subparsers.add_parser(name, help=name))  # shtab leaves out commands without a help text.
+        add_arguments(subparsers.add_parser(name, help=name))  # shtab omits commands without a help text.
     subparsers.add_parser("completion", help="completion").add_argument("shell", choices=SHELLS)
     used = _complete_arguments(parser, shtab.FILE)
     preamble = "\n".join(_FUNCTIONS[shell].format(name=name, words=" ".join(NAMES[name]())) for name in sorted(used))

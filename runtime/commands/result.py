@@ -33,7 +33,7 @@ class CommandResult(ABC):
     """Field whose own fields are keys of the JSON document. None if there is none."""
 
     constants: ClassVar[Mapping[str, str]] = {}
-    """Keys with a constant value, which tell the results of a command apart. They are first in the JSON document."""
+    """Keys with a constant value, which distinguish the results of a command. They are first in the JSON document."""
 
     @property
     def exit_code(self) -> int:

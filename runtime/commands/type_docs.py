@@ -27,7 +27,7 @@ def load_guarded_names(kind: type | Callable[..., Any]) -> list[type]:
     under `if TYPE_CHECKING:`.
 
     Args:
-        kind: A class with fields, or a function. The types of the fields are searched too.
+        kind: A class with fields, or a function. The types of the fields are also searched.
 
     Returns:
         The classes with fields that were found.

@@ -199,8 +199,7 @@ def _reject_wrong(package: str, interpreter: Any) -> None:
         if inputs["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
             msg = (
                 "it computes wrong results for dense layers with per-channel int8 weights; use a variant in int8, "
-                "float16"
-                "or float32"
+                "float16 or float32"
             )
             raise ValueError(msg)
 

@@ -53,4 +53,4 @@ def _run(engine: str, descriptor: int, size: int) -> str | None:
 
 if __name__ == "__main__":
     print(f"\n{MARK}{json.dumps(main(sys.argv[1], int(sys.argv[2])))}", flush=True)
-    os._exit(0)  # Libraries may crash while they are unloaded, which says nothing about the file.
+    os._exit(0)  # Libraries may crash while they are unloaded, but such a crash does not depend on the file.

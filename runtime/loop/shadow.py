@@ -1,7 +1,7 @@
 """Check from time to time, next to a running loop, whether a variant still agrees with a more exact one.
 
-The check runs in a thread of its own. It takes a frame only while the loop has idle time, and uses at most `MAX_SHARE`
-of one core. The loop never waits for it.
+The check runs in a separate thread. It takes a frame only while the loop has idle time, and uses at most `MAX_SHARE` of
+one core. The loop never waits for it.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Figures(msgspec.Struct, frozen=True):
     - the names of times that the caller added with `Stream.note`.
     """
     workers: int = 1
-    """Number of threads that run inferences at the same time, each on a frame and a session of its own."""
+    """Number of threads that run inferences at the same time, each on its own frame and session."""
     rungs: Mapping[str, int] = {}
     """Number of answers of each rung in the whole run. The keys are the names. Empty if the loop has no ladder."""
     rung: str | None = None

@@ -1,4 +1,4 @@
-"""Inference workers: several threads that answer frames at the same time, each with a session of its own."""
+"""Inference workers: several threads that answer frames at the same time, each with its own session."""
 
 from __future__ import annotations
 

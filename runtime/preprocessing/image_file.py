@@ -140,7 +140,7 @@ def _is_progressive(data: bytes) -> bool:
 
 
 def _without_end(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    """Decode a JPEG without an end marker. Some cameras omit it. Return None if pixels are missing too.
+    """Decode a JPEG without an end marker. Some cameras omit it. Return None if pixels are also missing.
 
     If pixels are missing, the decoder uses the bytes that follow. The pixels are therefore complete if they do not
     depend on these bytes. A progressive JPEG is always rejected, because its last passes may be missing.

@@ -41,7 +41,7 @@ HEIF_TURNS: dict[tuple[int, int | None], int] = {
 and bottom, 1 exchanges left and right). Source: ISO/IEC 23008-12, 6.5.10 and 6.5.12."""
 
 EXIF = b"Exif\0\0"
-"""Start of EXIF data in a JPEG. Some writers add it in other formats too."""
+"""Start of EXIF data in a JPEG. Some programs also write it in other formats."""
 
 MAX_EXIF = 1 << 20
 """Maximum size in bytes of EXIF data after decompression."""

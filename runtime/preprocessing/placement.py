@@ -172,7 +172,7 @@ def grid_to_frame(
 ) -> NDArray[np.float32]:
     """Resize a grid of numbers over the network's input to the size of the frame, by bilinear interpolation.
 
-    The border of a letterbox is cut off. Pixels of the frame that a crop left out become 0.
+    The border of a letterbox is cut off. Pixels of the frame outside a crop become 0.
 
     Args:
         grid: Numbers `[h,w]` float32. The grid covers the whole input and may be coarser or finer than it.

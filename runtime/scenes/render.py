@@ -12,7 +12,7 @@ from orilla.runtime.scenes.things import Canvas, things_near
 
 
 def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)) -> tuple[Image, Labels]:
-    """Render what the camera of the drive `seed` sees at `time_s`.
+    """Render the view of the camera of the drive `seed` at `time_s`.
 
     Returns:
         The image `[H,W,3]` uint8 BGR, and its labels `[H,W]` uint8, which are indices into `CLASSES`. Both are new

@@ -104,7 +104,7 @@ class SinkThread:
         if self._failed is None and not self._put(tick, 0.0 if self._setup.live else STALL_S):
             self._dropped += 1
             self._dropped_s = time.monotonic()
-            # While the sink is being reopened, the event that reported its failure already says that ticks are lost.
+            # While the sink is being reopened, the event that reported its failure already states that ticks are lost.
             if self._dropped - self._reported == 1 and self._sink is not None:
                 self._tell(f"sink {self.name} is too slow: its ticks are dropped until it accepts new ones")
         elif (

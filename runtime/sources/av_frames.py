@@ -132,7 +132,7 @@ class FrameConverter(Generic[T]):
             aspect = SQUARE
         size_wh, matrix = (frame.width, frame.height), frame.colorspace
         interlaced = frame.interlaced_frame and min(size_wh) >= MIN_DEINTERLACED
-        # After the first interlaced frame, progressive frames pass through the filter too, so that all frames have the
+        # After the first interlaced frame, progressive frames also pass through the filter, so that all frames have the
         # same delay.
         interlaced = interlaced or (self._layout is not None and self._layout.interlaced)
         return _Layout(

@@ -15,7 +15,7 @@ class BrokenJpegError(ValueError):
 class JpegScanner:
     """Finds the end of the JPEG at the start of a growing buffer.
 
-    Segments are skipped by their length, because a segment may contain a thumbnail, which has an end marker too.
+    Segments are skipped by their length, because a segment may contain a thumbnail, which also has an end marker.
     Source: ITU-T T.81, B.1.1.
     """
 

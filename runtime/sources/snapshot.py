@@ -34,7 +34,7 @@ class Clock(NamedTuple):
 
 
 class Snapshots:
-    """Requests the current image of a camera again and again. The capture time is the arrival of the reply's headers.
+    """Requests the current image of a camera repeatedly. The capture time is the arrival of the reply's headers.
 
     An image that is the same as the previous one is not a new frame.
 

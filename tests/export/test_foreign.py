@@ -15,7 +15,7 @@ from orilla.runtime.model import Model
 from orilla.runtime.verify import verify
 
 KERAS = zipped({"config.json": b"{}", "model.weights.h5": b"", "metadata.json": b"{}"})
-"""Content of a file that has the form of a Keras model."""
+"""Content of a file that looks like a Keras model."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Models that real old versions of Keras wrote: each loads and gives the answers of its own Keras, or is rejected.
+"""Models that real old versions of Keras wrote: each gives the same answers as in its own Keras, or is rejected.
 
 The archives in the folder `keras2` contain the models and the answers. Its README.md states how they were made.
 """

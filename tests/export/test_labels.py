@@ -1,4 +1,4 @@
-"""Files with class names in the forms in which tools write them."""
+"""Files with class names, as tools write them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Vocabularies of text models in the forms in which they are stored, and the numbering of their words."""
+"""Vocabularies of text models in common formats, and the numbering of their words."""
 
 import json
 

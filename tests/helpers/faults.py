@@ -80,7 +80,7 @@ class FaultySource:
         self._reads = self._index = 0
 
     def read(self) -> Frame | Event | None:
-        """Return the next frame, or what the fault returns."""
+        """Return the next frame, or the result of the fault."""
         fault = self._faults.get(self._reads)
         self._reads += 1
         if self._index >= self._count:

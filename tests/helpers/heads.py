@@ -240,7 +240,7 @@ def blazeface(size: int = 128) -> Encoded:
 
 
 def centernet(*, channels_first: bool = False) -> Encoded:
-    """Encode the box as a peak of a heat map. The cells next to the peak have high scores too."""
+    """Encode the box as a peak of a heat map. The cells next to the peak also have high scores."""
     stride = 4
     grid = (HW[0] // stride, HW[1] // stride)
     heat, size, offset = (np.zeros((*grid, count), np.float32) for count in (len(CLASSES), 2, 2))

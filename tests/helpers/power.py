@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
-"""Functions of `os` that change what is on the disk. Writing to a file has no effect before `fsync`."""
+"""Functions of `os` that change the content of the disk. Writing to a file has no effect before `fsync`."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Measure what the trial of a model file costs: `python tests/perf/sandbox.py [BUNDLE] [--repeat 20]`.
+"""Measure the cost of the trial of a model file: `python tests/perf/sandbox.py [BUNDLE] [--repeat 20]`.
 
 The table shows the time to open a bundle without the trial, with a known bundle, and with an unknown bundle, whose
 model file is tried in a separate process. `--check` fails if a known bundle takes more than 5 ms longer than without

@@ -98,7 +98,7 @@ class _SampleCheck:
                 return None
             reason = _check_image(self._dataset.content(*item))
             if reason is None and not task_of(self._dataset.task).classifies:
-                self._dataset.load(*item)  # The mask or the boxes may be invalid too.
+                self._dataset.load(*item)  # The mask or the boxes may also be invalid.
         except DataError as error:
             return str(error)
         return reason

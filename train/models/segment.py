@@ -122,7 +122,7 @@ def build_all(options: NetworkOptions) -> Network:
         _continue(model, options)
     if options.weights is not None:
         freeze(model)
-    # The exported network is a model of its own, because the trained one contains its loss and optimizer.
+    # The exported network is a separate model, because the trained model contains its loss and optimizer.
     return Network(model, start_weights(options), deployed=keras.Model(image, logits, name="segment"))
 
 

@@ -26,8 +26,8 @@ from orilla.runtime.bench.samples import Percentile, Summary, min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
 RETRIES = 2
-"""Maximum number of repeated measurements for a time that exceeds its limit. If the last measurement exceeds the limit
-too, the check fails."""
+"""Maximum number of repeated measurements for a time that exceeds its limit. If the last measurement also exceeds the
+limit, the check fails."""
 
 
 def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None) -> bool:

@@ -42,7 +42,7 @@ def page(bundle: str, profile: Profile, machine: Machine) -> bytes:
 
 
 def add_advice(made: Page, profile: Profile) -> None:
-    """Add the section that says what to change."""
+    """Add the section with the advice."""
     made.heading("What to change")
     if not profile.advice:
         made.text("Nothing stands out.")

@@ -1,4 +1,4 @@
-"""The command `orilla deploy`: install a release, return to the previous one, or show what is in force."""
+"""The command `orilla deploy`: install a release, return to the previous one, or show the release in force."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class DeployResult(CommandResult):
         return 1 if self.status == "refused" else 0
 
     def render(self, console: ResultConsole) -> None:
-        """Print what is in force, and why a release failed."""
+        """Print the release in force, and why a release failed."""
         sent = "" if self.sent_bytes is None else f"; {self.sent_bytes / 2**20:.2f} MiB were sent"
         console.print_line(f"{self.to}: {self.status}{sent}")
         for title, release in (("in force", self.current), ("previous", self.previous)):

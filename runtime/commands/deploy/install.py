@@ -237,7 +237,7 @@ def _check_space(folder: Path, size: int) -> None:
 
 
 def _verify(path: Path, order: Order) -> None:
-    """Verify a release in a process of its own, because its model could crash the engine."""
+    """Verify a release in a separate process, because its model could crash the engine."""
     command = [sys.executable, "-P", "-m", "orilla.runtime.cli", "verify", str(path), *order.verify, "--json"]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_S, check=False)

@@ -192,7 +192,7 @@ def nested_two_outputs(k):
 
 @graph(Floats(6), Floats(4))
 def nested_two_inputs(k):
-    """Functional model whose nested model has two inputs, given in another order than created."""
+    """Functional model whose nested model has two inputs, given in a different order from their creation."""
     b, a = k.Input((4,)), k.Input((6,))
     inner = k.Model([a, b], k.layers.Concatenate()([k.layers.Dense(3)(a), b]))
     y, z = k.Input((6,)), k.Input((4,))
