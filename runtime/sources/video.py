@@ -26,10 +26,10 @@ from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
 from orilla.runtime.sources.source import READY_BUFFERS, Source, is_animated_webp, now_ns
 from orilla.runtime.sources.video_container import (
     CLOCK_RESTARTS,
-    CUT_FILE,
     DECODING_ORDER,
     NO_TIMES,
     converted,
+    cut_box,
     encrypted,
     open_container,
     video_stream,
@@ -56,6 +56,7 @@ class VideoFile:
     Args:
         container: The opened file.
         name: Name of the file in messages.
+        path: The file, or None if it has a URL.
 
     Raises:
         SourceError: The file contains no video, or it cannot be decoded.
@@ -63,8 +64,8 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, container: InputContainer, name: str) -> None:
-        self._container, self._name = container, name
+    def __init__(self, container: InputContainer, name: str, path: Path | None = None) -> None:
+        self._container, self._name, self._path = container, name, path
         self._stream = video_stream(container, name)
         self.rate_hz = _rate_of(self._stream, container)
         period_s = 1 / (self.rate_hz or DEFAULT_RATE_HZ)
@@ -89,7 +90,7 @@ class VideoFile:
         """Open a file. Raise `SourceError` if it is not a video."""
         container = open_container(path)
         try:
-            return cls(container, readable(str(path)))
+            return cls(container, readable(str(path)), path)
         except BaseException:
             container.close()
             raise
@@ -216,7 +217,7 @@ class VideoFile:
             msg = f"no frames in {self._name}: it is empty, or damaged{reason}"
             raise SourceError(msg)
         missing = self._end.missing()
-        if self._container.name.startswith(CUT_FILE):
+        if not missing and self._path is not None and cut_box(self._path) is not None:
             missing = "its last part is incomplete"
         if missing or self._unreadable >= MAX_UNREADABLE:
             detail = f"{self._name} ends early, after frame {self._index - 1}"

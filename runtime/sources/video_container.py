@@ -18,10 +18,7 @@ from orilla.devices.errors import SourceError
 from orilla.devices.names import readable
 from orilla.runtime.sources.av_frames import reason_of
 
-CUT_FILE = "subfile"
-"""FFmpeg's protocol for a part of a file. The name of a container that is read without its end begins with it."""
-
-PROTOCOLS = f"file,crypto,data,{CUT_FILE}"
+PROTOCOLS = "file,subfile,crypto,data"
 """Protocols with which a file may refer to other files, as playlists do. No file may open a network connection."""
 
 PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "webm_dash_manifest", "vobsub", "sdp", "rtsp", "rtp", "sap"})
@@ -83,11 +80,11 @@ def open_container(path: Path) -> InputContainer:
     try:
         container = _open(f"file:{path}")
     except (av.FFmpegError, ValueError) as error:
-        end = _before_cut_fragment(path)
-        if end is None:
+        kind, start = cut_box(path) or (b"", 0)
+        if kind != b"moof":
             _refuse(path, name, error)
-        try:
-            container = _open(f"{CUT_FILE},,start,0,end,{end},,:file:{path}")
+        try:  # The fragments before the incomplete one are whole.
+            container = _open(f"subfile,,start,0,end,{start},,:file:{path}")
         except (av.FFmpegError, ValueError):
             _refuse(path, name, error)
     if container.format.name in TEXT_FORMATS:
@@ -203,18 +200,15 @@ def _refuse(path: Path, name: str, error: Exception) -> NoReturn:
     raise SourceError(msg) from error
 
 
-def _before_cut_fragment(path: Path) -> int | None:
-    """Return the start of the last box of an MP4 file if it is an incomplete index of a fragment, or None.
+def cut_box(path: Path) -> tuple[bytes, int] | None:
+    """Return the type and the start of the last box of an MP4 file if the file ends within it.
 
-    FFmpeg does not open such a file, although the fragments before it are complete.
+    Return None for a complete file, and for a box that contains neither frames nor the index of a fragment.
     """
     with path.open("rb") as file:
-        boxes = list(_boxes(file))
+        *_, (kind, start, end) = (b"", 0, 0), *_boxes(file)
         size = file.seek(0, 2)
-    if not any(kind == b"moov" for kind, _, _ in boxes):
-        return None
-    kind, start, end = boxes[-1]
-    return start if kind == b"moof" and end > size else None
+    return (kind, start) if kind in (b"moof", b"mdat") and end > size else None
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

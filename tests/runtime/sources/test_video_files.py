@@ -351,7 +351,7 @@ def test_a_fragmented_file_that_breaks_off_in_the_index_of_a_fragment(tmp_path):
     starts = [place - 4 for place in range(len(data)) if data.startswith(b"moof", place)]
     path = tmp_path / "a [cut], or so.mp4"
     for fragment, start in enumerate(starts[1:], 1):
-        for end in (start + 30, start + 60, start + 100):
+        for end in (start + 8, start + 30, start + 60, start + 100):
             path.write_bytes(data[:end])
             _, _, images, events = read(path)
             assert [number_of(image) for image in images] == list(range(4 * fragment))
