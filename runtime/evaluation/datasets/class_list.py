@@ -1,8 +1,8 @@
 """Read the class list of a data set with masks, in the usual formats.
 
 Supported formats: one name per line, whose line number is the value in a mask (`classes.txt`, `codes.txt`); `name r g
-b` and `name,r,g,b` (`class_dict.csv`); `r g b name` (`label_colors.txt`); CVAT's `labelmap.txt` (`name:r,g,b::`); and
-`value,name` (Roboflow's `_classes.csv`).
+b` and `name,r,g,b` (`class_dict.csv`); `r g b name` (`label_colors.txt`); CVAT's `labelmap.txt` (`name:r,g,b::`);
+`value,name` (Roboflow's `_classes.csv`); and `classes.json` with the title and colour of each class (Supervisely).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ from orilla.runtime.evaluation.datasets.mask_colours import IGNORED, Palette
 
 FILES = (
     *("classes.txt", "codes.txt", "class_dict.csv", "class_dict_seg.csv", "label_colors.txt", "labelmap.txt"),
-    *("_classes.csv", "classes.csv", "class_names.txt"),
+    *("_classes.csv", "classes.csv", "class_names.txt", "labels.txt", "label_colours.txt", "classes.json"),
 )
 """Names of files that list classes."""
 
@@ -74,6 +76,17 @@ class ClassList:
         return np.where(found < 0, ignore, found).astype(np.uint8)
 
 
+class _Class(msgspec.Struct):
+    """A class in a document of Supervisely."""
+
+    title: Annotated[str, msgspec.Meta(min_length=1, pattern=r"^\S")]
+    color: Annotated[str, msgspec.Meta(pattern="^#[0-9A-Fa-f]{6}$")]
+
+
+class _Document(msgspec.Struct):
+    classes: list[_Class]
+
+
 def list_file(folders: Sequence[tree.Folder]) -> tree.Folder | None:
     """Return the first file with a list of classes in some folders, or None."""
     return next((file for folder in folders for name in FILES if (file := folder / name).is_file()), None)
@@ -86,7 +99,7 @@ def read_class_list(file: tree.Folder) -> ClassList:
 
 def parse_class_list(text: str, file: str) -> ClassList:
     """Return the classes in the text of a list. `file` is its name. Raises `DataError` if the list is invalid."""
-    lines = lines_of(text)
+    lines = _of_json(text, file) if file.endswith(".json") else lines_of(text)
     if file.endswith("labelmap.txt") or (lines and all(CVAT.fullmatch(line) or line.startswith("#") for line in lines)):
         lines = [line for line in lines if line and not line.startswith("#")]
         lines = [" ".join(match.groups()) if (match := CVAT.fullmatch(line)) else line for line in lines]
@@ -107,6 +120,16 @@ def parse_class_list(text: str, file: str) -> ClassList:
         msg = f"{file} has {problem}: give one class name per line; the first line names class 0"
         raise DataError(msg)
     return _of_values(list(enumerate(lines)), file)
+
+
+def _of_json(text: str, file: str) -> list[str]:
+    """Return a line with the name and the colour of each class in a document of Supervisely."""
+    try:
+        listed = msgspec.json.decode(text, type=_Document)
+    except msgspec.MsgspecError as error:
+        msg = f"{file} does not list classes, each with a title and a color such as #3C1098: {error}"
+        raise DataError(msg) from error
+    return [f"{one.title} {' '.join(map(str, bytes.fromhex(one.color[1:])))}" for one in listed.classes]
 
 
 def _without_heading(lines: list[str]) -> list[str]:

@@ -190,14 +190,18 @@ def _by_content(folders: list[_Folder]) -> list[_Folder]:
 
 
 def _partner(images: _Folder, masks: list[_Folder]) -> _Folder | None:
-    """Return the folder of masks for a folder of images, or None."""
-    fitting = [
-        (bool(LESS_LIKELY & set(words_of(folder.name))), -len(images.files.keys() & folder.files.keys()), index)
-        for index, folder in enumerate(masks)
-        if folder.split == images.split
-        and len(images.files.keys() & folder.files.keys()) >= MIN_MATCHED * min(len(folder.files), len(images.files))
-    ]
-    return masks[min(fitting)[2]] if fitting else None
+    """Return the folder of masks for a folder of images, or None.
+
+    Folders such as `Tile 1/masks` and `Tile 2/masks` may contain equal names, so the path decides first.
+    """
+    parts = set(images.name.split("/"))
+    fitting = []
+    for index, folder in enumerate(masks):
+        common = len(images.files.keys() & folder.files.keys())
+        if folder.split == images.split and common >= MIN_MATCHED * min(len(folder.files), len(images.files)):
+            is_less_likely = bool(LESS_LIKELY & set(words_of(folder.name)))
+            fitting.append((is_less_likely, -len(parts & set(folder.name.split("/"))), -common, index))
+    return masks[min(fitting)[-1]] if fitting else None
 
 
 def _unmatched(folders: list[_Folder], used: list[tuple[_Folder, _Folder]]) -> Iterator[str]:

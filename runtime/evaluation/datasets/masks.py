@@ -27,6 +27,7 @@ from orilla.runtime.evaluation.datasets.class_list import LOSSY, ClassList, list
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 from orilla.runtime.evaluation.datasets.places import splits_by_place
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.preprocessing.image_orientation import orientation_of, turned
 
 COLOUR_TYPE, PALETTE = 25, 3
@@ -219,7 +220,10 @@ def _top(path: Path) -> tree.Folder | None:
 def _has_pairs(folder: tree.Folder) -> bool:
     """Return True if a folder, or one of its splits, has images and masks.
 
-    A split without them is reported when the samples are listed.
+    A split without them is reported when the samples are listed. Another reader joins the folders inside `images/`.
     """
-    parents = list(tree.split_folders(folder).values()) or [folder]
-    return any((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents)
+    places = [(parent / "images", parent / "masks") for parent in tree.split_folders(folder).values() or [folder]]
+    is_flat = all(
+        tree.files(images, IMAGE_SUFFIXES) or not tree.folders(images) for images, _ in places if images.is_dir()
+    )
+    return is_flat and any(images.is_dir() and masks.is_dir() for images, masks in places)
