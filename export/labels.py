@@ -42,7 +42,7 @@ HEADINGS |= {"label_id", "label_name", "category", "classname", "class index", "
 """Words that make up the first line of a table, in lower case."""
 
 NAMING = ("name", "label")
-"""Words in the heading of the column with the names, if a table has other columns of texts too."""
+"""Words in the heading of the column with the names, if a table also has other columns of texts."""
 
 PLACEHOLDERS = {"???", "n/a"}
 """Names, in lower case, that published lists repeat for numbers without a class."""
@@ -198,7 +198,7 @@ def _is_json(text: str) -> bool:
 
 
 def _of_literal(text: str) -> list[str] | None:
-    """Return the names in a list, a tuple or a dictionary of Python, or None if the text is not one."""
+    """Return the names in a Python list, tuple or dictionary, or None if the text is none of these."""
     if not text.lstrip().startswith(("[", "(", "{")):
         return None
     try:
@@ -298,7 +298,7 @@ def _of_json(text: str, path: Path) -> tuple[str, ...]:
     if isinstance(document, list):
         ids = [entry.get("id") if isinstance(entry, Mapping) else None for entry in document]
         if len(set(ids)) == len(ids) and all(isinstance(number, int) for number in ids):
-            document = sorted(document, key=lambda entry: entry["id"])  # COCO's categories need not be in order.
+            document = sorted(document, key=lambda entry: entry["id"])  # COCO's categories may be in any order.
         names = [_name(entry) for entry in document]
         if all(names):
             return tuple(str(name).strip() for name in names)

@@ -125,7 +125,7 @@ def _has_end(data: bytes) -> bool:
 
 
 def _jpeg(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    """Decode a JPEG. Return None if pixels are missing, even if an end marker follows the last one that is present."""
+    """Decode a JPEG. Return None if pixels are missing, even if there is an end marker."""
     if not _has_end(data):
         return _without_end(data, flags)
     image = _decoded(data, flags)

@@ -208,7 +208,7 @@ def _kind_of_tiff(data: bytes) -> str | None:
 
 
 def _layout_of_tiff(data: bytes) -> str | None:
-    """Return the arrangement of a TIFF's samples that may be the reason why OpenCV cannot decode it, or None."""
+    """Return the sample layout of a TIFF if it may be the reason why OpenCV cannot decode the file, or None."""
     tags = Tags(data)
     samples, bits = tags.first(SAMPLES, 1), max(tags.values(BITS), default=1)
     if samples > MAX_SAMPLES or (samples == MAX_SAMPLES and bits > 8):

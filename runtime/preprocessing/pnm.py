@@ -25,7 +25,7 @@ MAX_VALUE = 65535
 
 
 class Header(NamedTuple):
-    """What the first lines of a file state."""
+    """The header of a file."""
 
     kind: int
     """Digit in the first two bytes: 1–3 for values as text, 4–6 for bytes, 7 for a PAM."""
@@ -52,7 +52,7 @@ def header_of(data: bytes) -> Header | None:
         if found[last] is None:
             return None
         maximum = 1 if is_bitmap else int(found[last])
-        # One white space follows the header. The next byte belongs to the pixels.
+        # One white space character follows the header. The next byte belongs to the pixels.
         header = Header(kind, int(found[2]), int(found[3]), 3 if kind in (3, 6) else 1, maximum, found.end(last) + 1)
     else:
         return None
@@ -95,7 +95,7 @@ def decode(data: bytes, flags: int) -> NDArray[Any] | None:
 
 
 def _values(data: bytes, header: Header) -> NDArray[Any] | None:
-    """Return the values of all pixels in one row, as uint8 or uint16, or None if some are missing or no numbers."""
+    """Return all pixel values as one row of uint8 or uint16, or None if some are missing or are not numbers."""
     count = math.prod(header[1:4])
     if header.kind == 1:
         digits = np.frombuffer(COMMENT.sub(b"", data[header.size :]), np.uint8)

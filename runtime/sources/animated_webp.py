@@ -21,7 +21,7 @@ MS_NS = 1_000_000
 
 
 DEFAULT_MS = 100
-"""Time in milliseconds for which an image is shown whose duration is stated as 0. Browsers do the same, and FFmpeg for
+"""Time in milliseconds for which an image with a stated duration of 0 is shown. Browsers do the same, and FFmpeg for
 GIF."""
 
 

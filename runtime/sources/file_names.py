@@ -40,7 +40,7 @@ def is_numbered(text: str) -> bool:
 def numbered_files(spec: str) -> list[Path]:
     """Return the files whose names contain a number in place of the placeholder, in the order of the numbers.
 
-    Numbers may be missing, and the first one may be any number.
+    Numbers may be missing, and the first number may be any.
 
     Raises:
         SourceError: There is no such file.
@@ -122,7 +122,7 @@ def is_video(path: Path) -> bool:
 def _walk(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder and of the folders in it, and each folder that cannot be listed.
 
-    Each folder is read once. Links to folders are followed last, so that files are found under their own names.
+    Each folder is read once. Links to folders are followed last, so that each file is found under its real name.
     """
     unreadable: list[Path] = []
 

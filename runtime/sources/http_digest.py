@@ -1,4 +1,7 @@
-"""Answer challenges of digest authentication. Python's own handler lacks SHA-256 and some ways to write a challenge."""
+"""Answer challenges of digest authentication.
+
+Python's own handler lacks SHA-256, and does not understand some spellings of a challenge.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ HASHES = {"md5": "md5", "sha": "sha1", "sha-256": "sha256", "sha-512-256": "sha5
 """Name in `hashlib` of each algorithm. Source: RFC 7616, section 6.1; `sha` is used by some cameras."""
 
 SESSION = "-sess"
-"""End of the name of an algorithm that hashes the password again with the numbers of the session."""
+"""Suffix of the algorithms that hash the password again with the session's nonces."""
 
 NEXT_CHALLENGE = re.compile(r",\s*(?=(?:basic|digest|bearer|negotiate|ntlm)\b)", re.IGNORECASE)
 """Pattern between two challenges in one header field."""
@@ -35,7 +38,7 @@ class Digest:
     def __init__(self, user: str, password: str) -> None:
         self._user, self._password = user, password
         self._nonce, self._count = "", 0
-        """Last number of the server, and how many requests have used it."""
+        """Last nonce of the server, and the number of requests that have used it."""
 
     def answer(self, challenge: str, target: str) -> str | None:
         """Return the value of the header field `Authorization` for a request of `target`, or None if it is unsupported.

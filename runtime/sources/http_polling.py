@@ -30,7 +30,7 @@ class Reply(NamedTuple):
 class KeepAlive:
     """Repeats a request over one connection, which is reopened if the server closes it.
 
-    Redirections are followed each time, because they may lead to another image each time.
+    Redirections are followed at each request, because they may lead to different images.
 
     Args:
         url: The address. It may contain a user name and a password.

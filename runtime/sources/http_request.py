@@ -23,7 +23,7 @@ MAX_BYTES = 64 << 20
 """Maximum size of one image in bytes."""
 
 FIELDS = {"User-Agent": "Orilla", "Accept": "*/*"}
-"""Header fields of each request. Some servers reject requests without them, or with those of Python."""
+"""Header fields of each request. Some servers reject requests without these fields, or with Python's default fields."""
 
 
 class Response(Protocol):

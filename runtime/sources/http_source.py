@@ -37,12 +37,12 @@ UNTRUSTED = "if it is your camera's own certificate, use http://, or set SSL_CER
 """Advice for a server whose certificate cannot be verified."""
 
 ENDLESS = ((1 << 31) - 1, (1 << 32) - 1, 1 << 40)
-"""Values of `Content-Length` with which some servers announce an endless stream. Longer ones have the same meaning as
+"""Values of `Content-Length` with which some servers announce an endless stream. Larger values have the same meaning as
 the last one."""
 
 
 class Remote(Enum):
-    """What FFmpeg must open itself, because it requests only the parts that it needs."""
+    """Sources that FFmpeg must open itself, because it requests only the parts that it needs."""
 
     FILE = "a recording"
     PLAYLIST = "a playlist of a recording or of a live stream"
@@ -122,8 +122,8 @@ def _is_finite(response: Response) -> bool:
 def _first_image(name: str, received: ReceivedBytes, response: Response) -> tuple[Reply, bool]:
     """Read the image that a server sent.
 
-    Some servers state the type of one image, but send one image after another. Reading stops after the start of the
-    second image, and the second result is True.
+    Some servers state the content type of a single image, but send a stream of images. Reading stops after the start of
+    the second image, and the second result is True.
     """
     arrived_ns, body, scanner = now_ns(), bytearray(), JpegScanner()
     end: int | None = None

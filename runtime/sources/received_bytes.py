@@ -47,9 +47,9 @@ class ReceivedBytes:
         self._times: deque[int] = deque(maxlen=MAX_ARRIVALS)
 
     def peek(self, count: int = 1) -> bytes:
-        """Wait until there are `count` bytes that have not been read, or the stream ends. Return them all.
+        """Wait until there are `count` bytes that have not been read, or the stream ends.
 
-        They remain unread.
+        Return all of them. They remain unread.
         """
         while len(self._rest) < count and self._fill():
             pass
@@ -111,7 +111,7 @@ def udp(url: str, read_s: float) -> ReceivedBytes:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
         if group.is_multicast:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # A socket that is bound to all addresses also receives what other sockets of this machine have joined.
+        # A socket that is bound to all addresses also receives datagrams of groups that other sockets here have joined.
         connection.bind(target if group.is_multicast else ("", target[1]))
         if group.is_multicast and family == socket.AF_INET:
             member = struct.pack("4sI", group.packed, socket.INADDR_ANY)

@@ -62,8 +62,8 @@ NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
 within a file. Source: `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT` of FFmpeg."""
 
 DECODING_ORDER = ("avi", "asf")
-"""Formats of which FFmpeg reads only decoding times. For H.264, it derives presentation times from the order in which
-the frames are decoded. They are wrong for B-frames, which are shown in another order."""
+"""Formats for which FFmpeg reads only decoding times. For H.264, it derives presentation times from the order in which
+the frames are decoded. These times are wrong for B-frames, which are shown in a different order."""
 
 MAX_BOXES = 100_000
 """Maximum number of boxes of an MP4 file that are searched for the index."""
@@ -139,7 +139,10 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 
 
 def _rank(stream: VideoStream) -> tuple[bool, int]:
-    """Return a number of pixels, after False for a still picture. An animated AVIF file also contains one."""
+    """Return a sort key for streams: False for a still picture, then the number of pixels.
+
+    An animated AVIF file also contains a still picture.
+    """
     codec = stream.codec_context
     return stream.frames != 1, 0 if codec is None else codec.width * codec.height
 

@@ -134,7 +134,7 @@ def open_dataset(path: Path) -> ArrayFile:
 
 
 def _name_of_truths(inputs: dict[str, NDArray[np.generic]]) -> str:
-    """Return the name of the array with the ground truth: `y`, or a usual name beside one array of inputs."""
+    """Return the name of the array with the ground truth: `y`, or a common name next to a single array of inputs."""
     named = next((name for name in inputs if name.lower() in TRUTHS), "y")
     return named if "y" not in inputs and len(inputs) == len((named, "x")) else "y"
 

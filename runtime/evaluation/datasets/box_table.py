@@ -119,7 +119,7 @@ class BoxTable(Boxed):
 
 
 def _edges(table: Table) -> list[int]:
-    """Return the columns of the edges. The list has less than four if the table has no boxes."""
+    """Return the columns of the edges. The list has fewer than four entries if the table has no boxes."""
     found = (next((at for name in names if (at := table.column(name)) is not None), None) for names in EDGES)
     return [at for at in found if at is not None]
 
@@ -147,7 +147,9 @@ def _size(table: Table, fields: list[str]) -> tuple[int, int] | None:
 
 
 def _columns(table: Table, options: ReadOptions) -> tuple[int, int | None]:
-    """Return the columns of the image files and of the classes. The latter is None if all boxes are of one class.
+    """Return the columns of the image files and of the classes.
+
+    The column of the classes is None if all boxes have one class.
 
     Raise an error if a column is missing.
     """

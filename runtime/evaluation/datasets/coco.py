@@ -38,7 +38,8 @@ ANNOTATIONS = "annotations"
 """Name of a folder beside the images that contains the annotation files."""
 
 MAX_FILES = 20
-"""Maximum number of JSON files in a folder that are opened. Other tools write one file per image."""
+"""Maximum number of JSON files in a folder that are opened. A folder with more files is not COCO: other tools write one
+file per image."""
 
 SPLIT = re.compile(r"(?:^|[^a-z])(train(?:ing)?|val(?:id(?:ation)?)?|test)(?:[^a-z]|$)")
 """Pattern that finds a split in a path, such as `instances_val2017.json` or `images/train/a.jpg`."""
@@ -161,7 +162,7 @@ def _read(file: tree.Folder) -> _File:
 
 
 def _box(annotation: _Annotation, where: str) -> Sequence[float]:
-    """Return the left and top edge, the width and the height: those that are stated, or those of the polygons."""
+    """Return the left and top edge, the width and the height, as stated or computed from the polygons."""
     if annotation.bbox and len(annotation.bbox) == len(("left", "top", "width", "height")):
         return annotation.bbox
     if not annotation.bbox:
@@ -180,7 +181,7 @@ def _box(annotation: _Annotation, where: str) -> Sequence[float]:
 def _categories(content: _File, used: Set[int], name: str) -> dict[int, str]:
     """Return the name of each category by its id, in ascending order.
 
-    Roboflow adds a category that has no boxes and is the supercategory of all others. It is left out.
+    Roboflow adds a category that has no boxes and is the supercategory of all others. This category is omitted.
     """
     _check_unique([category.id for category in content.categories], "categories", name)
     ordered = sorted(content.categories, key=lambda category: category.id)

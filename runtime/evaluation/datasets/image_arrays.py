@@ -25,10 +25,10 @@ from orilla.runtime.evaluation.datasets.image_values import to_images, to_labels
 
 IMAGES = frozenset(("x", "images", "image", "imgs", "img", "data", "inputs", "features"))
 LABELS = frozenset(("y", "labels", "label", "targets", "target"))
-"""Words in the names of the arrays of images and of labels, beside a word for the split."""
+"""Words in the names of the arrays of images and of labels, next to a word for the split."""
 
 JOINED = re.compile(r"([xy])(train|val|valid|test)", re.IGNORECASE)
-"""Pattern of the name of an array without a character between its parts."""
+"""Pattern of an array name whose words are not separated."""
 
 FILES = (".npz", ".npy")
 """Suffixes of files with one array each."""
@@ -132,7 +132,7 @@ def _split(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any]) -
 
 
 def _found(path: Path) -> dict[str, tuple[Place, Place]]:
-    """Return the places of the images and the labels of each split."""
+    """Return the locations of the images and the labels of each split."""
     found: dict[str, dict[str, Place]] = {}
     for name, place in _places(path).items():
         words = words_of(JOINED.sub(r"\1_\2", name))
@@ -145,7 +145,7 @@ def _found(path: Path) -> dict[str, tuple[Place, Place]]:
 
 
 def _places(path: Path) -> dict[str, Place]:
-    """Return the arrays at a path by their names: those of a `.npz`, or the files in a folder with one array each."""
+    """Return the arrays at a path by name: the arrays of a `.npz`, or of the files in a folder with one array each."""
     if path.is_file() and path.suffix.lower() == ".npz":
         return {name: (path, name) for name in npz.names_of(path)}
     places = {}

@@ -104,7 +104,7 @@ class ImageTable(Measured):
         return self._divided[0]
 
     def notes(self) -> list[str]:
-        """Return lines about columns and images that are left out, if there are any."""
+        """Return notes about omitted columns and images, if there are any."""
         unused = ", ".join(self._names[index] for index in self._unused)
         note = f"columns without numbers to learn are not used: {unused}"
         return [*([note] if unused else []), *left_out_note(self._divided[1])]
@@ -167,7 +167,7 @@ class ImageTable(Measured):
         return number
 
     def _are_decimal_commas(self) -> bool:
-        """Return True if numbers have decimal commas, as in many countries. They then have no point."""
+        """Return True if numbers have decimal commas, as in many countries. Such numbers have no decimal point."""
         columns = [*self._columns, *([] if self._time is None else [self._time])]
         values = [fields[at] for _, fields in self._rows for at in columns if at < len(fields)]
         return any("," in value for value in values) and not any("." in value for value in values)

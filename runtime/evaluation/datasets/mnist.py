@@ -196,7 +196,7 @@ def read_idx_file(folder: tree.Folder, name: str, magic: int) -> NDArray[np.uint
 
 def _idx_file(folder: tree.Folder, name: str) -> tree.Folder | None:
     dotted = name.replace("-idx", ".idx")
-    # Kaggle unpacks each file into a folder of its own.
+    # Kaggle unpacks each file into a separate folder.
     for spelling in (name, f"{name}.gz", dotted, f"{name}/{name}", f"{name}/{dotted}", f"{dotted}/{dotted}"):
         if (folder / spelling).is_file():
             return folder / spelling

@@ -27,10 +27,10 @@ from orilla.runtime.evaluation.datasets.label_tables import LABELS
 from orilla.runtime.evaluation.datasets.tables import SUFFIXES, start_of, table_files
 
 MIN_SIDE = 8
-"""Minimum width and height of an image. Other tables have few columns of numbers."""
+"""Minimum width and height of an image. Ordinary tables have fewer columns of numbers."""
 
 TRANSPOSED = "emnist"
-"""Part of the name of tables that store images with rows and columns exchanged, as EMNIST's files do."""
+"""Part of the name of tables that store transposed images, as EMNIST's files do."""
 
 
 class PixelTables(MemoryImages):
@@ -84,13 +84,16 @@ def _read(file: tree.Folder) -> Split:
 
 
 def _divided(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, Split]:
-    """Return the images of one table by split, which a hash of the pixels decides."""
+    """Return the images of one table by split. A hash of the pixels determines the split."""
     own = np.array([tree.split_of(image.tobytes()) for image in images])
     return {split: (images[own == split], labels[own == split]) for split in SPLITS if (own == split).any()}
 
 
 def _has_names(table: Table) -> bool:
-    """Return True if the first line names the columns. The names may be numbers, but not all in the range of pixels."""
+    """Return True if the first line names the columns.
+
+    The names may be numbers, but not all of them in the range of pixel values.
+    """
     return not only_numbers(table.header)
 
 

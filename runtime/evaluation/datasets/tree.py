@@ -51,7 +51,7 @@ SPLITS = {
 WITH_FILLERS = re.compile(
     rf"(?:(?:seg|data|dataset)[_\- ])?({'|'.join(SPLITS)})(?:[_\- ]?(?:set|data|dataset|folder|split))*", re.IGNORECASE
 )
-"""Pattern of other folder names that stand for a split, such as `training_set` and `seg_train`."""
+"""Pattern of further folder names that indicate a split, such as `training_set` and `seg_train`."""
 
 
 def root(path: Path) -> Folder | None:

@@ -33,7 +33,8 @@ FOLDERS = (
 """Names of the folders of images and of XML files."""
 
 BOTH = "trainval"
-"""Name of the list of the images of train and val. Data sets without the lists of train and val train with it."""
+"""Name of the list of the images of train and val. Data sets that lack the lists of train and val use it for
+training."""
 
 ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding=["']([\w.-]+)["']""")
 """Pattern of the declaration of an XML file that states its encoding."""
@@ -96,7 +97,7 @@ class Voc(Boxed):
         return by_split(samples, list(self._splits.values()))
 
     def notes(self) -> list[str]:
-        """Return one line for each kind of correction to boxes, and one about images that are not used."""
+        """Return one line for each kind of correction to boxes, and one line about unused images."""
         unlisted = len(self._annotations.keys() - self._splits.keys())
         single = len(self._images.keys() - self._annotations.keys())
         return [
@@ -123,9 +124,9 @@ class Voc(Boxed):
 
     @cached_property
     def _splits(self) -> dict[Key, str | None]:
-        """Return the split of each sample: that of its folder, or that of the file in `ImageSets/Main` with its name.
+        """Return the split of each sample, as stated by its folder or by the file in `ImageSets/Main` that lists it.
 
-        Samples that no such file lists are left out, unless there are no such files.
+        Samples that no such file lists are omitted, unless there are no such files.
         """
         splits: dict[Key, str | None] = {}
         for split in (*SPLITS, BOTH):

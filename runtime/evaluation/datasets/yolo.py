@@ -58,7 +58,7 @@ YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 """Names of the file with the class names. If none of them exists, the only YAML file with the key `names` is used."""
 
 NAMES_KEY = r"^names[ \t]*:"
-"""Pattern of the key in YAML under which the class names are."""
+"""Pattern of the YAML key that contains the class names."""
 
 QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
 """Regular expression of a quoted name in YAML."""
@@ -179,7 +179,7 @@ class Yolo(Boxed):
 
 
 def _has_keypoints(values: list[str]) -> bool:
-    """Return True if a line consists of a box and of keypoints that state whether they are visible."""
+    """Return True if a line consists of a box and of keypoints with visibility."""
     return (len(values) - FIELDS) % 3 == 0 and set(values[FIELDS + 2 :: 3]) <= VISIBLE
 
 

@@ -1,4 +1,4 @@
-"""Data sets of boxes as published sets and the exports of annotation tools have them."""
+"""Data sets with boxes in the layouts of published sets and annotation tools."""
 
 import json
 
@@ -114,7 +114,7 @@ def voc(cls="cat"):
     return f"<annotation>{size}<object><name>{cls}</name><bndbox>{edges}</bndbox></object></annotation>"
 
 
-VOC_BOX = [9, 19, 40, 60]  # Pascal VOC counts pixels from 1, and the last one is inside.
+VOC_BOX = [9, 19, 40, 60]  # Pascal VOC counts pixels from 1, and the right and bottom edges are inclusive.
 
 
 @pytest.mark.parametrize(

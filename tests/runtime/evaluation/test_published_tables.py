@@ -1,4 +1,4 @@
-"""Class folders and tables of images and texts as published sets have them."""
+"""Class folders and tables of images and texts in the layouts of published sets."""
 
 import cv2
 import numpy as np
