@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.devices.gate import only_our_errors, read_file
-from orilla.runtime.preprocessing import jpeg, pnm
+from orilla.runtime.preprocessing import bmp, jpeg, pnm
 from orilla.runtime.preprocessing.image_format import DECODED, TIFF_STARTS, unsupported, why_undecoded
 from orilla.runtime.preprocessing.image_orientation import UPRIGHT, orientation_of, turned
 from orilla.runtime.preprocessing.tiff_tags import EXTRA_SAMPLES, ORIENTATION, Tags
@@ -79,6 +79,8 @@ def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8
         image = _decoded(_plain_tiff(data), flags)
     elif data.startswith(DECODED["PNM"]):
         image = pnm.decode(data, flags)
+    elif data.startswith(bmp.START):
+        image = _decoded(bmp.in_bgr_order(data), flags)
     else:
         image = _decoded(data, flags)
     return image if image is None or orientation == UPRIGHT else np.ascontiguousarray(turned(image, orientation))

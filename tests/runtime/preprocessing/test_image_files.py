@@ -193,6 +193,19 @@ def test_kinds_of_pixels_become_the_colours_that_pillow_shows(mode, kind, option
     assert difference(decode_image(data), seen(data)) <= tolerance
 
 
+@pytest.mark.parametrize("header", [40, 52, 56, 124])
+@pytest.mark.parametrize("order", ["BGRX", "RGBX", "XBGR", "XRGB"])
+def test_the_masks_of_a_bmp_state_the_order_of_its_channels(header, order):
+    masks = struct.pack("<4I", *(0xFF << 8 * order.index(name) for name in "RGBX"))
+    start = 14 + header + 12 * (header == 40)
+    info = struct.pack("<IiiHHIIiiII", header, 60, 40, 1, 32, 3, 60 * 40 * 4, 0, 0, 0, 0)
+    masks = masks.ljust(124 - 40, b"\0")[: start - 14 - 40]
+    pixels = np.zeros((40, 60, 4), np.uint8)
+    pixels[..., [order.index(name) for name in "BGR"]] = PICTURE[::-1]
+    data = struct.pack("<2sIHHI", b"BM", start + pixels.size, 0, 0, start) + info + masks + pixels.tobytes()
+    assert difference(decode_image(data), PICTURE) == 0
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "TIFF", "MPO"])
 def test_the_first_image_of_several_is_used(kind):
     others = [Image.fromarray(255 - PICTURE)]
