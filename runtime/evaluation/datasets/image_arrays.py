@@ -92,8 +92,8 @@ def recognise(path: Path) -> str | None:
     header = _header_of(*images)
     if header is None or len(header[0]) not in (3, 4) or header[1] == np.dtype(object):
         return None
-    names = [array or readable(file.name) for file, array in (images, labels)]
-    return f"the array {names[0]} has images of shape {list(header[0][1:])}, and {names[1]} their classes"
+    names = [array if path.is_file() else readable(file.name) for file, array in (images, labels)]
+    return f"{names[0]} has images of shape {list(header[0][1:])}, and {names[1]} their classes"
 
 
 def open_dataset(path: Path) -> ImageArrays:
