@@ -30,6 +30,7 @@ BANNED = {
     r"\bgo(es)? on from\b": "continues from, resumes",
     r"\bby hand of\b": "name the actor",
     r"\bfiles? of passage\b": "temporary file",
+    r"^(<|>){7} \S+": "only the lines that resolve this conflict of a merge",
 }
 """Banned phrases, as regular expressions, with what to write instead."""
 
