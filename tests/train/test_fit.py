@@ -62,13 +62,14 @@ class Recorder(NoProgress):
 
 def test_progress_counts_steps_and_epochs(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    task = FitTask(model, Line(), "mse", lambda: {"val_accuracy": 0.5}, FitOptions(epochs=3, learning_rate=0.1))
+    options = FitOptions(epochs=3, learning_rate=0.1, evaluate_every=2)
+    task = FitTask(model, Line(), "mse", lambda: {"val_accuracy": 0.5}, options)
     recorder = Recorder()
     fit(task, tmp_path, signature="", progress=recorder)
     assert (recorder.title, recorder.total, recorder.steps_done) == ("training", 3, 3)
-    assert len(recorder.epochs) == 3
-    assert recorder.epochs[0].startswith("epoch 1/3  loss ")
-    assert recorder.note.endswith("val_accuracy 0.5000")
+    assert [line[:16] for line in recorder.epochs] == [f"epoch {number}/3  loss " for number in (1, 2, 3)]
+    assert ["val_accuracy 0.5000" in line for line in recorder.epochs] == [False, True, True]
+    assert recorder.note.endswith("val_accuracy 0.5000 (epoch 2)")
 
 
 def test_the_average_of_the_weights_is_kept_and_the_training_continues_from_the_latest(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +14,12 @@ from orilla.train.fit.checkpoint import Row
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Callback that reports each step and each epoch. `note` contains the metrics of the last evaluation."""
+    """Callback that reports each step, with the metrics of the last evaluation. `end_epoch` reports an epoch."""
 
     def __init__(self, progress: Progress, advance: Advance, epochs: int) -> None:
         super().__init__()
-        self.note = ""
         self._progress, self._advance, self._epochs = progress, advance, epochs
-        self._epoch = 0
+        self._epoch, self._note = 0, ""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Remember the number of the epoch."""
@@ -30,16 +29,16 @@ class ProgressCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Report one step."""
         del batch
-        self._advance(1, self._text(logs))
+        self._advance(1, self._text(logs or {}, self._note))
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Report the epoch."""
-        del epoch
-        self._progress.milestone(self._text(logs))
+    def end_epoch(self, row: Row, note: str) -> None:
+        """Report an epoch with its metrics. `note` is empty if the model was not evaluated after it."""
+        self._progress.milestone(self._text(row, note).rstrip())
+        if note:
+            self._note = f"{note} (epoch {self._epoch})"
 
-    def _text(self, logs: dict[str, float] | None) -> str:
-        loss = (logs or {}).get("loss", math.nan)
-        return f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}  {self.note}"
+    def _text(self, values: Mapping[str, float], note: str) -> str:
+        return f"epoch {self._epoch}/{self._epochs}  loss {values.get('loss', math.nan):.4f}  {note}"
 
 
 def note_of(row: Row, watch: str | None) -> str:

@@ -115,7 +115,7 @@ def fit(
             if _should_stop(state, options):
                 break
             row = _train_epoch(task, epoch, callbacks, state)
-            bar.note = note_of(row, options.watch) or bar.note
+            bar.end_epoch(row, note_of(row, options.watch))
             state.rows.append(row)
             log(row)
             _keep_best(state, model, options.watch)
