@@ -149,8 +149,8 @@ def _places(path: Path) -> dict[str, Place]:
     if path.is_file() and path.suffix.lower() == ".npz":
         return {name: (path, name) for name in npz.names_of(path)}
     places = {}
-    for file in tree.files(path, FILES) if path.is_dir() else ():
-        names = npz.names_of(Path(str(file))) if file.suffix.lower() == ".npz" else [""]
+    for file in map(Path, map(str, tree.files(path, FILES))) if path.is_dir() else ():
+        names = npz.names_of(file) if file.suffix.lower() == ".npz" else [""]
         if len(names) == 1:
-            places[Path(file.name).stem] = (Path(str(file)), names[0])
+            places[file.stem] = (file, names[0])
     return places
