@@ -27,6 +27,10 @@ SAMPLE_HW = (360, 640)
 """Height and width, in pixels, of the road scene on which the model runs to choose between several layouts."""
 
 
+class NoLayoutError(ConfigError):
+    """Raised if no detector layout fits the outputs of a model, whatever the user answers to other questions."""
+
+
 def choose_head(
     model: Path, outputs: tuple[TensorSpec, ...], spec: Spec, hints: ModelHints, labels: tuple[str, ...]
 ) -> list[HeadSpec]:
@@ -40,7 +44,8 @@ def choose_head(
         labels: Labels from the user or from the file. Empty if they are unknown.
 
     Raises:
-        ConfigError: No layout fits the outputs.
+        NoLayoutError: No layout fits the outputs.
+        ConfigError: The stated layout does not fit the outputs, or the model takes no images.
     """
     if not isinstance(spec, Preprocess):
         msg = "task=detect needs a model that takes images"
@@ -62,7 +67,7 @@ def choose_head(
     if not found:
         known = "; ".join(heads.describe_heads())
         msg = f"no detector layout fits the outputs {seen}: use task=tensor, or one of the layouts {known}"
-        raise ConfigError(msg)
+        raise NoLayoutError(msg)
     return heads.refine(found, _sample_outputs(model, outputs, spec), spec.size_hw) or found
 
 

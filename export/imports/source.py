@@ -15,7 +15,7 @@ from orilla.export.hint_rules import check_imported
 from orilla.export.imports import foreign
 from orilla.export.imports.foreign import ForeignModel, ForeignTensor
 from orilla.export.imports.foreign_check import unusable_model
-from orilla.export.imports.head_choice import ask_for_head, choose_head
+from orilla.export.imports.head_choice import NoLayoutError, ask_for_head, choose_head
 from orilla.export.imports.image_input import describe_inputs, image_spec, takes_images
 from orilla.export.imports.questions import Questions
 from orilla.export.imports.registry import IMPORTERS, Importer, is_import_path
@@ -82,9 +82,10 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
         decoding = task_of(task).decoding_for(_imported_output(model), multi_label=bool(hints.multi_label))
         _in_own_process(importer.copy, path, copied, _sizes(model, hints))
         head, labels = _classes(model, copied, _Facts(task, spec, outputs), hints, questions)
-    except OrillaError:
+    except OrillaError as error:
         # A wrong guess may be the cause of the error, so the questions are reported first.
-        questions.require_answers()
+        if hints.task is None or model.open_sizes is not None or not isinstance(error, NoLayoutError):
+            questions.require_answers()
         raise
     questions.require_answers()
     return SourceModel(

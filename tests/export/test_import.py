@@ -201,6 +201,7 @@ def test_custom_operators_are_named(tmp_path):
         ({**STATED, "fill": 3}, "`fill` has no effect unless `resize` is letterbox"),
         ({**STATED, "input_range": "torch", "mean": (1.0,)}, "cannot be combined"),
         ({**STATED, "task": "detect", "resize": "stretch"}, r"no detector layout fits the outputs scores \[3\]"),
+        ({"task": "detect"}, r"no detector layout fits the outputs scores \[3\]"),
         ({"task": "tensor", "color": "rgb"}, "`color` is only for image models"),
     ],
 )
