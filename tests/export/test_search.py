@@ -89,7 +89,7 @@ def test_a_bound_that_no_variant_meets_gives_exit_code_1(tiny_bundle):
     bad = manifest.variant("litert_wi8_ai8")
     bad = msgspec.structs.replace(bad, check=msgspec.structs.replace(bad.check, drop=3.0))
     manifest = msgspec.structs.replace(manifest, variants=(bad,), default=bad.name)
-    result = result_of(manifest, Path("m.orilla"), 0.5, None, required=True)
+    result = result_of(manifest, manifest, Path("m.orilla"), 0.5, required=True)
     assert result.to_json()["pareto"].front == (bad.name,)
     assert result.exit_code == 1
     assert dataclasses.replace(result, required=False).exit_code == 0
