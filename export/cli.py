@@ -271,9 +271,10 @@ def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
 
 
 def _is_for_robot(arguments: argparse.Namespace) -> bool:
-    """Return True if the bundle keeps only what a robot needs. An import keeps everything."""
-    target: str | None = getattr(arguments, "target", "all")
-    return arguments.recipes is None if target is None else target == "robot"
+    """Return True if the bundle keeps only what a robot needs."""
+    if arguments.target is None:
+        return arguments.recipes is None
+    return bool(arguments.target == "robot")
 
 
 def _slim(out: Path, manifest: Manifest, max_drop: float) -> Manifest:

@@ -23,6 +23,7 @@ from orilla.runtime.commands.lazy_help import lazy_help
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `orilla import` to the parser."""
+    parser.set_defaults(target="all")  # An import keeps the copy of the file, and every variant that the user asks for.
     lazy_help(
         parser.add_argument("model", type=Path, metavar="MODEL"),
         lambda: (
