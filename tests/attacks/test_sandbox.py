@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -27,8 +28,12 @@ from orilla.runtime.engines.registry import installed
 ROAD = BUNDLES / "road.orilla"
 VARIANT = "litert_wi8_ai8"
 
-CRASHES = {"SIGSEGV": (1392, 0xFFFFFFFF), "SIGABRT": (1668, 2)}
-"""Position and new value of a number in the model file. The structure of the file stays valid."""
+CRASHES = {"SIGSEGV": (1240, 2), "SIGABRT": (1668, 2)}
+"""Position and new value of a number in the model file. The structure of the file stays valid.
+
+Both crash LiteRT whatever its memory contains. The index -1 of a tensor, for example, would not: LiteRT reads the
+memory before its list of tensors, and sometimes finds something that it refuses with an error.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -65,21 +70,19 @@ def crashing(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", CRASHES)
 def test_a_model_that_crashes_the_engine(tmp_path, kind):
-    """The bundle is opened in separate processes, because a crash that depends on the memory can pass the trial."""
+    path = crashing(tmp_path, kind)
+    ended = command("run", path, "--variant", VARIANT, "--source", "scenes", "--frames", "1", "--sink", "none")
+    assert f"this model file crashes the engine `litert` ({kind})" in ended.stderr
+    assert ended.returncode == 2
+
+
+@pytest.mark.parametrize("kind", CRASHES)
+def test_the_crash_is_real(tmp_path, monkeypatch, kind):
+    """Without the trial, the calling process ends by a signal."""
     path = crashing(tmp_path, kind)
     words = ("run", path, "--variant", VARIANT, "--source", "scenes", "--frames", "1", "--sink", "none")
-    ended = [command(*words) for _ in range(3)]
-    refused = [one for one in ended if f"this model file crashes the engine `litert` ({kind})" in one.stderr]
-    assert len(refused) >= 2, [one.stderr for one in ended]
-    assert {one.returncode for one in refused} == {2}
-
-
-def test_the_crash_is_real(tmp_path, monkeypatch):
-    """Without the trial, the calling process ends by a signal."""
-    path = crashing(tmp_path, "SIGSEGV")
-    words = ("run", path, "--variant", VARIANT, "--source", "scenes", "--frames", "1", "--sink", "none")
     monkeypatch.setenv("ORILLA_NO_TRIAL", "1")
-    assert command(*words).returncode < 0
+    assert command(*words).returncode == -getattr(signal, kind)
 
 
 def test_verify_reports_a_crash_as_a_failed_stage(tmp_path):
