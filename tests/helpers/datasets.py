@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from helpers import factories, layouts
+from helpers import annotation_tools, factories, layouts
 
 Change = Literal["input", "label"] | None
 """The part of the first training sample that a builder changes. If None, the builder changes nothing."""
@@ -422,6 +422,10 @@ EXAMPLES = {
     "ade20k": Example("ade20k", layouts.ade20k),
     "voc_masks": Example("voc_masks", layouts.voc_masks),
     "box_table": Example("box_table", layouts.box_table),
+    "createml": Example("createml", annotation_tools.createml),
+    "labelme": Example("labelme", annotation_tools.labelme),
+    "via": Example("via", annotation_tools.via_json),
+    "via as csv": Example("via", annotation_tools.via_csv),
     "image_labels": Example("image_labels", layouts.image_labels),
     "flat_files": Example("flat_files", layouts.flat_splits),
     "image_arrays": Example("image_arrays", layouts.image_arrays),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from helpers import factories
+from helpers import annotation_tools, factories
 
 Change = Literal["input", "label"] | None
 """The part of the first training sample that a builder changes. If None, the builder changes nothing."""
@@ -280,15 +280,6 @@ def supervisely(path: Path, change: Change = None) -> Path:
     (path / "ds" / "ann").mkdir()
     (path / "ds" / "ann" / "1.png.json").write_text("{}")
     (path / "meta.json").write_text("{}")
-    return path
-
-
-def createml(path: Path, change: Change = None) -> Path:
-    """Write an export for CreateML, which is rejected."""
-    del change
-    for split in ("train", "valid"):
-        scene(path / split, "1.png", 1)
-        (path / split / "_annotations.createml.json").write_text("[]")
     return path
 
 
@@ -723,7 +714,10 @@ LAYOUTS = {
     "cvat_masks": Layout(cvat_masks, "voc_masks", {"": 4}, ("sky", "road", "car")),
     "ade20k": Layout(ade20k, "ade20k", {"train": 2, "val": 2}, ("wall", "building", "sky")),
     "supervisely": Layout(supervisely, "", {}, refusal="is Supervisely, which Orilla does not read.*export it as COCO"),
-    "createml": Layout(createml, "", {}, refusal="is CreateML, which Orilla does not read.*export it as COCO"),
+    "createml": Layout(annotation_tools.createml, "createml", {"train": 3, "val": 3}, ("cat", "dog")),
+    "labelme": Layout(annotation_tools.labelme, "labelme", {"train": 3, "val": 3}, ("cat", "dog")),
+    "via": Layout(annotation_tools.via_json, "via", {"train": 3, "val": 3}, ("cat", "dog")),
+    "via csv": Layout(annotation_tools.via_csv, "via", {"train": 3, "val": 3}, ("cat", "dog")),
     "flat_cats": Layout(flat_cats, "flat_files", {"": 20}, ("cat", "dog")),
     "flat_with_template": Layout(flat_with_template, "flat_files", {"": 20}, ("cat", "dog")),
     "flat_splits": Layout(flat_splits, "flat_files", {"train": 6, "val": 6}, ("cat", "dog")),

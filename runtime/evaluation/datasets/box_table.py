@@ -1,8 +1,9 @@
 """Data set of images and a table with one row per box, as Roboflow and TensorFlow's object detection write it.
 
 The columns are `filename`, `class`, `xmin`, `ymin`, `xmax` and `ymax`, and optionally `width` and `height`, in pixels.
-If no edge exceeds 1, they are fractions of the image size. A row without edges names an image without objects. If there
-are no other columns than those of images and edges, all boxes are of one class.
+The module `box_columns` has further forms of boxes. If no edge exceeds 1, the edges are fractions of the image size. A
+row without edges names an image without objects. If there are no other columns than those of images and edges, all
+boxes are of one class.
 
 The table is `_annotations.csv` in each split folder, or lies beside its images, or beside a folder with its images.
 """
@@ -18,29 +19,28 @@ from orilla.devices.errors import DataError
 from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, unique_names
-from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
+from orilla.runtime.evaluation.datasets.box_columns import BoxColumns, box_columns
+from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, require_images, unique_names
+from orilla.runtime.evaluation.datasets.delimited import Table
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.options import NO_OPTIONS, ReadOptions
-from orilla.runtime.evaluation.datasets.table_images import image_places, required_image
+from orilla.runtime.evaluation.datasets.table_images import find_image, image_places
 from orilla.runtime.evaluation.datasets.tables import is_table, read_table, start_of, table_files
 
 OPTIONS = ("encoding", "columns", "image_column", "label_column")
 """Options that this reader understands."""
-
-EDGES = (
-    ("xmin", "x_min", "x1", "left"),
-    ("ymin", "y_min", "y1", "top"),
-    ("xmax", "x_max", "x2", "right"),
-    ("ymax", "y_max", "y2", "bottom"),
-)
-"""Names of the columns with the edges, in lower case."""
 
 IMAGES = ("filename", "file_name", "image", "image_name", "image_path", "image_id", "imageid", "path", "file")
 CLASSES = ("class", "label", "class_name", "classname", "label_name", "labelname", "name", "category", "class_id")
 """Names of the columns with the image files and the classes, in lower case."""
 
 SIZES = ("width", "height")
+
+WITHOUT_CLASS = {*SIZES, "source"}
+"""Names of columns that do not contain classes, in lower case."""
+
+MAX_FRACTION = 1.001
+"""Maximum edge of a box that is a fraction of the image size. The sum of an edge and a size can slightly exceed 1."""
 
 ONLY_CLASS = "object"
 """Name of the class of all boxes, if the table does not state classes."""
@@ -67,9 +67,9 @@ class BoxTable(Boxed):
         labels = {
             _class_of(fields, at)
             for _, table in self._tables
-            for at, edges in [(_columns(table, options)[1], _edges(table))]
+            for at, boxes in [(_columns(table, options)[1], _boxes(table))]
             for _, fields in table.rows
-            if len(fields) == len(table.header) and _has_box(fields, edges)
+            if len(fields) == len(table.header) and boxes.has_box(fields)
         }
         self.normalised = all(_are_fractions(table) for _, table in self._tables)
         self.classes = unique_names(sorted(labels), readable(parts[0].file.name))
@@ -79,23 +79,28 @@ class BoxTable(Boxed):
         """Return the samples of each split."""
         samples: list[AnnotatedImage] = []
         splits: list[str | None] = []
+        missing: list[str] = []
         for part, table in self._tables:
-            for sample in self._images(part, table):
-                samples.append(sample)
-                splits.append(part.split or None)
+            for name, sample in self._images(part, table):
+                if sample is None:
+                    missing.append(name)
+                else:
+                    samples.append(sample)
+                    splits.append(part.split or None)
+        require_images(missing, len(missing) + len(samples), self._tables[0][1].name)
+        self.missing = missing
         return by_split(samples, splits)
 
-    def _images(self, part: _Part, table: Table) -> Iterator[AnnotatedImage]:
-        """Yield the images of a table with their boxes."""
+    def _images(self, part: _Part, table: Table) -> Iterator[tuple[str, AnnotatedImage | None]]:
+        """Yield the name of each image of a table, and the image with its boxes or None if there is no such file."""
         image, label = _columns(table, self._options)
-        edges = _edges(table)
+        columns = _boxes(table)
         places = [
             *(place for place in [part.folder / part.split] if place.is_dir()),
             *image_places(part.folder, table.name),
         ]
         rows: dict[str, list[Row]] = {}
         sizes: dict[str, tuple[int, int] | None] = {}
-        lines: dict[str, str] = {}
         for line, fields in table.rows:
             where = f"line {line}"
             if len(fields) != len(table.header):
@@ -103,36 +108,32 @@ class BoxTable(Boxed):
                 raise DataError(msg)
             name = fields[image].strip()
             sizes.setdefault(name, None if self.normalised else _size(table, fields))
-            lines.setdefault(name, f"{table.name}, {where}")
             boxes = rows.setdefault(name, [])
-            if not _has_box(fields, edges):
-                continue
-            try:
-                left, top, right, bottom = (float(fields[at]) for at in edges)
-            except ValueError as error:
-                msg = f"{table.name}, {where}: the edges of the box are not four numbers"
-                raise DataError(msg) from error
-            boxes.append(Row(where, self.classes.index(_class_of(fields, label)), (left, top, right, bottom)))
+            if columns.has_box(fields):
+                box = columns.box(fields, f"{table.name}, {where}")
+                boxes.append(Row(where, self.classes.index(_class_of(fields, label)), box))
         for name, boxes in rows.items():
-            file = required_image(places, name, lines[name])
-            yield AnnotatedImage(readable(name), file, table.name, boxes, sizes[name])
+            file = find_image(places, name)
+            own = readable(name)
+            yield own, None if file is None else AnnotatedImage(own, file, table.name, boxes, sizes[name])
 
 
-def _edges(table: Table) -> list[int]:
-    """Return the columns of the edges. The list has fewer than four entries if the table has no boxes."""
-    found = (next((at for name in names if (at := table.column(name)) is not None), None) for names in EDGES)
-    return [at for at in found if at is not None]
-
-
-def _has_box(fields: Sequence[str], edges: Sequence[int]) -> bool:
-    return any(fields[at].strip() for at in edges)
+def _boxes(table: Table) -> BoxColumns:
+    """Return the columns of the boxes of a table that `_fits` accepts."""
+    columns = box_columns(table)
+    assert columns is not None
+    return columns
 
 
 def _are_fractions(table: Table) -> bool:
     """Return True if no edge exceeds 1, so that the edges are fractions of the image size."""
-    edges = _edges(table)
-    values = [fields[at] for _, fields in table.rows if len(fields) == len(table.header) for at in edges if fields[at]]
-    return only_numbers(values) and any(map(float, values)) and max(map(float, values)) <= 1
+    columns = _boxes(table)
+    rows = [fields for _, fields in table.rows if len(fields) == len(table.header) and columns.has_box(fields)]
+    try:
+        edges = [edge for fields in rows for edge in columns.box(fields, table.name)]
+    except DataError:
+        return False
+    return any(edges) and max(edges) <= MAX_FRACTION
 
 
 def _class_of(fields: Sequence[str], column: int | None) -> str:
@@ -142,7 +143,8 @@ def _class_of(fields: Sequence[str], column: int | None) -> str:
 def _size(table: Table, fields: list[str]) -> tuple[int, int] | None:
     """Return the height and width that a row states, or None."""
     places = [table.column(side) for side in SIZES[::-1]]
-    values = ["" if at is None else fields[at].strip() for at in places]
+    used = _boxes(table).places
+    values = ["" if at is None or at in used else fields[at].strip() for at in places]
     return (int(values[0]), int(values[1])) if all(map(whole_number, values)) else None
 
 
@@ -154,8 +156,9 @@ def _columns(table: Table, options: ReadOptions) -> tuple[int, int | None]:
     Raise an error if a column is missing.
     """
     image = _column(table, "image_column", options.image_column, IMAGES)
-    others = {name.strip().lower() for at, name in enumerate(table.header) if at not in (image, *_edges(table))}
-    if options.label_column is None and others <= {*SIZES}:
+    used = (image, *_boxes(table).places)
+    others = {name.strip().lower() for at, name in enumerate(table.header) if at not in used}
+    if options.label_column is None and others <= WITHOUT_CLASS:
         return image, None
     return image, _column(table, "label_column", options.label_column, CLASSES)
 
@@ -172,7 +175,7 @@ def _column(table: Table, option: str, stated: str | None, names: Sequence[str])
 
 def _fits(file: tree.Folder, options: ReadOptions) -> bool:
     table = start_of(file, options)
-    return table is not None and bool(table.rows) and len(_edges(table)) == len(EDGES)
+    return table is not None and bool(table.rows) and box_columns(table) is not None
 
 
 def _parts(path: Path, options: ReadOptions) -> list[_Part]:

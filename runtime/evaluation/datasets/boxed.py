@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.devices.names import counted
 from orilla.devices.text_files import lines_of
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import BoxedImage, Dataset, require_split
@@ -21,6 +22,9 @@ from orilla.runtime.preprocessing.image_orientation import orientation_of
 TOLERANCE = 1.0
 """Boxes that extend beyond their image by at most this number of pixels are clipped without a note, because rounding
 can cause such boxes."""
+
+MAX_MISSING = 0.1
+"""Maximum share of the annotated images that may be missing. Annotations with more probably belong to other images."""
 
 
 class Row(NamedTuple):
@@ -55,6 +59,8 @@ class Boxed(Dataset):
     task = "detect"
     normalised = False
     """True if the boxes of `samples` are fractions of the image size."""
+    missing: Sequence[str] = ()
+    """Names of the annotated images that do not exist. Implementations set it when they read `samples`."""
 
     @property
     @abstractmethod
@@ -94,7 +100,10 @@ class Boxed(Dataset):
         return "\n".join(",".join(map(repr, row)) for row in rows).encode()
 
     def notes(self) -> list[str]:
-        """Return one line for each kind of correction to boxes, if the annotations state the sizes of the images."""
+        """Return one line for each kind of correction to boxes, and one line about annotated images that are missing.
+
+        Boxes are counted only if the annotations state the sizes of the images.
+        """
         counts: Counter[str] = Counter()
         for samples in self.samples.values():
             for sample in samples:
@@ -103,7 +112,27 @@ class Boxed(Dataset):
                     boxes = fitted(sample, size_hw)
                     counts["exceed their image and are clipped"] += boxes.clipped
                     counts["have no area and are left out"] += boxes.empty
-        return [f"{count} boxes {what}" for what, count in counts.items() if count]
+        notes = [f"{count} boxes {what}" for what, count in counts.items() if count]
+        if self.missing:
+            images = counted(len(self.missing), "image")
+            notes.append(f"annotations of {images} are not used, because there is no file such as {self.missing[0]}")
+        return notes
+
+
+def require_images(missing: Sequence[str], count: int, annotations: str) -> None:
+    """Raise `DataError` if more than `MAX_MISSING` of the annotated images are missing.
+
+    Args:
+        missing: Names of the missing images.
+        count: Number of annotated images.
+        annotations: Name of the annotations, for messages.
+    """
+    if len(missing) > MAX_MISSING * count:
+        msg = (
+            f"{annotations}: {len(missing)} of {count} annotated images do not exist, such as {missing[0]}: "
+            "add them, or remove their annotations"
+        )
+        raise DataError(msg)
 
 
 class _Fitted(NamedTuple):

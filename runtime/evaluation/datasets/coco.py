@@ -23,7 +23,7 @@ from orilla.devices.names import readable
 from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, unique_names
+from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, require_images, unique_names
 
 FILES = ("annotations.json", "_annotations.coco.json")
 """Names of annotation files next to images."""
@@ -110,17 +110,20 @@ class Coco(Boxed):
         """Return the samples of each split."""
         samples: list[AnnotatedImage] = []
         splits: list[str | None] = []
+        missing: list[str] = []
         for split, file, folder, content in self._files:
             places = _places(folder, split)
             for image, rows in self._rows(content, file.name):
                 with only_our_errors(file):
                     found = _image_file(places, image.file_name)
                 if found is None:
-                    msg = f"{file.name} lists the image {readable(image.file_name)}, which does not exist"
-                    raise DataError(msg)
+                    missing.append(readable(image.file_name))
+                    continue
                 size = (int(image.height), int(image.width)) if image.height and image.width else None
                 samples.append(AnnotatedImage(readable(image.file_name), found, file.name, rows, size))
                 splits.append(split or split_in(str(PurePosixPath(image.file_name).parent)))
+        require_images(missing, len(missing) + len(samples), self._files[0][1].name)
+        self.missing = missing
         return by_split(samples, splits)
 
     def _rows(self, content: _File, name: str) -> Iterator[tuple[_Image, list[Row]]]:

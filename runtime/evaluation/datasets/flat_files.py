@@ -1,8 +1,7 @@
-"""Data set of images in one folder whose names begin with their class, such as `cat.0.jpg`, as in Kaggle's Dogs vs.
+"""Data set of images in one folder whose names begin with their class, such as `cat.0.jpg` or `cat_0.jpg`.
 
-Cats.
-
-The class is the part of the name before the first dot. The files are in one folder, or in split folders.
+Kaggle's Dogs vs. Cats and the Oxford-IIIT Pet data set have such names. The class is the part of the name before the
+number. The files are in one folder, or in split folders.
 """
 
 from __future__ import annotations
@@ -17,10 +16,22 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import File
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedImage, ListedDataset
+from orilla.runtime.evaluation.datasets.folder_words import PARTS, words_of
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
-NAME = re.compile(r"([^\W\d][\w \-]*)\.(\d+)")
-"""Pattern of a file's name without its suffix: the class, a dot and a number."""
+NAME = re.compile(r"([^\W\d][\w \-]*?)(?:\.|[_ \-]+)(?:\(?\d+\)?)")
+"""Pattern of a file's name without its suffix: the class, a separator and a number, which may be in brackets."""
+
+_NOT_CLASSES = """
+image images frame frames photo picture pic screenshot capture video clip camera cam drive sequence seq scene right
+front rear back side top bottom view source output dsc pxl wp
+"""
+
+NOT_CLASSES = PARTS | frozenset(_NOT_CLASSES.split())
+"""Words that are not classes, in lower case. They name a camera, a recording, a split or a part of the data set."""
+
+MIN_LETTERS = 3
+"""Minimum number of letters of a class. Shorter beginnings usually name a recording, as in KITTI's `um_000000.png`."""
 
 MIN_PER_CLASS = 2
 """Minimum number of files per class. With fewer, the layout is not recognised."""
@@ -70,6 +81,8 @@ def _labelled(folder: tree.Folder) -> list[tuple[str, tree.Folder]]:
     files = tree.files(folder, IMAGE_SUFFIXES)
     found = [(match[1], file) for file in files if (match := NAME.fullmatch(Path(file.name).stem))]
     counts = Counter(label for label, _ in found)
+    if any(sum(map(str.isalpha, label)) < MIN_LETTERS or NOT_CLASSES & set(words_of(label)) for label in counts):
+        return []
     fits = len(found) == len(files) and len(counts) > 1 and min(counts.values(), default=0) >= MIN_PER_CLASS
     return found if fits else []
 

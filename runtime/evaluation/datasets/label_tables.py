@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.box_columns import box_columns
 from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
 from orilla.runtime.evaluation.datasets.folder_words import words_of
 from orilla.runtime.evaluation.datasets.options import ReadOptions
@@ -22,9 +23,6 @@ IMAGES = (
     *("path", "id", "id_code"),
 )
 """Names of the columns that may contain the image files, in lower case."""
-
-BOX_COLUMNS = {"xmin", "x_min", "x1", "bbox"}
-"""Column names of tables with boxes, in lower case."""
 
 Part = tuple[str, tree.Folder, tree.Folder]
 """Split of a table (or an empty string), its folder, and its file."""
@@ -69,7 +67,7 @@ def class_columns(table: Table, image: int) -> list[int]:
 def _fits(file: tree.Folder, options: ReadOptions) -> bool:
     """Return True if a table has a column of image files and a column of classes."""
     table = start_of(file, options)
-    if table is None or not table.rows or {name.strip().lower() for name in table.header} & BOX_COLUMNS:
+    if table is None or not table.rows or box_columns(table) is not None:
         return False
     if options.image_column is not None and table.column(options.image_column) is None:
         return False

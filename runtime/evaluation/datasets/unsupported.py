@@ -18,7 +18,7 @@ MAX_NAMED = 6
 
 CLASS_FOLDERS = "one folder of images per class (train/cat/1.jpg)"
 MASKS = "images with masks (images/ and masks/ with equal names, and classes.txt or class_dict.csv)"
-BOXES = "images with boxes (COCO, YOLO, Pascal VOC)"
+BOXES = "images with boxes (COCO, YOLO, Pascal VOC, CreateML, LabelMe, VIA)"
 TEXTS = "texts (a .csv with the columns text and label, or one folder of .txt files per class)"
 ARRAYS = "arrays (an .npz with x and y)"
 
@@ -78,18 +78,11 @@ def _is_flat(top: tree.Folder) -> bool:
     return bool(splits) and all(tree.files(folder, IMAGE_SUFFIXES) and not tree.folders(folder) for folder in splits)
 
 
-def _is_labelme(top: tree.Folder) -> bool:
-    """Return True if a folder contains a JSON file with the name of each image."""
-    stems = {Path(file.name).stem for file in tree.files(top, (".json",))}
-    return bool(stems) and stems <= {Path(file.name).stem for file in tree.files(top, IMAGE_SUFFIXES)}
-
-
 def _are_only_images(top: tree.Folder) -> bool:
     return bool(tree.files(top, IMAGE_SUFFIXES)) and not tree.folders(top)
 
 
 UNSUPPORTED = (
-    Layout("CreateML", _splits_have("createml.json"), "export it as COCO, YOLO or Pascal VOC", is_certain=True),
     Layout("TFRecord", _splits_have(".tfrecord", ".tfrecords", ".record"), "export it as COCO, YOLO or Pascal VOC"),
     Layout(
         "Supervisely",
@@ -97,7 +90,6 @@ UNSUPPORTED = (
         "export it as COCO, Pascal VOC, or as images/ and masks/",
         is_certain=True,
     ),
-    Layout("LabelMe", _is_labelme, "convert it with labelme2voc or labelme2coco"),
     Layout("WebDataset", _splits_have(".tar"), f"unpack the archives to {CLASS_FOLDERS}"),
     Layout("a packed archive", _has(".tar.gz", ".tgz", ".7z", ".rar"), "unpack it"),
     Layout("Parquet", _splits_have(".parquet", ".arrow"), "export it as .csv, or as folders of images"),
@@ -118,7 +110,7 @@ FILES = {
     **dict.fromkeys((".mat", ".h5", ".hdf5", ".npy"), "a file of arrays: store them as .npz with x and y"),
     **dict.fromkeys((".tfrecord", ".tfrecords", ".record"), "TFRecord: export it as COCO, YOLO or folders of images"),
     **dict.fromkeys((".txt", ".jsonl", ".ndjson"), f"not a table: Orilla reads {TEXTS}"),
-    ".json": "JSON in an unknown format: Orilla reads COCO, with the sections images, annotations and categories",
+    ".json": "JSON in an unknown format: Orilla reads COCO, CreateML and VIA",
 }
 """Description and advice for files. The keys are the suffixes."""
 

@@ -22,7 +22,7 @@ from orilla.devices.names import readable
 from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split
+from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, require_images
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
@@ -87,14 +87,15 @@ class Voc(Boxed):
     @cached_property
     def samples(self) -> dict[str, list[AnnotatedImage]]:
         """Return the samples of each split."""
-        samples = []
-        for key in self._splits:
-            for files, kind in ((self._images, "image"), (self._annotations, "XML file")):
-                if key not in files:
-                    msg = f"sample {readable(key[1])} of {self.source.name} has no {kind}: add it, or remove the sample"
-                    raise DataError(msg)
-            samples.append(self._sample(key))
-        return by_split(samples, list(self._splits.values()))
+        single = next((readable(key[1]) for key in self._splits if key not in self._annotations), None)
+        if single is not None:
+            msg = f"sample {single} of {self.source.name} has no XML file: add it, or remove the sample from the lists"
+            raise DataError(msg)
+        used = {key: split for key, split in self._splits.items() if key in self._images}
+        missing = [readable(key[1]) for key in self._splits if key not in used]
+        require_images(missing, len(self._splits), self.source.name)
+        self.missing = missing
+        return by_split([self._sample(key) for key in used], list(used.values()))
 
     def notes(self) -> list[str]:
         """Return one line for each kind of correction to boxes, and one line about unused images."""

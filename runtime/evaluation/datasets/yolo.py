@@ -19,7 +19,15 @@ from orilla.devices.names import readable, whole_number
 from orilla.devices.text_files import lines_of
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, class_names, unique_names
+from orilla.runtime.evaluation.datasets.boxed import (
+    AnnotatedImage,
+    Boxed,
+    Row,
+    by_split,
+    class_names,
+    require_images,
+    unique_names,
+)
 from orilla.runtime.evaluation.datasets.coco import split_in
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
@@ -87,13 +95,17 @@ class Yolo(Boxed):
         """Return the samples of each split."""
         samples: list[AnnotatedImage] = []
         splits: list[str | None] = []
+        missing: list[str] = []
         for split, images, labels in self._pairs:
-            found = self._in_folder(images, labels)
+            found, single = self._in_folder(images, labels)
+            missing += single
             samples += found
             splits += [split or self._split_of(Path(sample.name)) for sample in found]
         if not samples:
             msg = f"{self.source.name} has no images in images/"
             raise DataError(msg)
+        require_images(missing, len(missing) + len(samples), f"{self._pairs[0][2].name}/")
+        self.missing = missing
         return by_split(samples, splits)
 
     def notes(self) -> list[str]:
@@ -109,8 +121,8 @@ class Yolo(Boxed):
         """Return the split in which a list contains an image, or which its folder states, such as `train2017`."""
         return self._lists.get(name.name) or split_in(str(name.parent))
 
-    def _in_folder(self, images: tree.Folder, labels: tree.Folder) -> list[AnnotatedImage]:
-        """Return the samples of one pair of folders. Raises `DataError` for a label file without an image."""
+    def _in_folder(self, images: tree.Folder, labels: tree.Folder) -> tuple[list[AnnotatedImage], list[str]]:
+        """Return the samples of one pair of folders, and the names of the label files without an image."""
         files = {
             Path(tree.below(labels, file)).with_suffix("").as_posix(): file
             for file in tree.files_below(labels, (".txt",))
@@ -134,11 +146,7 @@ class Yolo(Boxed):
             self._missing += stem not in files
             annotations = files[stem].name if stem in files else f"{Path(stem).name}.txt"
             samples.append(AnnotatedImage(readable(below), image, readable(annotations), rows))
-        single = sorted(files.keys() - stems)
-        if single:
-            msg = f"{readable(single[0])}.txt in {labels.name}/ has no image in {images.name}/ (one of {len(single)})"
-            raise DataError(msg)
-        return samples
+        return samples, [readable(stem) for stem in sorted(files.keys() - stems)]
 
     def _rows(self, file: tree.Folder) -> list[Row]:
         """Return the boxes of a label file."""

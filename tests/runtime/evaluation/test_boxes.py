@@ -62,7 +62,7 @@ def load_only(dataset):
         (lambda d: d["annotations"][0].update(bbox=[5, 5, -3, 5]), "has a negative size"),
         (lambda d: d["annotations"][0].update(bbox=[float("nan"), 5, 3, 5]), "cannot read annotations.json: JSON is"),
         (lambda d: d["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1 has a bbox of 3 numbers: give bbox as"),
-        (lambda d: d["images"][0].update(file_name="../a\0.png"), "which does not exist"),
+        (lambda d: d["images"][0].update(file_name="../a\0.png"), "1 of 1 annotated images do not exist"),
         (lambda d: d["images"][0].update(width=61), "states 61x40 pixels for a.png, but the image has 60x40"),
         (lambda d: d["images"][0].update(width=40, height=60), "has 60x40: width and height are exchanged"),
     ],

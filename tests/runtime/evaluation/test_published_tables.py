@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets.registry import open_dataset, reading_of
 
 
@@ -111,3 +112,54 @@ def test_a_column_of_sets_that_are_no_splits_is_not_used(tmp_path):
 def test_the_index_of_pandas_is_no_measurement(tmp_path):
     rows = "".join(f"{at},{at}.jpg,{at / 10}\n" for at in range(12))
     assert open_dataset(table(tmp_path, f",image,steering\n{rows}")).classes == ("steering",)
+
+
+def fer2013(folder, usages, label="emotion", pixels=48 * 48):
+    lines = [f"{label},pixels,Usage"]
+    lines += [f"{n % 7},{' '.join([str(n)] * pixels)},{usage}" for n, usage in enumerate(usages)]
+    (folder / "fer2013.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_faces_of_fer2013(tmp_path):
+    """The pixels of an image are in one column, and a column states the splits."""
+    dataset = open_dataset(fer2013(tmp_path, ["Training"] * 7 + ["PublicTest"] * 2 + ["PrivateTest"]))
+    assert reading_of(tmp_path).kind == "pixel_tables"
+    assert {split: len(dataset.names(split)) for split in dataset.splits} == {"train": 7, "val": 2, "test": 1}
+    assert dataset.classes == ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+    sample = dataset.load("test", 0)
+    assert sample.image.shape[:2] == (48, 48)
+    assert (sample.image == 9).all()
+    assert dataset.classes[sample.label] == "Fear"
+
+
+def test_pixels_in_one_column_without_splits(tmp_path):
+    dataset = open_dataset(fer2013(tmp_path, ["a"] * 40, label="label", pixels=100))
+    assert sum(len(dataset.names(split)) for split in dataset.splits) == 40
+    assert dataset.classes == tuple("0123456")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [("3 3 3", "3 3", r"line 5 has 2303 pixels, but the first image has 2304"), ("3 3 3", "3 x 3", "must be numbers")],
+)
+def test_a_damaged_row_of_fer2013(old, new, message, tmp_path):
+    path = fer2013(tmp_path, ["Training"] * 7) / "fer2013.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("form", ["{}_{}.jpg", "{}-{:03}.jpg", "{} ({}).jpg", "{}.{}.jpg", "big_{}_{}.jpg"])
+def test_names_that_begin_with_the_class(form, tmp_path):
+    write_images(tmp_path, [form.format(name, number) for name in ("cat", "dog") for number in range(6)])
+    assert reading_of(tmp_path).kind == "flat_files"
+    expected = {"cat", "dog"} if not form.startswith("big") else {"big_cat", "big_dog"}
+    assert set(open_dataset(tmp_path).classes) == expected
+
+
+@pytest.mark.parametrize("names", [("left", "right"), ("um", "uu"), ("video1", "video2"), ("cam_a", "cam_b"), ("img",)])
+def test_names_of_recordings_are_no_classes(names, tmp_path):
+    write_images(tmp_path, [f"{name}_{number:06}.png" for name in names for number in range(6)])
+    with pytest.raises(DataError, match="images without labels"):
+        open_dataset(tmp_path)
