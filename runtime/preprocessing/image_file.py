@@ -14,6 +14,7 @@ from orilla.devices.gate import only_our_errors, read_file
 from orilla.runtime.preprocessing import bmp, jpeg, pnm
 from orilla.runtime.preprocessing.image_format import DECODED, TIFF_STARTS, unsupported, why_undecoded
 from orilla.runtime.preprocessing.image_orientation import UPRIGHT, orientation_of, turned
+from orilla.runtime.preprocessing.jpeg_damage import decoded_undamaged
 from orilla.runtime.preprocessing.tiff_tags import EXTRA_SAMPLES, ORIENTATION, Tags
 from orilla.runtime.stdio import hidden_stderr
 
@@ -127,10 +128,10 @@ def _has_end(data: bytes) -> bool:
 
 
 def _jpeg(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    """Decode a JPEG. Return None if pixels are missing, even if there is an end marker."""
+    """Decode a JPEG. Return None if pixels are missing or damaged, even if there is an end marker."""
     if not _has_end(data):
         return _without_end(data, flags)
-    image = _decoded(data, flags)
+    image = decoded_undamaged(data, lambda: _decoded(data, flags))
     end = jpeg.end_of(data)
     if image is None or end is None or (image[-1, -1] != MISSING).any() or _is_progressive(data):
         return image

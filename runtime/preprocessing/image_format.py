@@ -99,6 +99,12 @@ AFTER = {
 }
 """Advice for files in certain formats that OpenCV does not decode. The remaining formats are camera raw files."""
 
+DAMAGE = {
+    "JPEG": ": part of its pixel data is missing or was overwritten; copy or download it again",
+    "JPEG 2000": ", or of a kind that OpenCV cannot decode; convert it to PNG",
+}
+"""Details of the message for a damaged file, by format."""
+
 MAX_PIXELS, MAX_LENGTH = 1 << 30, 1 << 20
 """Maximum number of pixels, and maximum height and width, of an image. Source: `CV_IO_MAX_IMAGE_PIXELS` and
 `CV_IO_MAX_IMAGE_WIDTH` in OpenCV's `imgcodecs/src/loadsave.cpp`."""
@@ -159,9 +165,7 @@ def why_undecoded(data: bytes) -> str:
         return f"OpenCV cannot decode {layout}; convert it to PNG"
     if not _has_decoder(name):
         return f"this OpenCV ({cv2.__version__}) is built without {name}; convert it to JPEG"
-    if name == "JPEG 2000":
-        return "the JPEG 2000 is damaged, or of a kind that OpenCV cannot decode; convert it to PNG"
-    return f"the {name} is damaged"
+    return f"the {name} is damaged{DAMAGE.get(name, '')}"
 
 
 def displayed_size(data: bytes) -> tuple[int, int] | None:

@@ -15,13 +15,14 @@ from av.video.stream import VideoStream
 from orilla.devices.errors import DataError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
+from orilla.runtime.preprocessing.jpeg_damage import is_damaged
 from orilla.runtime.sources.av_frames import FrameConverter, reason_of
 from orilla.runtime.sources.capture import CorruptFrames
 from orilla.runtime.sources.keyframe_parts import KeyframeParts
 from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.source import READY_BUFFERS, SLICE_S, now_ns
 from orilla.runtime.sources.timestamps import PresentationClock
-from orilla.runtime.sources.video_container import video_stream
+from orilla.runtime.sources.video_container import MJPEG, video_stream
 
 MAX_SKIP_S, NEW_SHARE = 2.0, 0.5
 """Frames that the server queued while the stream was opened arrive all at once and are skipped. A frame counts as new
@@ -78,6 +79,7 @@ class LiveVideo:
         self._stream = video_stream(container, name)
         codec = self._stream.codec_context
         codec.thread_count = 1  # Each additional thread would delay all frames by one period.
+        self._is_mjpeg = codec.name == MJPEG
         self._is_late = container.format.name in LATE_FORMATS and codec.name in LATE_CODECS
         rates = (self._stream.average_rate, self._stream.guessed_rate)
         self.rate_hz = next((float(rate) for rate in rates if rate and 0 < rate <= MAX_RATE_HZ), None)
@@ -167,7 +169,8 @@ class LiveVideo:
         if len(self._arrivals) >= MAX_HELD:
             del self._arrivals[next(iter(self._arrivals))]
         first = self._arrivals.get(packet.pts, _Arrival(arrived_ns, arrived_wait_ns, damaged=False))
-        self._arrivals[packet.pts] = first._replace(damaged=first.damaged or packet.is_corrupt)
+        damaged = packet.is_corrupt or (self._is_mjpeg and is_damaged(bytes(packet)))
+        self._arrivals[packet.pts] = first._replace(damaged=first.damaged or damaged)
 
     def _convert(self, frame: VideoFrame) -> None:
         arrival = self._arrivals.pop(frame.pts, _Arrival(*self._returned, damaged=False))

@@ -61,7 +61,7 @@ class MotionJpeg:
             raise SourceError(msg) from error
         captured_ns = self._clock.captured_ns(part.stated_ms, part.arrived_ns, part.waited_ns)
         image = None if part.data is None else decode_quietly(part.data)
-        why = "it is truncated" if part.data is None else "it cannot be decoded"
+        why = "it is truncated" if part.data is None else "it is damaged, or cannot be decoded"
         item = self._corrupt.check(self._index, image, captured_ns, why)
         self._index += 1
         notice = self._clock.notice()

@@ -18,6 +18,7 @@ from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.preprocessing.jpeg_damage import is_damaged
 from orilla.runtime.sources.animated_webp import AnimatedWebp
 from orilla.runtime.sources.av_frames import SQUARE, FrameConverter, reason_of
 from orilla.runtime.sources.capture import MAX_CORRUPT
@@ -27,6 +28,7 @@ from orilla.runtime.sources.source import READY_BUFFERS, Source, is_animated_web
 from orilla.runtime.sources.video_container import (
     CLOCK_RESTARTS,
     DECODING_ORDER,
+    MJPEG,
     NO_TIMES,
     converted,
     cut_box,
@@ -75,6 +77,7 @@ class VideoFile:
         self._timed = not container.format.flags & NO_TIMES
         self._presented = container.format.name not in DECODING_ORDER
         """False if frames have only decoding times."""
+        self._is_mjpeg = self._stream.codec_context.name == MJPEG
         self._missing = MissingFrames(self._stream, container)
         self._end = StatedEnd(self._stream, container, period_s)
         self._packets: Iterator[Packet[VideoStream]] | None = container.demux(self._stream)
@@ -130,7 +133,8 @@ class VideoFile:
             if not self._index and packet.has_sidedata("encryption_info"):
                 raise encrypted(self._name)
             # In transport streams, complete frames are also marked as damaged where two recordings are joined.
-            if packet.is_corrupt and packet.pts is not None and not self._restarts:
+            damaged = (packet.is_corrupt and not self._restarts) or (self._is_mjpeg and is_damaged(bytes(packet)))
+            if damaged and packet.pts is not None:
                 self._damaged.add(packet.pts)
             self._decode(packet)
 

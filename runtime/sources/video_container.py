@@ -57,6 +57,9 @@ ONE_TO_ONE = ("h264", "hevc", "vvc", "av1", "vp9", "mpeg1video", "mpeg2video")
 """Codecs whose packets each contain exactly one displayed frame, and whose decoders drop damaged frames without an
 error. Packets of other codecs may contain no frame, or their decoders report each error."""
 
+MJPEG = "mjpeg"
+"""Codec whose frames are JPEGs. FFmpeg does not report most damage in them."""
+
 NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
 """Flags of container formats. `NO_TIMES`: files contain no presentation times. `CLOCK_RESTARTS`: the clock may restart
 within a file. Source: `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT` of FFmpeg."""

@@ -571,3 +571,25 @@ def test_a_camera_with_its_own_certificate(tmp_path, monkeypatch):
         monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
         with opened(address) as source:
             assert [item.index for item in items(source, 3)] == list(range(3))
+
+
+def test_an_image_that_is_damaged_in_the_middle_is_one_corrupt_frame():
+    """OpenCV decodes such an image to one with shifted or grey parts."""
+    whole = [cv2.imencode(".jpg", factories.picture(480, 640, seed))[1].tobytes() for seed in range(5)]
+    middle = len(whole[2]) // 2
+    damaged = whole[2][:middle] + bytes(range(200)) + whole[2][middle + 200 :]
+    assert cv2.imdecode(np.frombuffer(damaged, np.uint8), 1).shape == (480, 640, 3)
+
+    def reply(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        request.end_headers()
+        for number in range(500):
+            request.wfile.write(HEADER + (damaged if number == 2 else whole[number % 5]) + b"\r\n")
+            time.sleep(0.002)
+
+    with serving(reply) as server, opened(server.address) as source:
+        found = items(source, 6)
+        assert [isinstance(item, Event) for item in found] == [False, False, True, False, False, False]
+        assert (found[2].kind, found[2].index) == ("corrupt", 2)
+        assert "is skipped: it is damaged" in found[2].detail

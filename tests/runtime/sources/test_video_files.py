@@ -771,6 +771,22 @@ def test_a_damaged_frame_without_which_others_cannot_be_decoded(tmp_path):
     assert [number_of(image) for image in images] == [frame.index for frame in frames] == [0, 1, 2, 3, 4, 8, 9, 10, 11]
 
 
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "mov", "mjpeg"])
+def test_a_damaged_jpeg_in_a_video(tmp_path, suffix):
+    """FFmpeg's decoder returns the image with shifted or grey parts, without an error."""
+    path = clip(tmp_path / f"clip.{suffix}", "mjpeg", pix_fmt="yuvj420p", rate=25, size=(640, 480))
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as file:
+        content = bytes(list(file.demux(video=0))[5])
+    place = data.index(content) + len(content) // 2
+    data[place : place + 200] = bytes(range(200))
+    path.write_bytes(data)
+    _, frames, images, events = read(path)
+    assert [(event.kind, event.index) for event in events] == [("corrupt", 5)]
+    assert "it is damaged" in events[0].detail
+    assert [number_of(image) for image in images] == [frame.index for frame in frames] == [*range(5), *range(6, COUNT)]
+
+
 def test_memory_is_reused_without_waiting_for_the_garbage_collector(tmp_path):
     """PyAV's side data refers to its frame. Reading it for every frame would keep the memory of all frames."""
     path = clip(tmp_path / "clip.mp4", "libx264", options={"bf": "0"})
