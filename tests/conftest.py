@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Exclude all objects that exist before the first test from garbage collection.
 
-    TensorFlow and the list of tests are so many objects that each collection takes 0.3 to 0.5 s, and
+    TensorFlow and the list of tests have many objects, so each collection takes 0.3 to 0.5 s, and
     `keras.backend.clear_session` collects each time.
     """
     gc.collect()
