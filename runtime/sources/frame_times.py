@@ -13,6 +13,10 @@ MAX_GAP_NS, MAX_STREAM_GAP_NS = 3600 * 10**9, 10 * 10**9
 value applies to transport and program streams, whose clocks restart when recordings are joined. Source: FFmpeg's
 `ffplay`."""
 
+MIN_HOLE_NS, HOLE_PERIODS = 900_000_000, 5
+"""Smallest time in nanoseconds, and smallest number of periods, between two frames of a playlist that shows that a part
+of it is missing."""
+
 MIN_STEP_NS = 1000
 """Time in nanoseconds that is assumed between two frames if the file states the same time for both."""
 
@@ -28,12 +32,13 @@ class FrameTimes:
         time_base: Unit of the presentation times in seconds.
         period_ns: Expected time from one frame to the next in nanoseconds.
         restarts: True if the container's clock may restart within a file.
+        max_gap_ns: Longest time between two frames in nanoseconds. If None, it is `MAX_GAP_NS` or `MAX_STREAM_GAP_NS`.
     """
 
-    def __init__(self, time_base: Fraction, period_ns: int, *, restarts: bool) -> None:
+    def __init__(self, time_base: Fraction, period_ns: int, *, restarts: bool, max_gap_ns: int | None = None) -> None:
         self._numerator, self._denominator = time_base.numerator * 10**9, time_base.denominator
         self._period_ns = period_ns
-        self._max_gap_ns = MAX_STREAM_GAP_NS if restarts else MAX_GAP_NS
+        self._max_gap_ns = max_gap_ns or (MAX_STREAM_GAP_NS if restarts else MAX_GAP_NS)
         self._last_ns: int | None = None
         self._offset_ns: int | None = None
 
@@ -57,3 +62,34 @@ class FrameTimes:
             time_ns = max(time_ns, self._last_ns + MIN_STEP_NS)
         self._last_ns = time_ns
         return time_ns
+
+
+class Holes:
+    """Finds the places at which parts of a playlist (HLS) are missing.
+
+    FFmpeg skips a part that the server does not send, so the times of the frames jump.
+
+    Args:
+        name: Name of the playlist in messages.
+        period_ns: Expected time from one frame to the next in nanoseconds. The time between the last two frames is used
+            instead as soon as it is known, because the rate of a live playlist is only estimated.
+    """
+
+    def __init__(self, name: str, period_ns: float) -> None:
+        self._name, self._period_ns = name, period_ns
+        self._last_ns: float | None = None
+
+    def before(self, time_ns: float) -> tuple[int, str]:
+        """Return how many frames are probably missing before a frame, and a text about them.
+
+        Args:
+            time_ns: Presentation time of the frame in nanoseconds, relative to any origin.
+        """
+        last_ns, self._last_ns = self._last_ns, time_ns
+        gap_ns = 0 if last_ns is None else time_ns - last_ns
+        if gap_ns < max(MIN_HOLE_NS, HOLE_PERIODS * self._period_ns):
+            self._period_ns = gap_ns if gap_ns > 0 else self._period_ns
+            return 0, ""
+        count = max(1, round(gap_ns / self._period_ns) - 1)
+        frames = f"{count} frame{'s' * (count > 1)} of {self._name}"
+        return count, f"about {frames} missing ({gap_ns / 1e9:.2f} s): the server did not send a part of the playlist"

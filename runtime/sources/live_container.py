@@ -79,21 +79,25 @@ def is_file(container: InputContainer) -> bool:
     return container.duration is not None and container.duration > 0
 
 
-def open_received(received: ReceivedBytes, url: str, name: str, open_s: float) -> InputContainer:
-    """Open a stream whose bytes Orilla receives.
+def open_received(
+    received: ReceivedBytes, url: str, name: str, open_s: float, *, is_recording: bool = False
+) -> InputContainer:
+    """Open a video whose bytes Orilla receives.
 
     Args:
         received: The bytes.
         url: The address.
         name: Name of the camera in messages.
         open_s: Time limit in seconds.
+        is_recording: True if the bytes are known to be a recording.
 
     Raises:
         SourceError: The bytes are not a video.
     """
     received.ends_ns = now_ns() + int(1e9 * PROBE_SHARE * open_s)
     try:
-        return av.open(received, "r", options=LIVE_OPTIONS, metadata_errors="ignore")
+        options = FILE_OPTIONS if is_recording else LIVE_OPTIONS
+        return av.open(received, "r", options=options, metadata_errors="ignore")
     except (av.FFmpegError, ValueError) as error:
         received.close()
         _refuse(url, name, received.error or error, open_s)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import av
@@ -18,11 +19,12 @@ from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.jpeg_damage import is_damaged
 from orilla.runtime.sources.av_frames import FrameConverter, reason_of
 from orilla.runtime.sources.capture import CorruptFrames
+from orilla.runtime.sources.frame_times import Holes
 from orilla.runtime.sources.keyframe_parts import KeyframeParts
 from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.source import READY_BUFFERS, SLICE_S, now_ns
 from orilla.runtime.sources.timestamps import PresentationClock
-from orilla.runtime.sources.video_container import MJPEG, video_stream
+from orilla.runtime.sources.video_container import MJPEG, PLAYLIST, video_stream
 
 MAX_SKIP_S, NEW_SHARE = 2.0, 0.5
 """Frames that the server queued while the stream was opened arrive all at once and are skipped. A frame counts as new
@@ -65,6 +67,7 @@ class LiveVideo:
         name: Name of the camera in messages.
         read_s: Read timeout of the connection in seconds. It is used only in messages.
         received: The bytes that the container reads, or None if FFmpeg reads from the network itself.
+        first: Packets that have already been read.
 
     Raises:
         SourceError: The stream contains no video, or it cannot be decoded.
@@ -73,7 +76,12 @@ class LiveVideo:
     live = True
 
     def __init__(
-        self, container: InputContainer, name: str, read_s: float, received: ReceivedBytes | None = None
+        self,
+        container: InputContainer,
+        name: str,
+        read_s: float,
+        received: ReceivedBytes | None = None,
+        first: Sequence[Packet[VideoStream]] = (),
     ) -> None:
         self._container, self._name, self._read_s, self._received = container, name, read_s, received
         self._stream = video_stream(container, name)
@@ -83,7 +91,9 @@ class LiveVideo:
         self._is_late = container.format.name in LATE_FORMATS and codec.name in LATE_CODECS
         rates = (self._stream.average_rate, self._stream.guessed_rate)
         self.rate_hz = next((float(rate) for rate in rates if rate and 0 < rate <= MAX_RATE_HZ), None)
-        self._packets: Iterator[Packet[VideoStream]] = container.demux(self._stream)
+        period_ns = 1e9 / (self.rate_hz or DEFAULT_RATE_HZ)
+        self._holes = Holes(name, period_ns) if container.format.name == PLAYLIST else None
+        self._packets: Iterator[Packet[VideoStream]] = chain(first, container.demux(self._stream))
         self._converter: FrameConverter[tuple[int | None, _Arrival]] = FrameConverter(BufferPool(READY_BUFFERS))
         self._keyframes = KeyframeParts()
         self._clock, self._corrupt = PresentationClock(), CorruptFrames(name)
@@ -169,12 +179,14 @@ class LiveVideo:
         if len(self._arrivals) >= MAX_HELD:
             del self._arrivals[next(iter(self._arrivals))]
         first = self._arrivals.get(packet.pts, _Arrival(arrived_ns, arrived_wait_ns, damaged=False))
-        damaged = packet.is_corrupt or (self._is_mjpeg and is_damaged(bytes(packet)))
+        # The first packets after a missing part of a playlist are complete, but marked as damaged.
+        is_marked = packet.is_corrupt and self._holes is None
+        damaged = is_marked or (self._is_mjpeg and is_damaged(bytes(packet)))
         self._arrivals[packet.pts] = first._replace(damaged=first.damaged or damaged)
 
     def _convert(self, frame: VideoFrame) -> None:
         arrival = self._arrivals.pop(frame.pts, _Arrival(*self._returned, damaged=False))
-        damaged = arrival.damaged or frame.is_corrupt
+        damaged = arrival.damaged or (frame.is_corrupt and self._holes is None)
         if frame.key_frame:
             self._awaits_keyframe = damaged and not self._index
         if damaged or self._awaits_keyframe:
@@ -189,10 +201,18 @@ class LiveVideo:
             base = self._stream.time_base
             presented_ms = None if pts is None or base is None else 1e3 * float(pts * base)
             captured_ns = self._clock.captured_ns(presented_ms, first.arrived_ns, first.waited_ns)
+            if self._holes is not None and presented_ms is not None:
+                self._note_hole(*self._holes.before(1e6 * presented_ms))
             if notice := self._clock.notice():
                 self._ready.append(Event("time", self._index, now_ns(), f"{self._name}: {notice}"))
             self._ready.append(self._corrupt.check(self._index, image, captured_ns))
             self._index += 1
+
+    def _note_hole(self, count: int, detail: str) -> None:
+        """Report frames that the server did not send."""
+        if count:
+            self._ready.append(Event("corrupt", self._index, now_ns(), detail))
+            self._index += count
 
     def _skip(self, reason: str) -> None:
         """Report a damaged frame.

@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from orilla.runtime.sources.video_container import CLOCK_RESTARTS, DECODING_ORDER, NO_TIMES, ONE_TO_ONE
+from orilla.runtime.sources.video_container import CLOCK_RESTARTS, DECODING_ORDER, NO_TIMES, ONE_TO_ONE, PLAYLIST
 
 MISSING_SHARE = 0.05
 """Share of the stated duration that may be missing at the end. If more is missing, the file counts as truncated. Some
@@ -110,6 +110,8 @@ class StatedEnd:
 def _stated_s(stream: VideoStream, container: InputContainer, start_s: float, period_s: float) -> float:
     """Return the duration of the stream in seconds that the header states, or 0 if it states none."""
     flags, name = container.format.flags, container.format.name
+    if name == PLAYLIST:  # The playlist states the duration of each part.
+        return (container.duration or 0) / av.time_base
     if flags & (CLOCK_RESTARTS | NO_TIMES):  # FFmpeg estimates the duration from the size or the last packets.
         return 0.0
     if name == "avi":  # If the file is shorter than its header states, FFmpeg changes the duration.

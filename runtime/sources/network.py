@@ -6,6 +6,10 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.sources import received_bytes
 from orilla.runtime.sources.http_source import Remote, open_http
@@ -13,10 +17,12 @@ from orilla.runtime.sources.live_container import explain, is_file, open_receive
 from orilla.runtime.sources.live_video import LiveVideo
 from orilla.runtime.sources.mjpeg import MotionJpeg
 from orilla.runtime.sources.multipart import START_BYTES, ByteStream, ImageParts, has_images
+from orilla.runtime.sources.pace import is_recording
 from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.source import Source
 from orilla.runtime.sources.time_limit import TimeLimits, open_live
 from orilla.runtime.sources.video import VideoFile
+from orilla.runtime.sources.video_container import video_stream
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "rtp", "tcp", "srt")
 
@@ -129,16 +135,43 @@ def _received(received: ReceivedBytes, url: str, name: str, limits: TimeLimits) 
     if has_images(start):
         return MotionJpeg(name, ImageParts(ByteStream(received.read)), received.close, limits.read_s)
     container = open_received(received, url, name, limits.open_s)
+    is_http = urlsplit(url).scheme.lower().startswith("http")
+    first: list[Packet[VideoStream]] = []
     try:
-        if not is_file(container):
-            return LiveVideo(container, name, limits.read_s, received)
+        ends = is_file(container) or (is_http and _ends(container, name, received, first))
+        if not ends:
+            return LiveVideo(container, name, limits.read_s, received, first)
     except BaseException:
         container.close()
         received.close()
         raise
     container.close()
     received.close()
-    return _opened(url, name, limits, is_recording=True)
+    return _recording(url, name, limits) if is_http else _opened(url, name, limits, is_recording=True)
+
+
+def _recording(url: str, name: str, limits: TimeLimits) -> Source:
+    """Request a recording of unknown length again, because its first frames have been read.
+
+    Orilla receives it, because FFmpeg reports an error at the end of a response of unknown length.
+    """
+    received = open_http(url, name, limits.read_s)
+    if not isinstance(received, ReceivedBytes):
+        msg = f"{name} sent something else when it was requested again"
+        raise SourceError(msg)
+    container = open_received(received, url, name, limits.open_s, is_recording=True)
+    try:
+        return VideoFile(container, name, received=received)
+    except BaseException:
+        container.close()
+        received.close()
+        raise
+
+
+def _ends(container: InputContainer, name: str, received: ReceivedBytes, read: list[Packet[VideoStream]]) -> bool:
+    """Return True if a response without a length is a recording. Append the packets that were read to `read`."""
+    ends = is_recording(container, video_stream(container, name), read)
+    return ends and not isinstance(received.error, TimeoutError)
 
 
 def open_source(spec: str) -> Source:

@@ -22,14 +22,16 @@ from orilla.runtime.preprocessing.jpeg_damage import is_damaged
 from orilla.runtime.sources.animated_webp import AnimatedWebp
 from orilla.runtime.sources.av_frames import SQUARE, FrameConverter, reason_of
 from orilla.runtime.sources.capture import MAX_CORRUPT
-from orilla.runtime.sources.frame_times import FrameTimes
+from orilla.runtime.sources.frame_times import FrameTimes, Holes
 from orilla.runtime.sources.missing_frames import MissingFrames, StatedEnd
+from orilla.runtime.sources.received_bytes import ReceivedBytes
 from orilla.runtime.sources.source import READY_BUFFERS, Source, is_animated_webp, now_ns
 from orilla.runtime.sources.video_container import (
     CLOCK_RESTARTS,
     DECODING_ORDER,
     MJPEG,
     NO_TIMES,
+    PLAYLIST,
     converted,
     cut_box,
     encrypted,
@@ -59,6 +61,7 @@ class VideoFile:
         container: The opened file.
         name: Name of the file in messages.
         path: The file, or None if it has a URL.
+        received: The bytes that the container reads, or None if FFmpeg reads them itself.
 
     Raises:
         SourceError: The file contains no video, or it cannot be decoded.
@@ -66,14 +69,23 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, container: InputContainer, name: str, path: Path | None = None) -> None:
-        self._container, self._name, self._path = container, name, path
+    def __init__(
+        self,
+        container: InputContainer,
+        name: str,
+        path: Path | None = None,
+        received: ReceivedBytes | None = None,
+    ) -> None:
+        self._container, self._name, self._path, self._received = container, name, path, received
         self._stream = video_stream(container, name)
         self.rate_hz = _rate_of(self._stream, container)
         period_s = 1 / (self.rate_hz or DEFAULT_RATE_HZ)
         self._restarts = bool(container.format.flags & CLOCK_RESTARTS)
         time_base = self._stream.time_base or Fraction(1, 1000)
-        self._times = FrameTimes(time_base, round(1e9 * period_s), restarts=self._restarts)
+        self._holes = Holes(name, 1e9 * period_s) if container.format.name == PLAYLIST else None
+        max_gap_ns = 1000 * (container.duration or 0) if self._holes is not None else None
+        period_ns = round(1e9 * period_s)
+        self._times = FrameTimes(time_base, period_ns, restarts=self._restarts, max_gap_ns=max_gap_ns)
         self._timed = not container.format.flags & NO_TIMES
         self._presented = container.format.name not in DECODING_ORDER
         """False if frames have only decoding times."""
@@ -112,6 +124,8 @@ class VideoFile:
         """Release the file."""
         self._packets = None
         self._container.close()
+        if self._received is not None:
+            self._received.close()
 
     def _advance(self, packets: Iterator[Packet[VideoStream]]) -> None:
         """Read and decode one packet."""
@@ -162,6 +176,8 @@ class VideoFile:
         """Convert a frame, or skip it if it is damaged."""
         pts = frame.dts if frame.pts is None or not self._presented else frame.pts
         times = self._time_of(pts), now_ns()
+        if self._holes is not None:
+            self._note_hole(*self._holes.before(times[0]))
         if frame.is_corrupt or frame.pts in self._damaged:
             self._skip("it is damaged")
             return
@@ -197,6 +213,13 @@ class VideoFile:
             self._ready.append(Event("corrupt", 0, now_ns(), detail))
             self._skipped += len(missing)
 
+    def _note_hole(self, count: int, detail: str) -> None:
+        """Report frames that the server did not send."""
+        if count:
+            self._deliver(self._converter.flush())
+            self._ready.append(Event("corrupt", self._index, now_ns(), detail))
+            self._index += count
+
     def _skip(self, reason: str) -> None:
         """Report a damaged frame."""
         self._deliver(self._converter.flush())
@@ -223,6 +246,8 @@ class VideoFile:
         missing = self._end.missing()
         if not missing and self._path is not None and cut_box(self._path) is not None:
             missing = "its last part is incomplete"
+        if not missing and self._received is not None and self._received.error is not None:
+            missing = "the connection was lost"
         if missing or self._unreadable >= MAX_UNREADABLE:
             detail = f"{self._name} ends early, after frame {self._index - 1}"
             detail += f" ({missing or self._reason}): the rest is missing, so copy or download it again"

@@ -60,6 +60,9 @@ error. Packets of other codecs may contain no frame, or their decoders report ea
 MJPEG = "mjpeg"
 """Codec whose frames are JPEGs. FFmpeg does not report most damage in them."""
 
+PLAYLIST = "hls"
+"""FFmpeg's format of a playlist (HLS), whose parts are separate files on a server."""
+
 NO_TIMES, CLOCK_RESTARTS = 0x0080, 0x0200
 """Flags of container formats. `NO_TIMES`: files contain no presentation times. `CLOCK_RESTARTS`: the clock may restart
 within a file. Source: `AVFMT_NOTIMESTAMPS` and `AVFMT_TS_DISCONT` of FFmpeg."""
