@@ -74,6 +74,24 @@ def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["cpu_ratio"] > 0
 
 
+def test_cameras():
+    result = document("cameras.py", "--seconds", 6)
+    assert result["front"]["rate_hz"] > 0
+    assert result["rear"]["rate_hz"] > 0
+    assert result["front after the death of rear"]["rate_hz"] > 0
+
+
+def test_sinks():
+    rows = document("sinks.py", "--only", "jsonl,exec", "--seconds", 0.5)
+    found = {(row["sink"], row["fault"]): row for row in rows}
+    assert {fault for _, fault in found} >= {"healthy", "slow", "dead", "refusing", "killed"}
+    assert all(row["ratio"] > 0 for row in rows)
+    assert found["jsonl", "healthy"]["events"] == []
+    assert found["jsonl", "dead"]["dropped"] > 0
+    assert "ended: refused" in found["jsonl", "refusing"]["events"][0]
+    assert "exit code -9" in found["exec", "killed"]["events"][0]
+
+
 def test_live():
     result = document("live.py", "--seconds", 3, "--infer-ms", 40)
     assert set(result["dropped"]) <= {"superseded", "unconsumed"}
