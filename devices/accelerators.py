@@ -10,8 +10,8 @@ from pathlib import Path
 from orilla.devices.reading import read
 
 CORAL_USB = {("1a6e", "089a"): "not yet initialised by its library", ("18d1", "9302"): "initialised"}
-"""State of the Coral USB Accelerator by its vendor and product ID. The IDs change when libedgetpu has loaded the
-firmware. Source: coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
+"""State of the Coral USB Accelerator. The keys are its vendor and product ID. The IDs change when libedgetpu has loaded
+the firmware. Source: coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
 
 CORAL_PCI = ("0x1ac1", "0x089a")
 """Vendor and product ID of the Coral accelerators on PCI Express."""
@@ -21,7 +21,7 @@ INTEL = "0x8086"
 """Vendor IDs of Hailo and Intel."""
 
 HAILO = {"0x2864": "Hailo-8", "0x45c4": "Hailo-10H"}
-"""Chips of Hailo by product ID. The Hailo-8L has the ID of the Hailo-8. Source: hailo-ai/hailort-drivers, and
+"""Hailo chips by product ID. The Hailo-8L has the ID of the Hailo-8. Source: hailo-ai/hailort-drivers, and
 hailo-ai/hailo-rpi5-examples issue 192."""
 
 HAILO_NODES = ("hailo[0-9]*", "h1x*")
@@ -29,10 +29,10 @@ HAILO_NODES = ("hailo[0-9]*", "h1x*")
 hailo-ai/hailo-rpi5-examples issue 193."""
 
 ROCKCHIP = re.compile("rockchip,(rk35(?:62|66|68|76|88)s?)")
-"""Chips of Rockchip with an NPU, as `/proc/device-tree/compatible` names them."""
+"""Rockchip chips with an NPU, as `/proc/device-tree/compatible` names them."""
 
 NPU_DRIVERS = ("RKNPU", "rocket")
-"""Drivers of Rockchip's NPU: in the vendor's kernels, and in Linux since 6.18."""
+"""Drivers of Rockchip's NPU: one in the vendor's kernels, and one in Linux since 6.18."""
 
 USB3_MBIT = 5000
 """Speed of a USB 3 port in megabits per second."""

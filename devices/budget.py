@@ -18,8 +18,8 @@ SHIPPED = Path(__file__).with_name("budgets.toml")
 """Budgets of the bundles that ship with Orilla."""
 
 IMPLAUSIBLE = 0.05
-"""A time below this share of its limit is implausible: perhaps only a part of the model ran. If the limit is given as
-`[low, high]`, a time below `low` is implausible instead."""
+"""A time below this share of its limit is implausible, because perhaps only a part of the model ran. If the limit is
+given as `[low, high]`, a time below `low` is implausible instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,5 +56,5 @@ def cores_of_thread() -> frozenset[int]:
 def keep_to_cores(cores: frozenset[int]) -> None:
     """Restrict the calling thread to cores that `cores_of_thread` returned in another thread."""
     if cores:
-        with suppress(OSError):  # These cores may no longer be available to the process.
+        with suppress(OSError):  # The process may have lost access to these cores.
             os.sched_setaffinity(0, cores)

@@ -33,7 +33,7 @@ class EngineError(OrillaError, RuntimeError):
 
 
 class InvalidOutputError(EngineError):
-    """Raised if a model's output for one input contains NaN or infinity, so that it has no answer."""
+    """Raised if a model's output for one input contains NaN or infinity, so that there is no answer."""
 
 
 class SourceError(OrillaError, OSError):

@@ -1,4 +1,4 @@
-"""The gate for untrusted files: their readers raise only errors of Orilla.
+"""The gate for untrusted files: their readers raise only Orilla's own errors.
 
 A file may be damaged or hostile. The functions in this module limit sizes and waiting times before a decoder sees the
 content, and convert every error of a decoder into one line.
@@ -33,7 +33,7 @@ MAX_COMMENT = 0xFFFF
 def only_our_errors(name: object, error: type[OrillaError] = DataError) -> Iterator[None]:
     """Convert every error of a decoder in the block into an error of the type `error`, which names the file.
 
-    Errors of Orilla pass unchanged. Decoders of untrusted files raise more types of errors than their documentation
+    Orilla's own errors pass unchanged. Decoders of untrusted files raise more types of errors than their documentation
     states, so all of them are converted.
     """
     try:
@@ -93,7 +93,7 @@ def check_zip(stream: BinaryIO, limit_bytes: int) -> None:
     """Check the size of a zip's list of files before a reader builds an object for each of its entries.
 
     Args:
-        stream: The zip. Its position is not kept.
+        stream: The zip. The function changes its position.
         limit_bytes: Maximum size of the list of files. An entry takes 46 bytes and its name.
 
     Raises:

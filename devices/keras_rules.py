@@ -1,4 +1,4 @@
-"""Before training or conversion, find the layers of a Keras network that a device cannot run, or runs slowly.
+"""Find the layers of a Keras network that a device cannot run, or runs slowly, before training or conversion.
 
 The rules recognise layers by their class names, so this module does not import Keras. Sources of the rules for the Edge
 TPU: Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for resize operators,

@@ -107,8 +107,8 @@ def convert_options(
 
     Args:
         values: The options by name, as `parse_query` returns them.
-        options: Class of the options. Its fields may be `bool`, a `Literal` of strings, a number or `Literal["auto"]`,
-            a `TextValue`, a type that `convert` accepts, or one of these or None.
+        options: Class of the options. The type of a field may be `bool`, a `Literal` of strings, a number or
+            `Literal["auto"]`, a `TextValue`, or a type that `convert` accepts. Each of them may also allow None.
         kind: Kind of the object to which the options belong, such as `sink`, for messages.
         name: Name of the object.
         convert: Function that converts text into another type, or raises `ValueError`.

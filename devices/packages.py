@@ -20,7 +20,7 @@ ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of the installed distributions among `names`. The keys are the names."""
-    # This import is slow, and is not needed by a loop for which no choice of `orilla tune` is stored.
+    # Import it only here, because the import is slow and many loops do not need it.
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}

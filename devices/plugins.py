@@ -271,7 +271,7 @@ def installed_plugins() -> tuple[Plugin, ...]:
     """
     if not _some_may_exist():
         return ()
-    from importlib.metadata import distributions  # This import is slow.
+    from importlib.metadata import distributions  # Import this module only here, because the import is slow.
 
     found: dict[str, list[Plugin]] = {}
     for distribution in distributions():

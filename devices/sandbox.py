@@ -29,7 +29,7 @@ WRITES = (
 )
 """Rights to change files, by the version of Landlock that introduced them: write, remove, create, refer, truncate.
 
-Source: `linux/landlock.h`. Bit 0, which is execution, is handled separately; bits 2 and 3 are reading.
+Source: `linux/landlock.h`. `EXECUTE` contains bit 0. Bits 2 and 3 are the rights to read.
 """
 
 FILE_RIGHTS = 1 << 1 | 1 << 14

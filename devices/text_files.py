@@ -15,7 +15,7 @@ MAX_BYTES = 64 << 20
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # This mark begins with the mark of UTF-16, so it is compared first.
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # The mark of UTF-32 begins with the mark of UTF-16, so compare it first.
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -88,7 +88,7 @@ def decode(
         name: Name of the file, for messages.
         encoding: Encoding that the user states, such as `cp1252`. A byte order mark takes precedence.
         error: Type of the errors.
-        advice: What the user can do about another encoding, for messages.
+        advice: Text for messages that says how the user can state a different encoding.
 
     Raises:
         ConfigError: The encoding is unknown.

@@ -42,7 +42,7 @@ def preprocessing_choices(
 
 
 def data_choices(datasets: Sequence[Dataset | None]) -> tuple[Choice, ...]:
-    """Return one choice for each way in which a reader of a data set changed the samples.
+    """Return one choice for each kind of change that the data sets' readers made to the samples.
 
     A data set may be None or occur twice.
     """

@@ -105,7 +105,8 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recalibrate",
         action="store_true",
-        help="build another int8 variant with these images in its calibration data, and report the gain on others",
+        help="build another int8 variant with these images in its calibration data, and report the gain on the other "
+        "images",
     )
 
 

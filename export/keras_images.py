@@ -64,7 +64,8 @@ def keras_images(hints: ModelHints, info: ModelInfo, name: str) -> KerasImages:
         raise ConfigError(msg)
     values = stated or PixelValues()
     color = stated_color(hints, values, channels, describe_inputs(info)) or ("luma" if channels == 1 else "rgb")
-    # If a range implies BGR, the conversion is part of the graph. The file then also runs in runtimes that deliver RGB.
+    # If a range implies BGR, the conversion is part of the graph. The file then also works in runtimes that deliver
+    # RGB.
     reverse = values.color == "bgr"
     resize = stated_resize(hints) or "stretch"
     spec = Preprocess(

@@ -1,10 +1,10 @@
 """Read the class names of a model from a file, in the formats in which tools write them.
 
 Supported formats: one name per line; numbered lines (`0 stop`, `0: stop`, `0,stop`), as Teachable Machine and Coral
-write them; `name,number` lines; a table with a column of numbers; a list of Python, or one on one line; TensorFlow's
+write them; `name,number` lines; a table with a column of numbers; a Python list, or names on one line; TensorFlow's
 label map (`.pbtxt`); the names of a YOLO `data.yaml`; and JSON: a list, a mapping from number to name, as Keras
-publishes for ImageNet, or from name to number (`class_indices`), and the documents of Hugging Face (`id2label`) and
-Teachable Machine (`labels`).
+publishes for ImageNet, or from name to number (`class_indices`), and the JSON documents that Hugging Face (`id2label`)
+and Teachable Machine (`labels`) write.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ TABLES = (".csv", ".tsv")
 """Suffixes of tables, whose first line may name the only column."""
 
 MIN_REMARK_WORDS = 8
-"""Minimum number of words for the last paragraph of a list to be a remark on it, and not names of classes."""
+"""Minimum number of words in the last paragraph of a list for it to count as a remark instead of class names."""
 
 MIN_NUMBERED = 0.5
-"""Minimum share of the numbers up to the highest one that must occur, for lines with gaps to be numbered lines."""
+"""Lines with gaps in their numbers count as numbered lines if at least this share of the numbers up to the highest one
+occurs."""
 
 LABEL_MAP = r"^\s*item\s*:?\s*\{"
 """Pattern of an entry in TensorFlow's label map."""
@@ -184,7 +185,7 @@ def _without_remark(lines: list[str]) -> list[str]:
 
 
 def _without_doubled_ends(text: str) -> str:
-    """Return a text without the empty line that follows each line after a failed conversion of line ends."""
+    """Return a text without the empty line that a failed conversion of line ends has added after each line."""
     lines = lines_of(text)
     return "\n".join(lines[::2]) if len(lines) > 2 and all(lines[::2]) and not any(lines[1::2]) else text
 
@@ -211,10 +212,10 @@ def _of_literal(text: str) -> list[str] | None:
 
 
 def _of_table(lines: list[str], path: Path) -> list[tuple[int, str]] | None:
-    """Return the numbers and names in a table, or None if the lines are not one.
+    """Return the numbers and names in a table, or None if the lines are not a table.
 
-    The first column with the numbers of classes is used, and the column with the names, or else the last one with
-    texts. Without a line that names them, two columns are a table.
+    The numbers come from the first column with class numbers, and the names from the column with names or else from the
+    last column with texts. Without a header, a table must have two columns.
     """
     table = parse_table("\n".join(lines), str(path)) if any(lines) else None
     if table is None or len(table.header) < 2 or any(len(row.fields) != len(table.header) for row in table.rows):
@@ -261,17 +262,17 @@ def _numbered(lines: list[str], path: Path) -> tuple[str, ...]:
             names = [(int(match[number_at]), match[name_at].strip().strip("\"'").strip()) for match in found]
             if _are_numbers([number for number, _ in names]) and len({name for _, name in names}) > len(names) / 2:
                 return _in_order(names, path)
-    # A heading such as `label` is only known to be one if the lines below it are numbered or if it is in a table.
+    # A word such as `label` is certainly a heading only if the lines below it are numbered or if it is in a table.
     return tuple(body if len(body) < len(lines) and re.search(r"[,;\t]", lines[0]) else lines)
 
 
 def _are_numbered(lines: list[str]) -> bool:
-    """Return True if each line states a number, so that empty lines do not count."""
+    """Return True if each non-empty line states a number, so that empty lines can be ignored."""
     return any(all(pattern.fullmatch(line) for line in lines) for pattern in (NUMBER_FIRST, NUMBER_LAST))
 
 
 def _are_numbers(numbers: list[int]) -> bool:
-    """Return True if the numbers of lines are class indices: from 0 or 1, without many gaps."""
+    """Return True if the numbers at the lines are class indices: they begin at 0 or 1, and have few gaps."""
     return min(numbers) <= 1 and len(set(numbers)) >= MIN_NUMBERED * (max(numbers) + 1 - min(numbers))
 
 
@@ -322,7 +323,7 @@ def _name(entry: object) -> str | None:
 
 
 def _pair(key: str, value: object) -> tuple[int, str] | None:
-    """Return the number and the name of an entry of a JSON mapping, or None if it is not one."""
+    """Return the number and the name of an entry of a JSON mapping, or None if the entry has neither form."""
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         value = value[-1]  # Keras' list for ImageNet states a WordNet id and a name.
     if whole_number(key) and (name := _name(value)) is not None:

@@ -17,13 +17,13 @@ SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
 
 
 def _rewritten(data: bytes) -> bytes:
-    from orilla.runtime.tflite.rewrite import rewritten  # This module imports NumPy, which the help does not need.
+    from orilla.runtime.tflite.rewrite import rewritten  # It imports NumPy, which the help does not need.
 
     return rewritten(data)
 
 
 COMPACT: dict[str, Callable[[bytes], bytes]] = {"tflite": _rewritten}
-"""Function that makes a converted file smaller without changing its network, for each format that has one."""
+"""For some file formats, the function that makes a converted file smaller without changing its network."""
 
 GROUPS = ("all", "fast")
 """Names that select several recipes."""

@@ -14,7 +14,7 @@ MAX_DROP = 1.0
 """Largest drop of accuracy that is allowed for the default variant, in points."""
 
 GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
-"""Largest drop, in points, and smallest agreement of a preferred variant. A task may state another agreement."""
+"""Largest drop, in points, and smallest agreement of a preferred variant. A task may specify a different agreement."""
 
 PREFERRED_FORMAT = next(iter(ENGINES.values())).format
 """Format of the first engine, which the base installation contains."""

@@ -1,8 +1,8 @@
 """Read the vocabulary of a text model, and determine the token of each word.
 
-Keras and its data sets number words in several ways. A wrong numbering causes no error, but the model can only guess.
-This module therefore recognises the formats of vocabularies, compares them with the model's embedding, and asks the
-user if the numbering is not certain.
+Keras and its data sets number words in several ways. A wrong numbering causes no error, but reduces the accuracy to
+chance level. This module therefore recognises the formats of vocabularies, compares them with the model's embedding,
+and asks the user if the numbering is not certain.
 
 Sources: `keras.datasets.imdb.load_data` (`index_from=3`: the most frequent word is token 4), `keras.preprocessing.text
 .Tokenizer` of Keras 2, and `keras.layers.TextVectorization`.
@@ -59,7 +59,7 @@ class Vocabulary:
     notes: tuple[str, ...] = ()
     """Conclusions from the file or the model, and possible problems with them, one line each."""
     may_be_longer: bool = False
-    """True if the file may contain more words than the model has tokens. The excess words are dropped."""
+    """True if the file may contain more words than the model has tokens. Excess words are then dropped."""
 
 
 def read_vocabulary(hints: ModelHints, length: int, rows: int | None) -> Vocabulary:
@@ -274,7 +274,7 @@ def _numbered(spec: TextPreprocess, first: int) -> TextPreprocess:
 
 
 def renumbered(spec: TextPreprocess, first: int, padding: str) -> TextPreprocess:
-    """Return a specification with a different token of the first word and a different side of the padding."""
+    """Return a specification with a different token for the first word, and with the padding on a different side."""
     return msgspec.structs.replace(_numbered(spec, first), padding=padding)
 
 

@@ -26,7 +26,7 @@ def kind_of_model(path: Path) -> FileKind | None:
     """Return the kind of a file or folder, or None if it is unknown.
 
     Raises:
-        DataError: It does not exist, cannot be read, or is not what its name says.
+        DataError: The path does not exist or cannot be read, or its content does not match its name.
     """
     try:
         if not path.exists():

@@ -307,7 +307,7 @@ def _run(name: str, words: list[str]) -> int:
         from orilla.runtime.stdio import drop_stderr, drop_stdout
 
         if result.to_stderr and not arguments.json:
-            drop_stderr()  # Messages for people may be lost.
+            drop_stderr()  # Losing messages for people is not an error.
         elif isinstance(error, BrokenPipeError):
             drop_stdout()  # The program that reads the output has read enough. The verdict remains valid.
         else:

@@ -192,7 +192,7 @@ def _beside(path: Path, suffix: str) -> Path:
     if not path.parent.is_dir():
         msg = f"cannot write {path}: the folder {path.parent} does not exist"
         raise OutputError(msg)
-    import tempfile  # The import takes a millisecond, and most loops write no file.
+    import tempfile  # Import the module only here, because the import takes a millisecond and most loops write no file.
 
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)

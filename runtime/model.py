@@ -97,7 +97,7 @@ class Model(Runner):
             engine: Name of an engine, as listed by `orilla devices`. If None, the engine of the variant is used.
             threads: Number of inference threads. If None, all cores except one are used, at most four.
             trust: Paths of public keys. A bundle is rejected if none of the keys signed it, or if it is older than the
-                bundle before. If None, signatures are not checked.
+                previous bundle. If None, signatures are not checked.
 
         Raises:
             BundleError: The bundle is damaged or not trusted.

@@ -14,7 +14,7 @@ from helpers import bundles
 # OpenCV reads this variable once, when a process opens its first video.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
-# A test may import ONNX Runtime before Orilla, which switches off its telemetry.
+# Switch off ONNX Runtime's telemetry, because a test may import ONNX Runtime before Orilla, which normally does this.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -183,7 +183,7 @@ LISTS = {
 def test_a_command_lists_the_name_with_its_package(group, site, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "3000")
     site("extra-package", {group: {"extra": "extra_module:ROW"}}, {"extra_module.py": KINDS[group][0]})
-    with contextlib.suppress(SystemExit):  # argparse exits after the help
+    with contextlib.suppress(SystemExit):  # argparse exits after the help.
         assert main(list(LISTS[group])) == 0
     assert re.search(r"\bextra\b[^,;\n]*of extra-package 1\.0", capsys.readouterr().out)
 

@@ -110,7 +110,7 @@ def test_every_command_is_accepted(page, monkeypatch):
             assert main(list(words)) == 0
             continue
         assert words[0] in COMMANDS, words
-        if cut or any(word.endswith(".toml") for word in words):  # The options of the rest, or the file, are missing.
+        if cut or any(word.endswith(".toml") for word in words):  # The file, or required options, may be missing.
             continue
         accept(words, monkeypatch)
 

@@ -32,10 +32,10 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class SearchTask:
-    """The options to start from, the method, and the function to maximise."""
+    """The initial options, the method, and the function to maximise."""
 
     options: TrainOptions
-    """The options to start from. The search tries learning rates and batch sizes around the values of these options."""
+    """The initial options. The search tries learning rates and batch sizes around their values."""
     search: SearchOptions
     epochs: int
     """Maximum number of epochs of a trial. Hyperband trains most trials for fewer epochs."""

@@ -1,4 +1,4 @@
-"""Check the drivers of accelerators that differ from board to board: Hailo, IMX500, Rockchip, Ethos-U and Jetson."""
+"""Check the drivers of accelerators that only some boards have: Hailo, IMX500, Rockchip, Ethos-U and Jetson."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNUSED = "no engine of Orilla uses it, so models run on the CPU"
 
 
 def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
-    """Return the findings of the accelerators whose kind has a check here."""
+    """Return the findings about the accelerators whose kind is in `CHECKS`."""
     return [CHECKS[item.kind](item, root) for item in machine.accelerators if item.kind in CHECKS]
 
 

@@ -102,7 +102,7 @@ def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
 def older_numpy(wheels: Iterable[str]) -> str:
     """Return the command that installs numpy 1, and versions of the OpenCV wheels that run with it.
 
-    Without a wheel, OpenCV is the system's, and a wheel would be a second copy.
+    If no wheel is installed, OpenCV comes from the system, and a wheel would be a second copy.
     """
     return " ".join(["pip install", '"numpy<2"', *(f'"{name}<5"' for name in wheels)])
 

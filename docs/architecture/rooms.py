@@ -86,7 +86,7 @@ def upward(arrows: Graph) -> tuple[list[tuple[str, str]], Graph]:
         try:
             list(TopologicalSorter({room: sorted(left[room]) for room in sorted(left)}).static_order())
         except CycleError as error:
-            target, room = error.args[1][:2]  # the second room imports the first
+            target, room = error.args[1][:2]  # The second room imports the first.
             left[room].discard(target)
             removed.append((room, target))
         else:

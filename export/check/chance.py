@@ -41,7 +41,7 @@ def chance_warning(reference: Reference, source: SourceModel, data: str) -> str 
 
 
 def constant_note(reference: Reference) -> tuple[str, ...]:
-    """Return a message if the original model decides on the same class for all samples without labels."""
+    """Return a message if the original model predicts the same class for all samples without labels."""
     if not reference.target.pseudo or len(reference.truths) < MIN_SAMPLES:
         return ()
     metrics = reference.metrics_of(reference.outputs, range(len(reference.truths)))

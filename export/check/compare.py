@@ -179,7 +179,7 @@ def answers(session: Session, inputs: Inputs, places: range, expected: OutputArr
         expected: Outputs of the original model. The outputs of the variant must have the same names and shapes.
 
     Raises:
-        ConversionError: An output has another shape, or contains NaN or infinity.
+        ConversionError: An output has a wrong shape, or contains NaN or infinity.
     """
     outputs = {name: np.empty((len(places), *array.shape[1:]), np.float32) for name, array in expected.items()}
     for index, place in enumerate(places):

@@ -31,12 +31,12 @@ SAMPLES = 24
 """Maximum number of samples on which the alternatives are compared."""
 
 MIN_GAIN = 0.1
-"""Minimum increase of the metric or the plausibility with another value, for which a message is returned."""
+"""A message is returned if an alternative value increases the metric or the plausibility by at least this much."""
 
 
 MIN_PLAUSIBILITY = 0.4
-"""Minimum plausibility with another value, for which a message is returned. Larger inputs make the outputs of any
-network more decided, so a low plausibility proves nothing."""
+"""A message is returned only if the plausibility with an alternative value is at least this high. Larger inputs make
+the outputs of any network more decided, so a low plausibility proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)

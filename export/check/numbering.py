@@ -1,7 +1,7 @@
 """Check the numbering of a text model's words, by trying other numberings on labelled texts.
 
-Wrong tokens cause no error, but the model can only guess. If the model is clearly more accurate with another numbering,
-the stated or assumed numbering is wrong.
+Wrong tokens cause no error, but reduce the accuracy to chance level. If the model is clearly more accurate with another
+numbering, the stated or assumed numbering is wrong.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ TEXTS = 200
 """Maximum number of texts on which the numberings are compared."""
 
 SUSPECT = 0.5
-"""Other numberings are tried if the accuracy covers at most this share of the distance from guessing to perfect."""
+"""Other numberings are tried if the accuracy is at most this share of the way from chance level to 1."""
 
 MIN_GAIN = 0.1
-"""Minimum increase of the accuracy with another numbering for which a message is returned."""
+"""A message is returned if a different numbering increases the accuracy by at least this much."""
 
 NEAR_GUESSING = 0.15
-"""The words are assumed to have wrong tokens if the accuracy exceeds the accuracy of guessing by at most this value."""
+"""The numbering is assumed to be wrong if the accuracy exceeds chance level by at most this value."""
 
 
 def numbering_doubts(
@@ -50,7 +50,8 @@ def numbering_doubts(
         stated: Token of the first word, if the user states it.
 
     Raises:
-        ConfigError: The model guesses with the assumed numbering but not with another one, and the user states none.
+        ConfigError: The model is at chance level with the assumed numbering but not with another one, and the user
+            states none.
     """
     spec = source.preprocessor.spec
     if source.card is not None or source.vocabulary is None or not isinstance(spec, TextPreprocess):

@@ -64,8 +64,8 @@ def describe(worst: Worst, calibration: SampleSet, reference: Reference, dataset
 def recalibrate(worst: Worst, calibration: SampleSet, builder: Builder, checks: VariantChecks) -> Recalibration | None:
     """Build the variant again, with its worst samples added to the calibration data.
 
-    The gain is measured on the other validation samples. The new variant is added to the checks if its drop on them is
-    smaller.
+    The gain is measured on the other validation samples. The new variant is added to the checks if its drop on these
+    samples is smaller.
 
     Args:
         worst: The variant and its worst samples.

@@ -41,12 +41,12 @@ OUTPUTS = ("out", "jobs")
 """Names of the arguments that are files to write. A function may only write into the folders of these files."""
 
 RUNS_OTHER_PROGRAMS = "RUNS_OTHER_PROGRAMS"
-"""Name of a constant that is True in the modules whose functions need the network or start other programs, so that
-they run without protection."""
+"""Name of a constant. Functions of modules that set it to True run without protection, because they need the network or
+start other programs."""
 
 WITHOUT_TENSORFLOW = ("orilla.export.imports.", "orilla.export.quantize.")
-"""Starts of the names of the modules that do not need TensorFlow. Most imports of `.tflite` and `.onnx` files use no
-others."""
+"""Starts of the names of the modules that do not need TensorFlow. Most imports of `.tflite` and `.onnx` files use only
+these modules."""
 
 EXTRAS = {"torch": "torch", "onnxscript": "torch"}
 """Optional extra of packages that `export` does not install."""

@@ -29,8 +29,8 @@ def load(path: str) -> keras.Model:
         path: Path of a `.keras` file, a Keras 2 `.h5` file, a SavedModel folder or an `InputAdapter` file.
 
     Raises:
-        ValueError: The file has another format, has layers that Keras does not know, or is already quantised. The
-            message gives the cause.
+        ValueError: The format of the file is not supported, or it has layers that Keras does not know, or is already
+            quantised. The message gives the cause.
     """
     return load_with_notes(path)[0]
 
@@ -294,7 +294,7 @@ def _reason(file: Path, error: Exception) -> str:
             f"{file.name} uses the function {function[1]}, which Keras does not know: use a built-in function, such as "
             "an activation of keras.activations, and save the model again"
         )
-    # Keras reports the cause after the configurations of all the objects that contain it.
+    # Keras prints the configurations of all enclosing objects before the cause.
     lines = str(error).rpartition("Exception encountered: ")[2].strip().splitlines()
     if "Lambda" in str(error):
         return f"{file.name} has a Lambda layer, whose Python code is not run: replace it with a built-in Keras layer"

@@ -2,8 +2,8 @@
 
 Keras reads HDF5 files with code written for Keras 2 files. That code drops each `axis` that is a list, so
 `Softmax(axis=[1, 2])` becomes a softmax over the last axis, and it cannot load the operations of `keras.ops`. The
-reader for `.keras` files has neither fault, but it needs the module name of each class. This module adds these names to
-the configuration, and uses that reader.
+reader for `.keras` files has neither of these defects, but it needs the module name of each class. This module adds
+these names to the configuration, and uses that reader.
 """
 
 from __future__ import annotations

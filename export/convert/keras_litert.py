@@ -29,7 +29,7 @@ def convert(model: str, out: str) -> None:
 
 
 def convert_fused(model: str, out: str) -> None:
-    """Convert like `convert`, but turn each LSTM into one operator, which keeps its state until a reset."""
+    """Convert as in `convert`, but turn each LSTM into one operator, which keeps its state until a reset."""
     _write(_loaded(model, fused=True), out)
 
 
@@ -50,7 +50,7 @@ def convert_dynamic(model: str, out: str) -> None:
 
 
 def convert_fused_dynamic(model: str, out: str) -> None:
-    """Convert like `convert_dynamic`, but turn each LSTM into one operator."""
+    """Convert as in `convert_dynamic`, but turn each LSTM into one operator."""
     _write(_loaded(model, fused=True), out, _set)
     _check_small(out)
 

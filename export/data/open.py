@@ -50,7 +50,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
 
 
 def generated_samples(source: SourceModel) -> Dataset:
-    """Return computer-generated road scenes or random arrays for an imported model for which the user gave no data."""
+    """Return computer-generated road scenes or random arrays, for an imported model without data from the user."""
     assert source.foreign is not None
     if isinstance(source.preprocessor, ImagePreprocessor):
         return Unlabelled(open_dataset("scenes"), source.task)

@@ -1,4 +1,4 @@
-"""Data set of random arrays. It is used to check an imported model that takes arrays if the user gives no data."""
+"""Data set of random arrays. It checks an imported model that takes arrays if the user gives no data."""
 
 from __future__ import annotations
 

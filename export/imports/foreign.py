@@ -32,7 +32,7 @@ class ForeignTensor(msgspec.Struct, frozen=True):
 
 
 class OpenSizes(msgspec.Struct, frozen=True):
-    """Input axes whose sizes neither the file nor the user states, with a guess of these sizes."""
+    """Input axes of unknown size, with guesses of their sizes."""
 
     inputs: str
     """Descriptions of the inputs with such axes, as returned by `ForeignTensor.describe`."""
@@ -78,7 +78,7 @@ class ForeignModel(msgspec.Struct, frozen=True):
     """Activation that computes the output of a model with one output. None if there is no such activation."""
     hints: FileHints = FileHints()
     changing: dict[str, str] = {}
-    """For each output whose size depends on values, the operator that causes this."""
+    """For each output whose size depends on input values, the operator that causes this."""
     open_sizes: OpenSizes | None = None
     """Sizes that the user must state. None if all sizes are known."""
 

@@ -28,7 +28,7 @@ SAMPLE_HW = (360, 640)
 
 
 class NoLayoutError(ConfigError):
-    """Raised if no detector layout fits the outputs of a model, whatever the user answers to other questions."""
+    """Raised if no detector layout fits the outputs of a model. Other facts from the user cannot change this."""
 
 
 def choose_head(

@@ -119,7 +119,7 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # Print only fatal errors.
-    signal.alarm(LIMIT_S)  # The signal ends this process. `fork_server.call` reports it.
+    signal.alarm(LIMIT_S)  # If a signal ends this process, `fork_server.call` reports it.
     try:
         session = onnxruntime.InferenceSession(loaded.SerializeToString(), options, providers=["CPUExecutionProvider"])
         _check_types([*session.get_inputs(), *session.get_outputs()], name)

@@ -82,7 +82,7 @@ def _inputs(samples: Arrays, interpreter: Any) -> dict[str, Any]:
     """Return the details of the inputs of the `.tflite` file, by the names in the `.onnx` file.
 
     Raises:
-        ValueError: The files have different inputs.
+        ValueError: The inputs of the files differ.
     """
     runner = interpreter.get_signature_runner()
     available: dict[str, Any] = dict(runner.get_input_details())
@@ -142,7 +142,7 @@ def _error(found: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def _rename(model: Any, schema: Any, inputs: dict[str, int], outputs: list[_Output]) -> None:
-    """Write the signature of the model, and transpose outputs whose axes have another order."""
+    """Write the signature of the model, and transpose outputs whose axes have a different order."""
     main = model.subgraphs[0]
     results = {
         output.name: output.tensor if output.order is None else _transposed(model, schema, output) for output in outputs

@@ -32,7 +32,7 @@ def predict(model: str, jobs: str, binding: str) -> None:
     """
     file_format = importer_for(Path(model))
     assert file_format is not None
-    signal.alarm(LIMIT_S)  # The signal ends this process. `fork_server.call` reports it.
+    signal.alarm(LIMIT_S)  # If a signal ends this process, `fork_server.call` reports it.
     data = Path(model).read_bytes()
     with closing(loader.load_bytes(default_engine(file_format), data, binding=read_binding(Path(binding)))) as session:
         for job in json.loads(Path(jobs).read_text()):

@@ -11,8 +11,8 @@ from orilla.export.recipe import IMPORT_DEFAULT, Recipe, select
 from orilla.runtime.engines.registry import default_engine
 
 PLAIN_BASES = ("orilla.export.convert.keras_litert:convert", "orilla.export.convert.keras_onnx:convert")
-"""Functions that only convert a Keras model. In recipes with such a base, an imported float file replaces the
-result."""
+"""Functions that only convert a Keras model. For an imported float file, recipes with such a base start from the file
+itself."""
 
 
 def imported_recipes(

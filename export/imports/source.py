@@ -83,7 +83,7 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
         _in_own_process(importer.copy, path, copied, _sizes(model, hints))
         head, labels = _classes(model, copied, _Facts(task, spec, outputs), hints, questions)
     except OrillaError as error:
-        # A wrong guess may be the cause of the error, so the questions are reported first.
+        # A wrong guess may have caused the error, so report the questions first.
         if hints.task is None or model.open_sizes is not None or not isinstance(error, NoLayoutError):
             questions.require_answers()
         raise

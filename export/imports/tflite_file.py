@@ -127,9 +127,9 @@ def resized(data: bytes, sizes: list[int] | None) -> tuple[bytes, OpenSizes | No
 
 
 def _open_inputs(data: bytes) -> dict[int, tuple[str, tuple[int, ...]]]:
-    """Return the name and shape of each input with axes that are not fixed, by the index of the input.
+    """Return the name and shape of each input that has axes without a fixed size.
 
-    The size of such an axis is negative.
+    The keys are input indices. The size of such an axis is negative.
     """
     from ai_edge_litert import schema_py_generated as schema
 

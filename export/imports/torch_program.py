@@ -1,6 +1,6 @@
 """Read PyTorch networks: `.pt2` files, and objects of Python modules. Both are converted to ONNX.
 
-A `.pt2` file contains the graph of a network, which `torch.export` recorded. Other files of PyTorch are rejected:
+A `.pt2` file contains the graph of a network, which `torch.export` recorded. Other PyTorch files are rejected:
 a pickle runs any code that its author put into it, and contains the weights without the network.
 """
 
@@ -65,7 +65,10 @@ def _open_sizes(model: str, sizes: list[int] | None) -> list[int] | None:
 
 
 def _exported(model: str, folder: Path, sizes: list[int] | None) -> Path:
-    """Return the ONNX file of a network. The folder keeps it, because a function may return other weights next time."""
+    """Return the ONNX file of a network.
+
+    It is kept in the folder, because a function may return different weights in the next call.
+    """
     digest = hashlib.sha256(json.dumps([model, sizes]).encode()).hexdigest()[:16]
     file = folder / f"torch-{digest}" / f"{Path(model.rpartition(':')[2]).stem}.onnx"
     if file.exists():
@@ -128,7 +131,7 @@ def _loaded(path: Path, torch: Any) -> Any:
     try:
         return torch.export.load(path)
     except Exception as error:  # PyTorch raises many types of exceptions.
-        msg = f"{path.name} is damaged, or needs another version of PyTorch than {torch.__version__}: {_line(error)}"
+        msg = f"{path.name} is damaged, or needs a version of PyTorch other than {torch.__version__}: {_line(error)}"
         raise ValueError(msg) from error
 
 

@@ -103,7 +103,7 @@ class Builder:
 class Axes:
     """Calls layers with the channels last.
 
-    It keeps each tensor in both axis orders, so that few transpositions are needed.
+    It stores each tensor in both axis orders, so that few transpositions are needed.
     """
 
     def __init__(self) -> None:

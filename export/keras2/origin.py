@@ -19,7 +19,7 @@ class Origin:
     """The Keras version that wrote a file, and the backend that ran the model."""
 
     text: str
-    """Version as it stands in the file, such as `2.2.4-tf`. Empty if the file does not state it."""
+    """Version that the file states, such as `2.2.4-tf`. Empty if the file does not state it."""
     backend: str | None
     """`tensorflow`, `theano` or `cntk`. None if the file does not state it, as in files of Keras 1."""
 

@@ -25,7 +25,7 @@ it."""
 
 
 def read(path: Path, origin: Origin) -> tuple[Any, tuple[str, ...]]:
-    """Return a Keras 3 model that computes the same as a file of Keras 1 or 2, and notes on its translation.
+    """Return a Keras 3 model that computes the same values as a Keras 1 or 2 file, and notes on its translation.
 
     Raises:
         ValueError: The file is damaged, or contains layers that cannot be read. The message is one line.

@@ -14,8 +14,8 @@ from orilla.export.layers.trace import INPUT, Trace, TracedTensor
 from orilla.runtime.preprocessing.input_kind import ModelInput
 
 FLOAT_TOLERANCE, STEPS = 1e-3, 2.0
-"""Largest differences at which two layers count as equal: relative to the values for float tensors, and in quantisation
-steps for quantised tensors. Kernels add in different orders, and round differently."""
+"""Largest differences between two layers that count as equal: relative to the values for float tensors, and in
+quantisation steps for quantised tensors. Engines may add numbers in a different order and round differently."""
 
 COMPARED = 4096
 """Number of values that are compared to recognise equal layers."""
@@ -104,7 +104,10 @@ def map_layers(engine: str, variant: str, traces: tuple[Trace, Trace], samples: 
 def _pairs(
     ours: Sequence[TracedTensor], theirs: Sequence[TracedTensor], values: Values, other_values: Values
 ) -> list[tuple[int, int]]:
-    """Return the indices of the tensors that correspond to each other. The total similarity of the pairs is maximal."""
+    """Return the indices of the tensors that correspond to each other.
+
+    The pairs have the largest possible total similarity.
+    """
     likeness = np.zeros((len(ours), len(theirs)))
     for place, tensor in enumerate(ours):
         for other, candidate in enumerate(theirs):

@@ -121,7 +121,7 @@ def open_trace(data: bytes, binding: Binding) -> LiteRTTrace:
             interpreter = Interpreter(
                 model_content=data,
                 experimental_preserve_all_tensors=True,
-                # A delegate would not expose its intermediate tensors.
+                # Use no delegate, because a delegate would not expose its intermediate tensors.
                 experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             )
         interpreter.allocate_tensors()

@@ -16,7 +16,7 @@ from orilla.runtime.engines.session import Binding, Inputs
 from orilla.runtime.preprocessing.input_kind import ModelInput
 
 WRAPPERS = ("QuantizeLinear", "DequantizeLinear", "Cast")
-"""Operators that only convert a tensor. Their outputs are the same tensor in another type."""
+"""Operators that only convert a tensor. Their outputs are the same tensor with a different type."""
 
 
 class OnnxTrace:
@@ -116,7 +116,7 @@ def _session(model: Any, names: list[str], provider: str) -> Any:
     known = {tensor.name for tensor in (*changed.graph.output, *changed.graph.input)}
     changed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
     options = onnxruntime.SessionOptions()
-    # An optimised graph would lack some of the tensors.
+    # Do not optimise the graph, because an optimised graph would lack some of the tensors.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:

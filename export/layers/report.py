@@ -41,8 +41,8 @@ class Layer:
     rounding_db: float | None
     """The same ratio if only this tensor is rounded. None if the tensor is not quantised or if the values are exact."""
     lost: float
-    """Noise power divided by signal power, 0–1: the mean over the channels, each limited to 1. A channel in which noise
-    hides the signal therefore counts as much as any other, however small its values are."""
+    """Noise power divided by signal power, 0–1: the mean over the channels, each limited to 1. Every channel therefore
+    has the same weight, even if its values are small and noise hides its signal."""
     added: float
     """Difference between `lost` of this tensor and of the worst tensor that its operator reads, at least 0."""
     rounding_lost: float

@@ -159,7 +159,7 @@ def simplified_file(source: str, folder: str) -> str:
 
 
 def restore_outputs(source: str, out: str) -> None:
-    """Add the outputs of the float file that pass an input through to a quantised file, in their order."""
+    """Add to a quantised file the outputs of the float file that only return an input, in their order."""
     import onnx
 
     original = onnx.load(source)

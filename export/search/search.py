@@ -21,7 +21,7 @@ from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.tflite.names import short_name
 
 RANK_SHARE = 0.5
-"""Largest share of the remaining time in which the blocks of one format are measured."""
+"""Measuring the blocks of one format takes at most this share of the remaining time."""
 
 MAX_NAMES = 3
 """Maximum number of blocks that a step names."""

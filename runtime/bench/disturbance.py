@@ -55,10 +55,7 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
 
 
 def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Check for CPU use by other processes and other virtual machines outside the excluded intervals.
-
-    Return a list with one message if it disturbed too many of the seconds, else an empty list.
-    """
+    """Return a message, in a list, if other programs used too much CPU time outside the excluded intervals."""
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     seconds = [second for second, is_kept in zip(monitor.seconds, mask, strict=True) if is_kept]
     disturbed = [second for second in seconds if second.disturbed]

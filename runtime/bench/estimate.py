@@ -30,7 +30,7 @@ an estimate is unknown."""
 
 
 PUBLISHED_FORMATS = ("tflite",)
-"""Formats of files for whose engines figures are published."""
+"""File formats whose engines have published figures."""
 
 MAX_UNKNOWN = 0.1
 """Maximum ratio of multiply-accumulates whose cost is unknown to those whose cost is known."""

@@ -27,7 +27,10 @@ def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: floa
 
 
 def warm_up(sessions: Sequence[Session], frames: Sequence[Sequence[KnownFrame]], ends: float = float("inf")) -> None:
-    """Run a few inferences on each session, or only one each if the time `ends` has passed. `ends` is as in `timed`."""
+    """Run a few inferences on each session, or only one each if the time `ends` has passed.
+
+    `ends` has the same meaning as in `timed`.
+    """
     for session, inputs in zip(sessions, frames, strict=True):
         timed(session, inputs, WARM_UP, ends)
 

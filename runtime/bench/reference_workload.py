@@ -106,7 +106,7 @@ class ReferenceWorkload:
             self._readings.clear()
 
     def quiet_s(self) -> float:
-        """Return the time in seconds, up to the end of the last window, that lies outside the excluded intervals."""
+        """Return the time outside the excluded intervals, up to the end of the last window, in seconds."""
         return (self._windows[-1][0] if self._windows else 0.0) - sum(
             interval.to_s - interval.from_s for interval in self.excluded()
         )

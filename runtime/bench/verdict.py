@@ -62,7 +62,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     Args:
         a: One or several runs of subject A.
         b: One or several runs of subject B.
-        margin: Differences up to this number of per cent count as equal.
+        margin: Differences up to this percentage count as equal.
 
     Raises:
         ConfigError: The machines or scenarios differ, there are too few samples, or `a` or `b` mixes subjects.

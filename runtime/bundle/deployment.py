@@ -28,7 +28,7 @@ KEPT = 2
 
 MAX_RECORD_BYTES = 1 << 20
 MAX_STARTS = 3
-"""Number of boots during which a release on probation may fail to end properly before it is rolled back."""
+"""Number of boots in which a release on probation may crash before it is rolled back."""
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +55,7 @@ class Probation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
     """Time in seconds for which a loop must run and answer."""
     starts: tuple[str, ...] = ()
-    """Identity of the boot (`boot_id`) of each start that has not ended properly."""
+    """For each start of the loop that has not ended properly, the identity of the boot (`boot_id`)."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

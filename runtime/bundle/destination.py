@@ -29,7 +29,7 @@ def check_new(path: Path, *, overwrite: bool = False) -> None:
         if not overwrite:
             msg = f"the bundle {path} already exists: set `overwrite` to replace it, or choose another name"
             raise ConfigError(msg)
-    # A folder is replaced by renaming another one, so its parent must be writable.
+    # A new folder is renamed to replace the old one, so the parent folder must be writable.
     check_writable(path.with_name(f"{path.name}.orilla") if path.is_dir() else path)
 
 

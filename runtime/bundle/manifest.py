@@ -226,8 +226,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_applicable: dict[str, str] = {}
     """Reasons why recipes do not apply to this model. The keys are the names of the recipes."""
     doubts: tuple[str, ...] = ()
-    """Facts about the model that the user should check, one line each: stated facts that are probably wrong, and how a
-    file of Keras 1 or 2 was read."""
+    """Notes about the model that the user should check, one line each: probable errors in its description, and how a
+    Keras 1 or 2 file was read."""
     choices: tuple[Choice, ...] = ()
     """Choices that the check cannot verify. Empty in bundles of older versions."""
     warning: str | None = None

@@ -26,7 +26,7 @@ def read_whole(path: Path, present: Mapping[str, Path]) -> Bundle:
     """Read a bundle or a partial bundle. Files that it lacks are taken from `present`.
 
     Args:
-        path: The bundle or the part.
+        path: The bundle or the partial bundle.
         present: Files on this machine by their SHA-256 (hex).
 
     Raises:

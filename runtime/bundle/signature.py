@@ -105,7 +105,7 @@ def make(name: str, digests: Mapping[str, str], counter: int, key: PrivateKey) -
     Args:
         name: Name of the bundle.
         digests: SHA-256 (hex) of every file, by path.
-        counter: Counter of the bundle. Robots reject a bundle whose counter is lower than that of the bundle before.
+        counter: Counter of the bundle. Robots reject a bundle whose counter is lower than that of the previous bundle.
         key: The key.
 
     Returns:
@@ -180,7 +180,7 @@ def _check_statement(statement: _Statement, digests: Mapping[str, str]) -> None:
         raise BundleError(msg)
     listed = {resource.name: resource.digest for resource in predicate.resources if resource.algorithm == "sha256"}
     if len(listed) != len(predicate.resources):
-        msg = "its signature lists a file twice, or with another hash than sha256"
+        msg = "its signature lists a file twice, or with a hash that is not sha256"
         raise BundleError(msg)
     for name in sorted(listed.keys() ^ digests.keys()):
         raise BundleError(

@@ -59,7 +59,7 @@ class Trust:
         return cls(keys, accept_other=accept_other, remember=remember)
 
     def check(self, document: bytes | None, digests: Mapping[str, str], *, place: Path | None, name: str) -> Signed:
-        """Check the signature of a bundle, and that the bundle is not older than before.
+        """Check the signature of a bundle, and that the bundle is not older than the one trusted before.
 
         Args:
             document: Content of the signature. None if the bundle has none.
@@ -68,7 +68,7 @@ class Trust:
             name: Name of the bundle, as in its manifest.
 
         Raises:
-            BundleError: The bundle is unsigned, was changed, differs from the bundle before, or is older than it.
+            BundleError: The bundle is unsigned, was changed, differs from the previous bundle, or is older than it.
             OutputError: The counter cannot be stored.
         """
         if document is None:

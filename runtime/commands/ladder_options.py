@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rung",
         metavar="NAME",
         action="append",
-        help="a variant or another bundle that --ladder may use, as VARIANT, BUNDLE or BUNDLE:VARIANT; repeat it, the "
-        "best first (default: the faster variants of the bundle)",
+        help="a variant or another bundle that --ladder may use, as VARIANT, BUNDLE or BUNDLE:VARIANT; repeat the "
+        "option for each, with the best first (default: the faster variants of the bundle)",
     )
 
 
@@ -42,7 +42,7 @@ def ladder_of(arguments: argparse.Namespace) -> Ladder | None:
             raise ConfigError(msg)
         return None
     if len(arguments.source) > 1:
-        msg = "--ladder needs exactly one --source: run a process of its own for each camera"
+        msg = "--ladder needs exactly one --source: run a separate process for each camera"
         raise ConfigError(msg)
     from orilla.runtime.loop.ladder import Ladder
 

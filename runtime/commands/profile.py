@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     parser.add_argument("--variant", help="variant to profile (default: the bundle's default)")
-    parser.add_argument("--engine", help="engine, litert or one that begins with onnx (default: that of the variant)")
+    parser.add_argument("--engine", help="engine: litert, or one that begins with onnx (default: the variant's)")
     parser.add_argument(
         "--all", dest="every", action="store_true", help=f"show every layer, not only the {SHOWN} slowest"
     )

@@ -30,7 +30,7 @@ class CommandResult(ABC):
     """Fields that only `render` uses, and that the JSON document omits."""
 
     inlined: ClassVar[str | None] = None
-    """Field whose own fields are keys of the JSON document. None if there is none."""
+    """Name of a field whose own fields become keys of the JSON document. None if there is no such field."""
 
     constants: ClassVar[Mapping[str, str]] = {}
     """Keys with a constant value, which distinguish the results of a command. They are first in the JSON document."""

@@ -32,7 +32,7 @@ class PrintedConfig(CommandResult):
 class Plan(CommandResult):
     """Description of what `orilla run` would do.
 
-    To determine it, camera drivers are queried, but no source or sink is started.
+    The command queries camera drivers, but starts no source or sink.
     """
 
     models: dict[str, str]

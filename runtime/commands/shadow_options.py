@@ -49,7 +49,7 @@ def shadow_of(arguments: argparse.Namespace) -> Shadow | None:
     if arguments.shadow is None and not options:
         return None
     if len(arguments.source) > 1:
-        msg = "--shadow needs exactly one --source: run a process of its own for each camera"
+        msg = "--shadow needs exactly one --source: run a separate process for each camera"
         raise ConfigError(msg)
     from orilla.runtime.loop.shadow import Shadow
 

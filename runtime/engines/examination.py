@@ -26,13 +26,14 @@ LIMIT_S = 300.0
 """Time limit of a trial in seconds. Small machines need minutes for large models."""
 
 PROXIES = {"edgetpu": "litert"}
-"""For each engine that needs its own device, the engine that tries its files. For ONNX Runtime, it is the CPU."""
+"""Engines that need their own device, and for each the engine that tries its files instead. ONNX Runtime uses its CPU
+engine."""
 
 REASONS = {
     signal.SIGXCPU: "needs too much time",
     signal.SIGKILL: "needs too much memory, or was ended by the system,",
 }
-"""For each signal, the effect of a file whose process ended by it."""
+"""Description of a file's effect, by the signal that ended the trial's process."""
 
 ENVIRONMENT = {
     "MALLOC_PERTURB_": "165",
@@ -109,9 +110,7 @@ def _try(engine: str, data: bytes) -> tuple[int, str, str]:
         msg = f"this model file needs more than {LIMIT_S:g} s on `{engine}` for one inference, so it was not loaded"
         raise EngineError(msg) from error
     except OSError as error:
-        msg = (
-            f"cannot start a process that tries this model file: {error.strerror or error}; {DISABLED}=1 disables this"
-        )
+        msg = f"cannot start a process that tries this model file: {error.strerror or error}; {DISABLED}=1 skips it"
         raise EngineError(msg) from error
     finally:
         os.close(descriptor)
@@ -119,7 +118,10 @@ def _try(engine: str, data: bytes) -> tuple[int, str, str]:
 
 
 def _passed(output: str) -> bool:
-    """Return True if the engine ran the file. If it rejected the file, it will reject it again for the same reason."""
+    """Return True if the engine ran the file.
+
+    A rejected file is not marked as passed, so each later trial also rejects it.
+    """
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
             return json.loads(line.removeprefix(MARK))["error"] is None

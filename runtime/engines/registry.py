@@ -26,8 +26,8 @@ class Engine:
     options: dict[str, str] = field(default_factory=dict)
     """Additional arguments of `load`."""
     parallel: bool = False
-    """True if sessions with one thread each, which run at the same time on the cores of the CPU, answer more frames
-    than one session with several threads."""
+    """True if several sessions with one thread each process more frames per second than one session with several
+    threads."""
     compiled: bool = False
     """True if the engine runs the file in `Variant.compiled`. While the engine's device is absent, it runs
     `Variant.file`."""

@@ -84,7 +84,7 @@ class Guard:
         sample = np.ascontiguousarray(image[:: max(1, height // GRID_HW[0]), :: max(1, width // GRID_HW[1])])
         found = {"frozen"} if self._is_frozen(sample, captured_ns) else set()
         grey = cv2.cvtColor(sample, cv2.COLOR_BGR2GRAY)
-        ordered = np.sort(grey, axis=None, kind="stable")  # For uint8, this is a radix sort, which is the fastest.
+        ordered = np.sort(grey, axis=None, kind="stable")  # For uint8, this is a radix sort, the fastest method.
         low, high = ordered[round(0.01 * (ordered.size - 1))], ordered[round(0.99 * (ordered.size - 1))]
         if high <= DARK_LEVEL:
             found.add("dark")
@@ -95,7 +95,7 @@ class Guard:
         elif _is_blurred(image):
             found.add("blurred")
         found &= self._checks
-        # A frame that is dark or covered is also far from the calibration data. One reason is enough.
+        # A dark or covered frame also differs from the calibration data, but one reason is enough.
         if not found - {"frozen"} and "unfamiliar" in self._checks and self._is_unfamiliar(prepared):
             found.add("unfamiliar")
         return tuple(sorted(found))

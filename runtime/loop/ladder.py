@@ -25,8 +25,8 @@ CALM_SHARE = 0.9
 """The loop steps up only while the p90 of the age is at most this share of the deadline."""
 
 IMPROVED_SHARE = 0.85
-"""The load has fallen if the median age or the median time of a frame is at most this share of the median that was
-measured right after the loop stepped down."""
+"""The load counts as fallen if the median age or the median time of a frame is at most this share of its value right
+after the step down."""
 
 RETRY_S, MAX_RETRY_S = 60.0, 960.0
 """Time in seconds after which a better rung is tried although the load has not fallen. It doubles after each failed
@@ -89,7 +89,7 @@ class _Level(NamedTuple):
 
 
 NO_LEVEL = _Level(math.inf, math.inf)
-"""Level that exceeds every measured level. It is used after the loop stepped up, because the load has then fallen."""
+"""Level above every measured level. It is used after a step up, so that the load counts as fallen."""
 
 
 class Climber:
@@ -128,7 +128,7 @@ class Climber:
             self._left_out += 1
             return 0
         if now_ns - 1e6 * age_ms < self._since_ns:
-            return 0  # The frame waited while another rung answered a frame.
+            return 0  # The frame waited while a different rung answered the frame before it.
         samples = self._samples
         samples.append(_Sample(now_ns, age_ms, work_ms))
         while len(samples) > MIN_FRAMES and now_ns - samples[0].at_ns > self._window_ns:

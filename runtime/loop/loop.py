@@ -83,7 +83,7 @@ class CameraLoop:
         self._inferring = 0
         self._inferring_since_ns: int | None = None
         self._invalid = ""
-        """Reason why the newest outputs have no answer. Empty if they have an answer."""
+        """Reason why the newest outputs are invalid. Empty if they are valid."""
         self._stalled: int | None = None
         """Index of the last frame whose inference did not end in time."""
         self._size: tuple[int, ...] | None = None
@@ -157,7 +157,7 @@ class CameraLoop:
         self.report("engine", detail)
 
     def report(self, kind: EventKind, detail: str) -> None:
-        """Report an event about the frame whose inference began last. Any thread may call this method."""
+        """Report an event for the frame whose inference began most recently. Any thread may call this method."""
         self._report(Event(kind, self._inferring, time.monotonic_ns(), detail))
 
     def _run_capture(self) -> None:
@@ -325,14 +325,14 @@ class CameraLoop:
         self._scheduler.answer(item)
 
     def _report_invalid(self, index: int, reason: str) -> None:
-        """Report the first of several frames for which the model's outputs have no answer."""
+        """Report the first of several frames for which the model's outputs are invalid."""
         if not self._invalid:
             detail = f"frame {index} has no answer: {reason}"
             self._report(Event("invalid", index, time.monotonic_ns(), detail))
         self._invalid = reason
 
     def _report_valid(self, index: int) -> None:
-        """Report that the model's outputs have answers again."""
+        """Report that the model's outputs are valid again."""
         if self._invalid:
             self._invalid = ""
             detail = f"the outputs are valid again, from frame {index} on"

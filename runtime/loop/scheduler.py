@@ -40,7 +40,7 @@ Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "invalid", "deli
 - `arrive`: The frame is ready for inference.
 - `begin`: The inference on the frame begins.
 - `answer`: The frame is answered.
-- `invalid`: The outputs of the model for the frame have no answer.
+- `invalid`: The outputs of the model for the frame contain NaN or infinity.
 - `deliver`: The caller receives the answer.
 - `done`: The caller is done with the answer.
 """
@@ -154,7 +154,7 @@ class FrameScheduler(Generic[T]):
 
     @property
     def answer_room(self) -> bool:
-        """Return True if there is room for another answer. Otherwise inference waits until the caller takes one."""
+        """Return True if another answer can be queued. Otherwise inference waits until the caller takes an answer."""
         return self._only_newest or len(self._answers) < QUEUE_DEPTH
 
     @property
@@ -170,7 +170,7 @@ class FrameScheduler(Generic[T]):
         self._answers.append(item)
 
     def invalid(self, index: int, now_ns: int) -> None:
-        """Record that the outputs of the model for a frame have no answer."""
+        """Record that the model's outputs for a frame are invalid."""
         self._step("invalid", now_ns, index)
         self._drop(now_ns, index, "invalid")
 

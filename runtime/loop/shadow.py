@@ -110,7 +110,7 @@ class ShadowCheck:
         settings: Settings of the check.
         expected: Agreement with the original model at export, 0–1.
         opener: Function that loads the reference. The thread of the check calls it.
-        live: True if the source is live. Otherwise, the source waits, so the load of the loop does not matter.
+        live: True if the source is live. A recorded source waits for the loop, so the load of the loop does not matter.
         clock: Monotonic clock in nanoseconds.
 
     Raises:

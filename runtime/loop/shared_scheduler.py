@@ -47,7 +47,7 @@ class LoopItem(msgspec.Struct):
     timer: StageTimer
     result: Result | None = None
     invalid: str = ""
-    """Reason why the outputs of the model have no answer. Empty if they have one."""
+    """Reason why the outputs of the model are invalid. Empty if they are valid."""
     turn: int = 0
     """Number of frames whose inference began before that of this frame."""
     doubts: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class SharedScheduler:
             return dict(self._scheduler.drops)
 
     def wait_for_room(self) -> bool:
-        """Wait until there is room for the next frame. Reading it earlier would only use memory.
+        """Wait until there is room for the next frame. Reading a frame earlier would only use memory.
 
         Return False if the loop was stopped or the source has ended.
         """
@@ -200,7 +200,7 @@ class SharedScheduler:
                 self._listener()
 
     def invalid(self, index: int) -> None:
-        """Record that the outputs of the model for a frame have no answer."""
+        """Record that the model's outputs for a frame are invalid."""
         with self._lock:
             self._inferring -= 1
             self._scheduler.invalid(index, time.monotonic_ns())

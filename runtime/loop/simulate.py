@@ -23,8 +23,8 @@ class SimulatedFrame:
     captured_ns: int
     """Capture time on the monotonic clock, in nanoseconds. For a recorded source, the time from its start."""
     read_ns: int
-    """For a live source, the time at which the frame can be read. For a recorded source, the time that reading it
-    takes."""
+    """For a live source, the time at which the frame becomes available. For a recorded source, the duration of reading
+    the frame."""
     prepare_ns: int
     infer_ns: int
     """Duration of the inference thread's work: inference and decoding."""

@@ -113,7 +113,7 @@ class Stream:
         return (None if tick is None else self._delivered(tick)), over
 
     def release(self) -> None:
-        """Record that the caller is done with the last answer. Asking for the next answer does the same."""
+        """Record that the caller is done with the last answer. A request for the next answer has the same effect."""
         self._end_last()
         self._loop.release()
 
@@ -286,7 +286,7 @@ class Watcher:
             self._error = error
             import logging
 
-            # `wait` raises the error, but a program may call it late or never.
+            # Report the error now, because the program may call `wait` late or never.
             logging.getLogger("orilla").exception("the function that watches the stream has ended")
         finally:
             self._stream.close()

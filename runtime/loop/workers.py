@@ -15,7 +15,7 @@ from orilla.runtime.loop.stages import StageTimer
 from orilla.runtime.preprocessing.input_kind import RawInput
 
 ADD_AFTER = 8
-"""Number of consecutive inferences that found the queue full, after which workers are added. The queue is full if
+"""Workers are added after this number of consecutive inferences that found the queue full. The queue is full if
 inference is the slowest stage."""
 
 ComputeFunction = Callable[[Any, RawInput, StageTimer], Result]

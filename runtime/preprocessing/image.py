@@ -93,7 +93,7 @@ class Preprocess(
     """Standard deviation in grey levels, given like `mean`. For network inputs 0–1, `mean` is 0 and `std` is 255."""
 
     def __post_init__(self) -> None:
-        # msgspec omits a field only if it holds the default object itself.
+        # msgspec omits a field only if its value is the default object itself.
         for field in msgspec.structs.fields(self):
             if field.default is not msgspec.NODEFAULT and getattr(self, field.name) == field.default:
                 msgspec.structs.force_setattr(self, field.name, field.default)

@@ -42,7 +42,7 @@ TAILS = tuple(
 all restart markers, because the decoder ignores bytes before the marker that it expects."""
 
 MAX_ZEROS = 2
-"""Number of zeros at the end of a JPEG without an end marker that may belong to its pixel data."""
+"""Maximum number of zeros at the end of the pixel data of a JPEG without an end marker."""
 
 MISSING = 128
 """Value of all channels of pixels that are missing in a JPEG. Source: libjpeg-turbo's `jdhuff.c`, which sets their
@@ -143,7 +143,7 @@ def _is_progressive(data: bytes) -> bool:
 
 
 def _without_end(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    """Decode a JPEG without an end marker. Some cameras omit it. Return None if pixels are also missing.
+    """Decode a JPEG without an end marker, which some cameras omit. Return None if pixels are also missing.
 
     If pixels are missing, the decoder uses the bytes that follow. The pixels are therefore complete if they do not
     depend on these bytes. A progressive JPEG is always rejected, because its last passes may be missing.
@@ -152,7 +152,9 @@ def _without_end(data: bytes, flags: int) -> NDArray[np.uint8] | None:
         return None
     # Some cameras append zeros, but the last bytes of the pixel data may also be zeros.
     pixels = data[: len(data.rstrip(b"\0")) + MAX_ZEROS]
-    pixels += b"\0" * pixels.endswith(b"\xff")  # A stuffed byte is part of the pixel data.
+    pixels += b"\0" * pixels.endswith(
+        b"\xff"
+    )  # The zero after 0xFF is a stuffed byte, which is part of the pixel data.
     first, second = (_decoded(pixels + tail + jpeg.EOI, flags) for tail in TAILS)
     return first if first is not None and second is not None and np.array_equal(first, second) else None
 

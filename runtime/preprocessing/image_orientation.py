@@ -18,7 +18,7 @@ from orilla.runtime.preprocessing import jpeg
 from orilla.runtime.preprocessing.tiff_tags import LAYOUTS, ORIENTATION, Tags
 
 UPRIGHT = 1
-"""Orientation of an image whose first row is the top, and whose first column is the left side."""
+"""Value of the normal orientation: the first row is the top, and the first column is the left side."""
 
 TURNS: dict[int, tuple[bool, int | None]] = {
     2: (False, 1),

@@ -15,7 +15,7 @@ RESTARTS = range(0xD0, 0xD8)
 """Codes of the restart markers, which divide the pixel data."""
 
 ALONE = (0x01, *RESTARTS)
-"""Codes of the markers that have no segment. Source: ITU-T T.81, table B.1."""
+"""Codes of the markers that no segment follows. Source: ITU-T T.81, table B.1."""
 
 PROGRESSIVE = 0xC2
 """Code of the marker of a progressive image, which is stored in several passes from coarse to fine."""

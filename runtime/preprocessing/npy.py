@@ -59,7 +59,7 @@ def decode_npy(data: bytes, name: str, dtypes: tuple[type[np.generic], ...]) -> 
         dtypes: The allowed types.
 
     Raises:
-        BundleError: The file is damaged or has another type.
+        BundleError: The file is damaged, or its type is not allowed.
     """
     try:
         header = read_header(io.BytesIO(data))

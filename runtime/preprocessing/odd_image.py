@@ -12,7 +12,7 @@ STARTS = {
     "PNG": b"\x89PNG\r\n\x1a\n",
     "GIF": b"GIF8",
 }
-"""First bytes of the formats that are searched for behind other bytes."""
+"""First bytes of the formats that are also searched for after other bytes."""
 
 PREFIXES = (
     (re.compile(rb"\xef\xbb\xbf|\xff\xfe|\xfe\xff"), "a byte order mark"),

@@ -100,9 +100,9 @@ def letterboxed(frame_hw: tuple[int, int], input_hw: tuple[int, int], anchor: An
     """Return the placement of a frame that is scaled until it touches two opposite edges of the input.
 
     The scale is `r = min(h / H, w / W)` in both axes. The side that does not fill the input becomes `r` times its
-    length, rounded to whole pixels. The scale for positions stays `r` in both axes, as in the published decoders of
-    detectors: they divide boxes by `r`. At the far edge of the rounded axis, positions therefore deviate by less than 1
-    pixel of the input (`down`) or by at most half a pixel (`nearest`).
+    length, rounded to whole pixels. The scale for positions stays `r` in both axes, because the published decoders of
+    detectors divide boxes by `r`. At the far edge of the rounded axis, positions therefore deviate by less than 1 pixel
+    of the input (`down`) or by at most half a pixel (`nearest`).
 
     Args:
         frame_hw: Height and width of the frame in pixels.

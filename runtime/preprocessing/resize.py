@@ -33,8 +33,8 @@ Pixels = NDArray[np.uint8]
 """Pixels `[H,W,3]` or `[H,W]` uint8."""
 
 Resize = Callable[[Pixels, Pixels], None]
-"""Function that resizes an image of a fixed size, its first argument, and writes the result into its second argument,
-which may be a view. The function reuses scratch memory, so it is not thread-safe."""
+"""Function `(image, out)` that resizes an image of a fixed size and writes the result into `out`, which may be a view.
+The function reuses scratch memory, so it is not thread-safe."""
 
 
 def plan_resize(interpolation: Interpolation, placement: Placement, channels: tuple[int, ...]) -> Resize:

@@ -10,7 +10,7 @@ from orilla.runtime.preprocessing.tensor import ArrayPreprocessor, TensorPreproc
 from orilla.runtime.preprocessing.text import TextPreprocess, TextPreprocessor
 
 Spec = Preprocess | TextPreprocess | TensorPreprocess
-"""The preprocessing that happens outside the network. `Spec.preprocessor()` returns the object that does it."""
+"""The preprocessing that happens outside the network. `Spec.preprocessor()` returns the object that performs it."""
 
 
 def kind_of(raw: RawInput) -> str:

@@ -59,7 +59,7 @@ def unpack(vector: NDArray[Any], specs: Sequence[TensorSpec]) -> dict[str, NDArr
     """Split a vector that `pack` returned. The arrays are views of the vector.
 
     Raises:
-        DataError: The vector has another number of values than the arrays of `specs`.
+        DataError: The vector does not have as many values as the arrays of `specs`.
     """
     flat = vector.ravel()
     if flat.size != sum(spec.size for spec in specs):

@@ -63,7 +63,7 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     removed: str = ""
     """Characters that are removed, so that the parts of a word are joined."""
     white_space: str = ""
-    """Characters that separate words. If it is empty, any white space of Unicode separates words."""
+    """Characters that separate words. If it is empty, any Unicode white space separates words."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -161,7 +161,7 @@ class TextPreprocessor(InputPreprocessor):
         return hashlib.sha256(raw.encode()).hexdigest()
 
     def encode_raw(self, raw: RawInput, name: str) -> tuple[bytes, str]:
-        """Return the text in UTF-8, and the text."""
+        """Return the UTF-8 bytes of the text, and the text itself."""
         del name
         assert isinstance(raw, str)
         return raw.encode(), raw
@@ -185,7 +185,7 @@ class TextPreprocessor(InputPreprocessor):
         return tokens
 
     def compare(self, raws: Sequence[RawInput], recorded: Sequence[ModelInput]) -> Comparison:
-        """Compare all tokens."""
+        """Convert the texts again, and count those whose tokens equal the recorded ones."""
         same = sum(np.array_equal(self(raw), np.asarray(tokens)) for raw, tokens in zip(raws, recorded, strict=True))
         return Comparison("tokenise", same == len(raws), f"{same} of {len(raws)} golden texts give the same tokens")
 

@@ -28,7 +28,7 @@ class _Layout(NamedTuple):
     tag: str
     """Number, type and length of a tag."""
     place: str
-    """Position of the values, or the values themselves if they are not longer."""
+    """Position of the values in the file, or the values themselves if they fit into the same number of bytes."""
 
 
 LAYOUTS = {

@@ -167,7 +167,7 @@ def _texture(view: View, per_metre: float) -> Floats:
 
 
 def _wrapped(values: Floats, size: int) -> Floats:
-    """Return `values % size`. `size` is a power of two, so that this much faster form gives the same numbers."""
+    """Return `values % size`. `size` must be a power of two, which allows a much faster computation."""
     whole: Floats = np.floor(values * np.float32(1 / size))
     whole *= np.float32(size)
     return np.subtract(values, whole, out=whole)

@@ -70,7 +70,7 @@ class Clips(Sink):
         self._ring = Ring(options.before, options.memory, self._report_limit)
         self._file: ClipFile | None = None
         self._waiting: list[Trigger] = []
-        """Triggers of a clip for which there is no frame yet."""
+        """Triggers that wait for the first frame of their clip."""
         self._start_s = self._end_s = 0.0
         """Times in the source at which the newest clip begins and ends, in seconds."""
 

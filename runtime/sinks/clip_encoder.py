@@ -22,7 +22,7 @@ class Coded(NamedTuple):
 
     data: bytes
     is_key: bool
-    """True if a player can start at this frame."""
+    """True for a keyframe. A player can start only at a keyframe."""
     pts: int
     """Time in the video, in the encoder's unit of time."""
     time_s: float
@@ -113,7 +113,7 @@ class ClipEncoder:
 
 
 class Ring:
-    """The encoded frames of the last seconds. The first one is a frame at which a player can start.
+    """The encoded frames of the last seconds. The first one is a keyframe.
 
     Args:
         before_s: Time in seconds that the frames must cover.
@@ -143,10 +143,7 @@ class Ring:
                 self._on_limit(coded.time_s - self._frames[0].time_s if self._frames else 0.0)
 
     def since(self, time_s: float) -> list[Coded]:
-        """Return the frames from a time on.
-
-        They begin with the last frame at or before it at which a player can start.
-        """
+        """Return the frames from a given time on. The first one is the last keyframe at or before this time."""
         frames = list(self._frames)
         starts = [place for place, coded in enumerate(frames) if coded.is_key and coded.time_s <= time_s]
         return frames[starts[-1] if starts else 0 :]
@@ -160,7 +157,7 @@ class Ring:
         return next((coded for place, coded in enumerate(self._frames) if place and coded.is_key), None)
 
     def _remove_first(self) -> None:
-        """Remove the frames before the second frame at which a player can start, or all frames if there is none."""
+        """Remove the frames before the second keyframe, or all frames if there is no second keyframe."""
         self.size -= self._frames.popleft().size
         while self._frames and not self._frames[0].is_key:
             self.size -= self._frames.popleft().size

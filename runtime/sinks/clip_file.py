@@ -24,7 +24,7 @@ class ClipFile:
         beside: Path of the JSON lines.
         kind: Format of the video.
         encoder: Encoder of the frames.
-        first: First frame of the clip. A player must be able to start at it.
+        first: First frame of the clip, which must be a keyframe.
 
     Raises:
         OutputError: A file cannot be written.

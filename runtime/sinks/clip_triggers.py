@@ -15,7 +15,7 @@ which also show when they begin. The program's triggers always begin a clip."""
 EVENTS = tuple(kind for kind in get_args(EventKind) if kind not in NEVER)
 
 WORDS = ("nothing", "change", "doubt", *get_args(Doubt), *EVENTS)
-"""Accepted words of the option `on`."""
+"""Values that the option `on` accepts."""
 
 MIN_AREA = 0.01
 """Minimum share of the frame that a class must cover to count as found in a segmentation."""
@@ -25,7 +25,7 @@ class Trigger(NamedTuple):
     """A reason to keep a clip."""
 
     name: str
-    """Word of the option `on`, name of a class, or `trigger`."""
+    """Name of the trigger: a value of the option `on`, the name of a class, or `trigger` if the program called it."""
     detail: str
     """One-line description."""
     at_ns: int
@@ -47,7 +47,7 @@ class TriggerNames(tuple[str, ...]):
         return cls(words)
 
     def check(self) -> None:
-        """Raise `ValueError` if a word is not a word of the option `on`."""
+        """Raise `ValueError` if the option `on` does not accept a word."""
         for word in self:
             if word not in WORDS:
                 raise ValueError(str(unknown_name(word, WORDS, kind="word in `on`")))

@@ -23,7 +23,7 @@ PART = ".part"
 """Name suffix of a file that is being written. Such a name also begins with a dot."""
 
 OLD_S = 10
-"""Age in seconds above which an incomplete file is no longer being written by another loop."""
+"""An incomplete file older than this number of seconds was left behind by a killed process."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,8 @@ class Device:
     labels: Sequence[str] = ()
     """Names of the model's classes. Empty if there are several models."""
     period_s: float | None = None
-    """Minimum time between two documents, in seconds. None without a regular interval: the values then never expire."""
+    """Minimum time between two documents, in seconds. None if there is no regular interval; the values then never
+    expire."""
 
     @property
     def identifier(self) -> str:

@@ -63,7 +63,7 @@ class UdpLink:
             if self._refused_s is None:
                 self._report(f"no program listens at {self._address}; messages are lost until one does")
             self._refused_s = time.monotonic()
-            # The refusal belongs to an earlier packet, so the current one has not been sent yet.
+            # The system reported the rejection of an earlier packet instead of sending this one, so send it again.
             with suppress(ConnectionRefusedError):
                 self._socket.send(data)
             return

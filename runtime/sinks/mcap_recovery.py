@@ -25,7 +25,7 @@ RECORD_BYTES = 9
 
 @dataclass
 class _Content:
-    """Contents of the complete chunks of a file, as the index must state them."""
+    """Contents of the complete chunks of a file, which the index must list."""
 
     end: int = 0
     """Offset in bytes of the end of the last complete record."""
@@ -33,9 +33,9 @@ class _Content:
     channels: dict[int, Channel] = field(default_factory=dict)
     chunks: list[ChunkIndex] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
-    """Number of messages by the number of the channel."""
+    """Number of messages of each channel. The keys are the channel numbers."""
     last_index: dict[int, MessageIndex] = field(default_factory=dict)
-    """Times and offsets of the messages in the last chunk. The keys are the numbers of the channels."""
+    """Times and offsets of the messages in the last chunk. The keys are the channel numbers."""
 
 
 def finish_file(path: Path) -> int | None:

@@ -101,7 +101,7 @@ class ZenohNode(Node):
             raise OutputError(msg) from error
         self._stalled = time.monotonic() - began > 0.9 * STALL_S
         if self._stalled:
-            msg = f"Zenoh at {self._place} accepts no data for {STALL_S:g} s"
+            msg = f"Zenoh at {self._place} has accepted no data for {STALL_S:g} s"
             raise OutputError(msg)
 
     def close(self) -> None:

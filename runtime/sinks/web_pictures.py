@@ -57,7 +57,7 @@ class Newest(Generic[T]):
         Returns:
             The number of the newest value, and the value.
         """
-        with suppress(asyncio.TimeoutError):  # the built-in `TimeoutError` since Python 3.11
+        with suppress(asyncio.TimeoutError):  # Since Python 3.11, this is the built-in `TimeoutError`.
             await asyncio.wait_for(self._reach(number), limit_s)
         return self._number, self._value
 

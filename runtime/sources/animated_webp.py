@@ -21,8 +21,8 @@ MS_NS = 1_000_000
 
 
 DEFAULT_MS = 100
-"""Time in milliseconds for which an image with a stated duration of 0 is shown. Browsers do the same, and FFmpeg for
-GIF."""
+"""Time in milliseconds for which an image with a stated duration of 0 is shown. Browsers do the same, and so does
+FFmpeg for GIF."""
 
 
 class AnimatedWebp:

@@ -31,7 +31,8 @@ class Camera:
     Args:
         device: Number or path of the device.
         capture: The opened device.
-        settings: Text of the first event, with the requested settings and the driver's. None if none were requested.
+        settings: Text of the first event, with the requested settings and those that the driver chose. None if none
+            were requested.
     """
 
     live = True
@@ -91,7 +92,10 @@ def _connected(device: str | int, backend: int = cv2.CAP_ANY) -> cv2.VideoCaptur
 
 
 def _connected_with(device: str | int, options: CameraOptions) -> tuple[cv2.VideoCapture, str]:
-    """Open a camera with options. Return the capture, and a text with the requested settings and the driver's."""
+    """Open a camera with options.
+
+    Return the capture, and a text with the requested settings and those that the driver chose.
+    """
     name = f"camera {device}"
     with Device(_path(device)) as driver:
         size, code = check_mode(driver, name, options)

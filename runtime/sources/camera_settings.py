@@ -27,11 +27,12 @@ class ControlIds(NamedTuple):
     manual: int = 0
     """Value of the second control that turns off automatic control."""
     per_unit: float = 1.0
-    """The driver's units in one unit of the option."""
+    """Number of the driver's units per unit of the option."""
 
 
 CONTROLS = {
-    # The driver's unit of the exposure time is 100 microseconds. Most USB cameras choose it with 3, aperture priority.
+    # The driver's unit of the exposure time is 100 microseconds. Most USB cameras turn on automatic exposure with the
+    # value 3 (aperture priority).
     "exposure": ControlIds(0x9A0902, 0x9A0901, (3, 0), 1, 10.0),
     "gain": ControlIds(0x980913, 0x980912),
     "focus": ControlIds(0x9A090A, 0x9A090C),

@@ -41,7 +41,7 @@ class Digest:
         """Last nonce of the server, and the number of requests that have used it."""
 
     def answer(self, challenge: str, target: str) -> str | None:
-        """Return the value of the header field `Authorization` for a request of `target`, or None if it is unsupported.
+        """Return the header field `Authorization` for a request of `target`, or None for an unsupported challenge.
 
         Source: RFC 7616, section 3.4.
 

@@ -99,7 +99,7 @@ class Credentials:
 def connect(url: str, timeout_s: float) -> Response:
     """Request a URL.
 
-    If the server asks for a user name and a password, the URL's are sent with basic or digest authentication.
+    If the server asks for a user name and a password, those in the URL are sent with basic or digest authentication.
 
     Raises:
         OSError: The server does not respond, or rejects the request.

@@ -119,7 +119,7 @@ def _stated_s(stream: VideoStream, container: InputContainer, start_s: float, pe
     if stream.duration is not None:
         return float(stream.duration * (stream.time_base or 0))
     stated = next((value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")), "")
-    with suppress(ValueError):  # Matroska counts from 0.
+    with suppress(ValueError):  # Matroska states the time of the end, counted from 0.
         hours, minutes, seconds = (float(part) for part in stated.split(":"))
         return 3600 * hours + 60 * minutes + seconds - start_s
     only = len(container.streams) == 1 and name in ("matroska,webm", "flv")

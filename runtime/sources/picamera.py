@@ -34,7 +34,8 @@ class PiCamera:
         camera: The started `picamera2.Picamera2`.
         name: Name of the camera in messages.
         read_s: Time limit for each frame in seconds. Old versions of picamera2 wait without a limit.
-        settings: Text of the first event, with the requested settings and the camera's. None if none were requested.
+        settings: Text of the first event, with the requested settings and those that the camera chose. None if none
+            were requested.
     """
 
     live = True

@@ -56,19 +56,19 @@ class Records:
         file is an object with an array for each input, or the only array.
 
         Raises:
-            SourceError: The file does not exist, is damaged, or has another format.
+            SourceError: The file does not exist, is damaged, or does not contain arrays.
         """
         path = Path(spec)
         if spec == "-" or path.suffix.lower() == ".jsonl":
             lines = Lines.open(spec)
             return cls(_parsed(lines), lines.close)
         if not path.is_file():
-            msg = f"no such file: {spec}{neighbour(Path(spec))}; a model of arrays reads {KINDS}"
+            msg = f"no such file: {spec}{neighbour(Path(spec))}; a model that takes arrays reads {KINDS}"
             raise SourceError(msg)
         readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv}
         reader = readers.get(path.suffix.lower())
         if reader is None:
-            msg = f"{spec} is not a file of arrays: a model of arrays reads {KINDS}"
+            msg = f"{spec} is not a file of arrays: a model that takes arrays reads {KINDS}"
             raise SourceError(msg)
         with only_our_errors(spec, SourceError):
             arrays = reader(path)

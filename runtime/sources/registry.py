@@ -27,7 +27,7 @@ class SourceKind(NamedTuple):
     example: str
     """Example or description of a specification, for messages."""
     recognises: Callable[[str], bool]
-    """Function that returns True if a specification is of this kind. It is not called for a plug-in, whose
+    """Function that returns True if a specification is of this kind. Orilla does not call it for a plug-in, whose
     specification is always `NAME` or `NAME:ARGUMENT`."""
     module: str
     """Module whose `open_source(spec)` opens the source: its name in the folder `sources`, or its full name for a

@@ -59,7 +59,7 @@ class ControlValue(ctypes.Structure):
 
 
 ALIGNMENT = ctypes.sizeof(ctypes.c_void_p)
-"""The union in `struct v4l2_format` contains pointers, so it is aligned like one."""
+"""The union in `struct v4l2_format` contains pointers, so it has the alignment of a pointer."""
 
 
 class Format(ctypes.Structure):

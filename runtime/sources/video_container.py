@@ -89,7 +89,7 @@ def open_container(path: Path) -> InputContainer:
         kind, start = cut_box(path) or (b"", 0)
         if kind != b"moof":
             _refuse(path, name, error)
-        try:  # The fragments before the incomplete one are whole.
+        try:  # The fragments before the incomplete one are complete.
             container = _open(f"subfile,,start,0,end,{start},,:file:{path}")
         except (av.FFmpegError, ValueError):
             _refuse(path, name, error)

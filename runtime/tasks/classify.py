@@ -188,7 +188,7 @@ class ClassifyTask(Task):
         """Return the mutual information of sample and class, as a share of the entropy that the samples allow.
 
         It is high if the model decides clearly, and decides differently for different samples. With wrong inputs, a
-        model is undecided, or decides on the same class for all samples. Source: Barratt and Sharma, "A Note on the
+        model is undecided, or predicts the same class for all samples. Source: Barratt and Sharma, "A Note on the
         Inception Score" (2018), section 2.
         """
         if context.decoding.multi_label or len(outputs) < MIN_SAMPLES:
@@ -238,7 +238,7 @@ def known_class(target: Target, label: int, name: str) -> int:
 def clear_decisions(scores: Scores, count: int) -> list[int]:
     """Return the indices of the golden samples of a classifier.
 
-    Only samples with a clear decision are chosen, and equally many for each class if possible. Within a class, the
+    Only samples with a clear decision are chosen, if possible the same number for each class. Within a class, the
     chosen samples are evenly spaced from the least to the most certain decision. If too few decisions are clear, the
     samples with the most certain decisions are chosen.
 

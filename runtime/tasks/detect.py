@@ -169,7 +169,7 @@ class DetectTask(Task):
         return np.column_stack([found.boxes_xyxy, found.scores, found.classes])
 
     def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
-        """Return True for each pair of matching boxes, and False for each box without a partner.
+        """Return True for each pair of matching boxes, and False for each unmatched box.
 
         Boxes match if they have the same class and an IoU of at least `SAME_IOU`. If neither the outputs nor the
         reference have boxes, the result is `[True]`.
@@ -280,7 +280,7 @@ def located(outputs: Outputs, context: DecodeContext) -> Detections:
 
 
 def pair_count(found: Detections, expected: Detections) -> int:
-    """Return the number of boxes that have a partner of the same class with an IoU of at least `SAME_IOU`.
+    """Return the number of boxes that match a box of the same class with an IoU of at least `SAME_IOU`.
 
     Pairs are formed one after the other, in descending order of IoU.
     """

@@ -29,7 +29,7 @@ CAPTION_CLASSES = 4
 """Maximum number of classes that the caption of an answer lists."""
 
 FOUND_BGR, WRONG_BGR, MISSED_BGR = (70, 190, 40), (40, 40, 230), (240, 90, 40)
-"""Colours of pixels that are compared with the truth."""
+"""Colours of pixels that the model found correctly, found wrongly, or missed."""
 
 Mask = NDArray[np.bool_]
 Cell = TypeVar("Cell", bound=np.generic)
@@ -57,7 +57,7 @@ class Drivable:
         """Return the direction to the middle of the corridor, from -1 (left edge) to 1 (right edge), or None.
 
         Args:
-            label: As for `corridor`.
+            label: Name of the class on which the robot may drive. Optional if there is only one class.
             rows: Upper and lower limit of the rows that are used, as shares of the frame's height.
         """
         found = self.corridor(label)
@@ -67,7 +67,7 @@ class Drivable:
         """Return the share of an area ahead of the robot that belongs to the class, 0–1.
 
         Args:
-            label: As for `corridor`.
+            label: Name of the class on which the robot may drive. Optional if there is only one class.
             corners: Corners of the area as shares of the frame's width and height.
         """
         return area_ahead(self.mask(label), corners)
@@ -202,7 +202,7 @@ class Segmentation(msgspec.Struct, Drivable, frozen=True, eq=False, dict=True):
             image: Image `[H,W,3]` uint8 in BGR order. It is changed.
             labels: True class index of each pixel, `[H,W]`.
             classes: Names of the class indices.
-            ignore: Number of pixels without a label. They count as not found.
+            ignore: Value of pixels without a label. They are not tinted.
         """
         found, true = self.mask() & (labels != ignore), labels == classes.index(self.label)
         for pixels, color_bgr in ((found & true, FOUND_BGR), (found & ~true, WRONG_BGR), (~found & true, MISSED_BGR)):

@@ -103,11 +103,11 @@ class DecodeContext:
     """Settings of the task for this model."""
 
     def of_frame(self, frame_hw: tuple[int, int] | None) -> DecodeContext:
-        """Return a copy for a frame of another size."""
+        """Return a copy for a frame with a different size."""
         return replace(self, frame_hw=frame_hw)
 
     def with_head(self, head: HeadSpec) -> DecodeContext:
-        """Return a copy with another head."""
+        """Return a copy with a different head."""
         return replace(self, head=head)
 
     def placement(self, grid_hw: tuple[int, int]) -> Placement:
@@ -243,7 +243,9 @@ class Task(ABC):
             raise ConfigError(msg)
 
     def check_finite(self, outputs: Outputs, context: DecodeContext) -> None:
-        """Check that all values of the outputs for one frame are finite, because other values have no answer.
+        """Check that all values of the outputs for one frame are finite.
+
+        Other values cannot be converted into an answer.
 
         Args:
             outputs: Outputs for one frame.

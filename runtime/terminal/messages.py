@@ -28,7 +28,7 @@ def print_message(text: str) -> None:
     """
     stream = sys.stderr
     text = printable(text)
-    with suppress(AttributeError, ValueError):  # Standard error is missing, closed or another object.
+    with suppress(AttributeError, ValueError):  # Standard error is missing, closed, or replaced by another object.
         if stream.isatty():
             from orilla.runtime.terminal.fitting import wrapped
 

@@ -30,7 +30,7 @@ REFRESH_HZ = 1.0
 
 
 class _ProgressConsole(Console):
-    """A console whose output may be lost."""
+    """A console that ignores a closed output."""
 
     def on_broken_pipe(self) -> None:
         """Print nothing from now on. Rich would exit with code 1, even if the command has succeeded."""

@@ -91,7 +91,7 @@ class LineCounting:
         self._crossings: Counter[tuple[str, str]] = Counter()
 
     def observe(self, seen: Positions) -> Count:
-        """Count the objects that crossed the line since their last position. Gaps in a track do not matter."""
+        """Count the objects that crossed the line since their last known position. A track may have gaps."""
         distances = self._distances(seen)
         for index in np.flatnonzero(np.abs(distances) > seen.margins).tolist():
             key, right, point = seen.keys[index], bool(distances[index] > 0), seen.points[index]
@@ -138,7 +138,7 @@ class ZoneCounting:
         self._entered: Counter[tuple[str, str]] = Counter()
 
     def observe(self, seen: Positions) -> Count:
-        """Count the objects that are inside, and those that have entered since their last position.
+        """Count the objects that are inside the zone, and those that entered it since their last known position.
 
         An object that was inside when it was first detected does not count as entered.
         """

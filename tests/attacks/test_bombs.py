@@ -19,7 +19,7 @@ from orilla.runtime.sources.records import Records
 
 
 def zip_of_nothing(path: Path, entries: int, *, wide: bool = False) -> Path:
-    """Write a zip whose list states empty files that do not exist. `wide` uses the records for large zips."""
+    """Write a zip whose list contains empty files that do not exist. `wide` selects the records for large zips."""
     entry = b"PK\x01\x02" + struct.pack("<4B4HL2L5H2L", 20, 0, 20, 0, 0, 0, 0, 33, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0)
     listed = b"".join(entry + b"%07d" % index for index in range(entries))
     end = b""
@@ -61,7 +61,7 @@ def test_a_data_set_with_very_many_entries(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_zip_with_many_folders_is_listed_once(tmp_path: Path):
-    """The time grows with the number of files, not with folders times files."""
+    """The time is proportional to the number of files, not to the product of the numbers of folders and files."""
     path = tmp_path / "wide.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(3000):

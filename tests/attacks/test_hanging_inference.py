@@ -159,7 +159,7 @@ def interrupted(how: str, number: signal.Signals, *words: str, times: int = 1) -
     """Send a signal to a command as soon as its inference hangs. Return its exit code and standard error."""
     command = [sys.executable, "-c", HANG.replace("HOW", how), *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # Programs that a shell runs in the background ignore SIGINT, and the command would inherit this setting.
+    # If a shell runs pytest in the background, SIGINT is ignored, and the command would inherit this setting.
     with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "hangs\n"

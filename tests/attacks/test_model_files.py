@@ -72,7 +72,7 @@ def bomb(count: int) -> bytes:
     def vector(at: int, target_of: list[int]) -> None:
         """Append a vector, and let the offset at a position refer to it.
 
-        All its elements will refer to the same table.
+        All elements of the vector refer to the same table.
         """
         struct.pack_into("<I", file, at, len(file) - at)
         file.extend(struct.pack("<I", count))
@@ -111,7 +111,7 @@ def test_a_table_that_is_named_again_and_again(count: int):
 
 
 def test_changed_numbers_are_refused_or_consistent():
-    """The reader of the graph can read every file that the check accepts, without a Python error."""
+    """The graph reader reads every file that the check accepts without a Python error."""
     data, chance = model("litert_wi8_ai8"), random.Random(0)
     refused = 0
     for _ in range(300):
@@ -140,7 +140,7 @@ def field(number: int, content: bytes) -> bytes:
 
 ENTRY = field(13, field(1, b"location") + field(2, b"../../../etc/passwd"))
 PLACE = b"\x70\x01"
-"""The field `data_location` with the value `EXTERNAL`."""
+"""This is the field `data_location` with the value `EXTERNAL`."""
 
 EXTERNAL = {
     "an initializer": field(7, field(5, ENTRY + PLACE)),

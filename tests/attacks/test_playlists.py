@@ -59,7 +59,7 @@ def test_a_playlist_is_refused(attack: str, folder: Path):
 
 
 def test_ffmpeg_itself_refuses_playlists(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """The formats are excluded whatever the file begins with."""
+    """These formats are excluded, whatever the first bytes of the file are."""
     monkeypatch.setattr("orilla.runtime.sources.video_container.KNOWN_HEADS", ())
     for attack in ("concat", "hls", "sdp"):
         name, text = ATTACKS[attack]

@@ -56,7 +56,7 @@ def damaged(data: bytes, edits: list[tuple[str, int, int]]) -> bytes:
 
 
 def attack(name: str, data: bytes) -> None:
-    """Pass a file to a reader, which may accept it or raise an error of Orilla."""
+    """Pass a file to a reader, which may accept it or raise one of Orilla's own errors."""
     reader = READERS[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / reader.name

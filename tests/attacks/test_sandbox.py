@@ -29,10 +29,9 @@ ROAD = BUNDLES / "road.orilla"
 VARIANT = "litert_wi8_ai8"
 
 CRASHES = {"SIGSEGV": (1240, 2), "SIGABRT": (1668, 2)}
-"""Position and new value of a number in the model file. The structure of the file stays valid.
-
-Both crash LiteRT whatever its memory contains. The index -1 of a tensor, for example, would not: LiteRT reads the
-memory before its list of tensors, and sometimes finds something that it refuses with an error.
+"""Position and new value of a number in the model file. The structure of the file stays valid. Each change crashes
+LiteRT, whatever its memory contains. The index -1 of a tensor, for example, would not: LiteRT reads the memory before
+its list of tensors, whose content sometimes only causes an error.
 """
 
 
@@ -195,7 +194,10 @@ while True:
 
 
 def test_what_a_process_under_protection_cannot_do(tmp_path):
-    """Every attempt fails, if the kernel supports the protection. Then the process uses up its processor time."""
+    """The process tries forbidden actions, which fail if the kernel supports the protection.
+
+    Then it uses up its processor time.
+    """
     import socket
 
     (tmp_path / "old").write_text("old")

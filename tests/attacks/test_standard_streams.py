@@ -131,7 +131,7 @@ def test_a_result_that_cannot_be_written_is_an_error(tiny_bundle: Path):
 
 
 def test_a_closed_stream_is_replaced(tiny_bundle: Path, tmp_path: Path):
-    """Without this, the first file that the command opens would receive the messages of libraries."""
+    """Otherwise, the first file that the command opens would receive the messages of libraries."""
     command, out = loop(tmp_path, tiny_bundle)
     ended = shell(f"{command} 0<&- 1>&- 2>&-")
     assert ended.returncode == 0

@@ -1,4 +1,4 @@
-"""Unless the user requests it, no process of Orilla looks up a name, connects to a host or writes to the home."""
+"""No process of Orilla looks up a name, connects to a host or writes to the home folder without a request."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ VALUES = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_hostile_specifications_raise_nothing_else(layout, data):
-    """A manifest may contain any values. It is rejected, or decoding works, or decoding raises a `BundleError`."""
+    """A manifest may contain any values. Either it is rejected, or decoding succeeds or raises a `BundleError`."""
     head = head_of(layout)
     encoded = ENCODINGS[layout][0]()
     spec = head.recognise(shapes_of(encoded.outputs), encoded.input_hw, encoded.labels)

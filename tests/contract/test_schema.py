@@ -20,7 +20,7 @@ def printed(capsys, *words):
     """Return the document that a command prints."""
     code = main([*map(str, words), "--json"])
     output = capsys.readouterr()
-    assert code in (0, 1, 3), output.err  # 3: the machine was disturbed during a benchmark
+    assert code in (0, 1, 3), output.err  # Exit code 3 means that the machine was disturbed during a benchmark.
     return json.loads(output.out)
 
 

@@ -56,10 +56,10 @@ def test_an_opencv_without_a_wheel_passes():
     ("used", "hidden", "place", "match"),
     [
         ("2.2.6", "1.24.2", "system", "numpy 2.2.6 hides numpy 1.24.2 in /system, for which picamera2"),
-        ("2.2.6", "1.24.2", "environment", None),  # picamera2 is not the system's
+        ("2.2.6", "1.24.2", "environment", None),  # This `picamera2` does not belong to the system.
         ("1.26.4", "1.24.2", "system", None),
         ("2.2.6", "2.1.0", "system", None),
-        ("1.26.4", "2.2.4", "system", None),  # packages that are built for numpy 2 also run with numpy 1
+        ("1.26.4", "2.2.4", "system", None),  # Packages that are built for numpy 2 also run with numpy 1.
     ],
 )
 def test_numpy_2_that_hides_the_numpy_of_the_system_fails(used, hidden, place, match):

@@ -1,4 +1,4 @@
-"""Findings of `orilla doctor` about the accelerators of current boards, which are simulated by files."""
+"""Findings of `orilla doctor` about the accelerators of current boards. Files simulate the accelerators."""
 
 import dataclasses
 

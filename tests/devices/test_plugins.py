@@ -147,7 +147,7 @@ def test_a_built_in_name_reads_no_entry_points(tmp_path):
     code = (
         "import json, importlib.metadata as metadata\n"
         "from orilla.devices import plugins\n"
-        "metadata.distributions = None\n"  # Reading the entry points would now raise an error.
+        "metadata.distributions = None\n"  # From here on, reading the entry points would raise an error.
         "from orilla.runtime.cli import main\n"
         "code = main(['run', 'road', '--source', 'scenes', '--frames', '2', '--sink', 'jsonl'])\n"
         "assert code == 0 and plugins.installed_plugins.cache_info().misses == 0\n"

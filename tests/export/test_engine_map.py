@@ -28,7 +28,7 @@ def litert(bundle, name="litert_fp32", opened=litert_trace.open_delegated):
 
 
 def changed_onnx(bundle, operator):
-    """Return the float ONNX variant with changed weights in the n-th convolution."""
+    """Return the float ONNX variant with different weights in the n-th convolution."""
     variant = bundle.manifest.variant("onnx_fp32")
     model = onnx.load_from_string(bundle.read(variant.file))
     node = [node for node in model.graph.node if node.op_type == "Conv"][operator]

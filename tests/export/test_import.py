@@ -352,7 +352,7 @@ def test_a_file_without_an_importer_is_refused(tmp_path, capsys):
 
 
 def test_metadata_of_a_tflite_file_is_read(tmp_path, capsys):
-    """`orilla extract` writes a bundle's metadata into the extracted file. The import reads it from there."""
+    """`orilla extract` writes the metadata of a bundle into the model file, and the import reads this metadata."""
     out = tmp_path / "m.tflite"
     assert main(["extract", str(ANIMALS.path), "litert_fp32", "--out", str(out)]) == 0
     describe(str(out), str(tmp_path / "d.json"))

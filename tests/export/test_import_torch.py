@@ -181,7 +181,7 @@ def test_a_batch_is_refused(tmp_path):
 
 @NEEDS_TORCH
 def test_pickled_example_inputs_run_no_code(tmp_path):
-    """PyTorch itself would run the code of a pickle in place of the example inputs."""
+    """If a pickle replaced the example inputs, PyTorch itself would run the code of the pickle."""
     from helpers import torch_nets
 
     path = torch_nets.save(torch_nets.Net().eval(), tmp_path / "net.pt2", 1, 3, 24, 32)

@@ -46,7 +46,7 @@ def test_the_layer_with_one_large_channel_is_the_only_cause(wide_bundles):
         assert report.causes == (WIDE,)
         layer = report.layer(WIDE)
         assert layer.added > 0.8 > 0.2 > report.layer("first").lost
-        # The ratio of the whole tensor hides the loss, because the large channel has nearly all of the signal.
+        # The ratio of the whole tensor hides the loss, because the large channel contains nearly the whole signal.
         assert layer.sqnr_db > 40
         assert "one channel is" in layer.remark
         assert layer.span[0] <= layer.low < layer.high <= layer.span[1]
@@ -84,7 +84,7 @@ def test_the_command_prints_the_causes_and_json(wide_bundles, capsys):
 def test_weights_in_integers_leave_the_activations_in_float(tiny_bundle):
     report = report_of(tiny_bundle, "tflite", "litert_wi8_afp32")
     assert all(layer.span is None and layer.rounding_db is None for layer in report.layers)
-    assert report.layers[0].sqnr_db is None  # The input is the same.
+    assert report.layers[0].sqnr_db is None  # Both files get the same input.
 
 
 def test_a_short_name_has_the_layer_and_its_operation():

@@ -46,7 +46,7 @@ def test_a_file_that_runs_in_float_is_rejected(quantised, tmp_path):
     model = onnx.load(quantised)
     values = {value.name: value for value in model.graph.initializer}
     for name in {node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear"}:
-        # The same numbers as int8. ONNX Runtime does not convert a tensor that is read twice to uint8.
+        # Store the same numbers as int8. ONNX Runtime does not convert a tensor that is read twice to uint8.
         moved = numpy_helper.to_array(values[name]).astype(np.int16) - 128
         values[name].CopyFrom(numpy_helper.from_array(moved.astype(np.int8), name))
     del model.graph.value_info[:]

@@ -41,7 +41,7 @@ def test_a_tokenizer_gives_the_same_tokens_as_in_keras(options, rules, padding, 
     tokenizer = Tokenizer(**options, **rules)
     tokenizer.fit_on_texts(TEXTS[:2])
     found = read(tmp_path, tokenizer.to_json(), name="tokenizer.json", padding=padding)
-    # Keras' guide encodes the text of the document again.
+    # Keras' guide encodes the JSON text a second time.
     assert read(tmp_path, json.dumps(tokenizer.to_json()), name="tokenizer.json", padding=padding) == found
     expected = [
         ([0] * (8 - len(row)) + row if padding is None else row + [0] * (8 - len(row)))[:8]

@@ -31,7 +31,7 @@ def test_the_sheet_and_the_gain_are_written(tmp_path, capsys):
     assert "worst samples of litert_wi8_ai8, with the share of equal decisions: " in text
     worst = Bundle.open(out).manifest.report.worst
     agreements = [frame.agreement for frame in worst.frames]
-    assert len(agreements) == 10  # a quarter of the validation samples
+    assert len(agreements) == 10  # This is a quarter of the validation samples.
     assert agreements == sorted(agreements)
     gain = worst.recalibration
     assert gain.count == 30
@@ -59,7 +59,7 @@ def reference_of(outputs):
 def test_the_largest_error_comes_first_among_equal_agreements():
     outputs = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1, 2, 3]]
     changed = outputs.copy()
-    changed[5] = 0.9 * np.eye(4)[2]  # another class, with a smaller error than sample 6
+    changed[5] = 0.9 * np.eye(4)[2]  # A different class, with a smaller error than sample 6.
     changed[6] = np.eye(4)[0]
     found = worst_samples(reference_of(outputs), {"y": changed})
     assert [sample.name for sample in found] == ["s6", "s5"]

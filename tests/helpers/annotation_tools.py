@@ -43,7 +43,7 @@ def _splits(path: Path, change: Change) -> Iterator[tuple[Path, list[Marked]]]:
 
 
 def createml(path: Path, change: Change = None) -> Path:
-    """Write a file of CreateML in each split folder, as Roboflow does."""
+    """Write a CreateML file in each split folder, as Roboflow does."""
     for folder, marked in _splits(path, change):
         images = []
         for name, label, left in marked:
@@ -54,7 +54,7 @@ def createml(path: Path, change: Change = None) -> Path:
 
 
 def labelme(path: Path, change: Change = None) -> Path:
-    """Write a JSON file of LabelMe beside each image."""
+    """Write a LabelMe file beside each image."""
     for folder, marked in _splits(path, change):
         for name, label, left in marked:
             shape = {"label": label, "points": [[RIGHT, TOP], [left, BOTTOM]], "shape_type": "rectangle", "flags": {}}
@@ -78,7 +78,7 @@ def _region(marked: Marked) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def via_json(path: Path, change: Change = None) -> Path:
-    """Write a JSON file of VIA in each split folder."""
+    """Write a VIA file in JSON in each split folder."""
     for folder, marked in _splits(path, change):
         images: dict[str, Any] = {}
         for one in marked:
@@ -90,7 +90,7 @@ def via_json(path: Path, change: Change = None) -> Path:
 
 
 def via_csv(path: Path, change: Change = None) -> Path:
-    """Write a CSV file of VIA in each split folder."""
+    """Write a VIA file in CSV in each split folder."""
     columns = ["filename", "file_size", "file_attributes", "region_count", "region_id", "region_shape_attributes"]
     for folder, marked in _splits(path, change):
         with (folder / "via_export_csv.csv").open("w", newline="") as stream:

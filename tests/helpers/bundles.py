@@ -32,7 +32,7 @@ def road_run(folder: Path, data: Path) -> Path:
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(3)
-    # Each layer has a fixed name. Otherwise, Keras would choose names that depend on the layers built before.
+    # Each layer has a fixed name. Otherwise, Keras would choose names that depend on previously built layers.
     initial = keras.initializers.RandomNormal(stddev=2.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)

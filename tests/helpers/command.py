@@ -1,4 +1,4 @@
-"""Run the command line in a separate process, as a user does, or in this one."""
+"""Run the command line, either in a separate process, as a user does, or in the current process."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ def orilla(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def here(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run one command in this process, which is faster if it needs TensorFlow. Return the same as `orilla`."""
+    """Run one command in this process, which is faster if it needs TensorFlow. The result is that of `orilla`."""
     arguments = [str(word) for word in words]
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):

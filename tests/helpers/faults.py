@@ -102,7 +102,7 @@ class FaultyEngine:
     """An engine whose inferences have faults. The output is the brightness of the image.
 
     Args:
-        faults: Faults by the number of the inference, counted from 0. What a fault returns replaces the output.
+        faults: Faults by the number of the inference, counted from 0. The result of a fault replaces the output.
     """
 
     def __init__(self, faults: Mapping[int, Fault] | None = None) -> None:
@@ -191,5 +191,5 @@ def stream(
 
 
 def lost(reason: str = "the cable is out") -> Fault:
-    """Return the fault of a camera that is gone."""
+    """Return the fault of a camera that was disconnected."""
     return raising(SourceError(reason))

@@ -30,6 +30,6 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
 def _close(component: dict[str, Any]) -> None:
     """Reject keys that a schema does not name. The schemas allow them, because later versions may add keys."""
     if "properties" in component:
-        # A part of a cascade is an answer with a box.
+        # In a cascade, each part is an answer with a box.
         component["properties"].setdefault("box_xyxy", True)
         component["additionalProperties"] = False

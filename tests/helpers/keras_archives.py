@@ -33,7 +33,7 @@ REFUSED = {
 REFUSED_IN: dict[str, dict[str, str]] = {
     "3.0.5": {"functional-in-sequential": "cannot read", "random-augmentation": "value_range"},
 }
-"""Models that Orilla must reject only if a certain Keras wrote them, and a word of the message."""
+"""Models that Orilla must reject only if a certain version of Keras wrote them, and a word of the message."""
 
 JOINED = "later versions of Keras 3 join masks in another way"
 
@@ -75,7 +75,7 @@ class Archive:
     """Versions of Keras and of the packages below it."""
     models: dict[str, StoredModel]
     missing: dict[str, str]
-    """For each model that this Keras cannot build, the reason."""
+    """Reason for each model that this version of Keras cannot build."""
 
 
 def archive_names() -> tuple[str, ...]:

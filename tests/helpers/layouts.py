@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     build: Callable[[Path, Change], Path]
     """Function that writes the data set into a folder, and returns the path to open."""
     kind: str
-    """Kind that Orilla takes the files for. Empty if Orilla rejects them."""
+    """Kind of data set as which Orilla reads the files. Empty if Orilla rejects them."""
     counts: dict[str, int]
     """Number of samples of each split. Without splits, the sum is stated under an empty name."""
     classes: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ def beside(path: Path, change: Change = None) -> Path:
 
 
 def beside_in_folders(path: Path, change: Change = None) -> Path:
-    """Write masks of one class beside their images, in one folder per patient, as in sets of medical images."""
+    """Write masks of one class beside their images, in one folder per patient, as in medical data sets."""
     for name in ("TCGA_1", "TCGA_2", "TCGA_3"):
         binary(path, {"train": (name, name)}, change if name == "TCGA_1" else None, ending="_mask")
     return path

@@ -77,7 +77,7 @@ def tcp_h264(rate_hz: float) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    # FFmpeg starts to listen a moment later, and accepts only one connection, so a trial connection is impossible.
+    # FFmpeg starts to listen a moment later. It accepts only one connection, so do not test whether it listens.
     with subprocess.Popen(["sh", "-c", f"sleep 1; echo {url}"]):
         h264(rate_hz, f"{url}?listen=1", "h264")
 

@@ -30,7 +30,7 @@ class Mosquitto:
     """A broker on a free port. It keeps its messages when it is started again.
 
     Args:
-        folder: Empty folder for its files.
+        folder: Empty folder for the broker's files.
         lines: Additional lines of its configuration.
         port: Its port. 0 chooses a free one.
     """
@@ -96,7 +96,7 @@ def mosquitto(folder: Path, *lines: str) -> Iterator[Mosquitto]:
 
 
 class Subscriber:
-    """Records all messages of a broker, also those that arrive while the broker or the subscriber is away."""
+    """Records all messages of a broker, even if the broker or the subscriber is temporarily disconnected."""
 
     def __init__(self, port: int, topic: str = "#", qos: int = 1) -> None:
         from paho.mqtt.client import Client

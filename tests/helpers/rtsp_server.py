@@ -39,7 +39,10 @@ def configured(_: object, media: Any) -> None:
 
 
 def pump(frame_bytes: int) -> None:
-    """Push the frames from standard input into the pipeline, if there is one. The server ends with the input."""
+    """Push the frames from standard input into the pipeline, if there is one.
+
+    The server ends at the end of the input.
+    """
     while len(frame := sys.stdin.buffer.read(frame_bytes)) == frame_bytes:
         for source in inputs:
             source.emit("push-buffer", Gst.Buffer.new_wrapped(frame))

@@ -64,7 +64,7 @@ def cascaded() -> CascadeResult:
 
 
 def tick(index: int = 0, result: Result | None = None, source: str | None = None, **drops: int) -> Tick:
-    """Return a tick. It was delivered `index` milliseconds after the first one, with an age of 20 ms."""
+    """Return a tick. Its delivery is `index` milliseconds after that of the first tick, and its age is 20 ms."""
     delivered_ns = 10_000_000_000 + index * 1_000_000
     frame = Record(index, {}, delivered_ns - 20_000_000)
     return Tick(frame, result or ArrayResult({}), {"prepare": 1.0, "infer": 12.0}, delivered_ns, drops, source)

@@ -37,12 +37,12 @@ def cell() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
 
 
 def number() -> int:
-    """Return something that is not a network."""
+    """Return an object that is not a network."""
     return 3
 
 
 def torchvision_net(name: str) -> torch.nn.Module:
-    """Return a network of torchvision with random weights."""
+    """Return a torchvision network with random weights."""
     try:
         import torchvision
     except RuntimeError:

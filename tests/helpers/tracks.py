@@ -130,7 +130,7 @@ def quality(truth: Iterable[Objects], answers: Iterable[Objects], min_iou: float
         for row, column in pairs:
             key = int(true.identities[row]), int(answer.identities[column])
             together[key] = together.get(key, 0) + 1
-        # A pair of the last frame remains a pair if its boxes still overlap. The other boxes are assigned by IoU.
+        # A pair of boxes from the last frame stays paired while the boxes overlap. The other boxes are assigned by IoU.
         kept = [last.get(int(true.identities[row])) == answer.identities[column] for row, column in pairs]
         for (row, column), same in zip(pairs, kept, strict=True):
             ious[row, column] += 10 * same

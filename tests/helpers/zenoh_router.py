@@ -82,7 +82,7 @@ class Router:
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the process, and wait until it listens."""
         self._ready = threading.Event()
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(self.port), self._mode],
@@ -94,11 +94,11 @@ class Router:
         assert self._ready.wait(20), "the Zenoh router did not start"
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to it."""
+        """Send a signal to the process."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
 

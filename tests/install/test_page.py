@@ -15,7 +15,7 @@ def names(requirements):
 
 
 def test_the_packages_without_opencv_are_all_dependencies():
-    """Without this check, a user who installs with --no-deps could miss a new dependency of Orilla."""
+    """A user who installs with --no-deps needs the complete list, so the page must contain each new dependency."""
     (line,) = re.findall(r"^pip install (ai-edge-litert av [\w -]+)$", PAGE, re.M)
     assert set(line.split()) == names(PROJECT["dependencies"]) - {"opencv-python-headless"}
     (line,) = re.findall(r"^pip install (ai-edge-litert av .*)# on Trixie", re.sub(" {2,}#", "#", PAGE), re.M)

@@ -31,7 +31,7 @@ from orilla.runtime.sources.registry import open_source
 
 GENERATED = ("scenes", "patterns")
 NIGHT_LEVEL = 60
-"""Mean level of all colours below which an image counts as taken at night."""
+"""Images whose mean level over all colours is below this value count as night."""
 
 SUFFIXES = (".jpg", ".jpeg")
 """Suffixes of images. The masks of segmentation data sets are PNG files, which are not frames of a camera."""

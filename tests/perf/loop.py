@@ -3,8 +3,8 @@
     python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first
     python tests/perf/loop.py --clip drive.mp4     a clip of your own
     python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
-    python tests/perf/loop.py --workers            frame rate with as many inference workers as pay, compared with one
-                                                   worker and with a hand-written loop of one interpreter per core
+    python tests/perf/loop.py --workers            frame rate with all workers that increase it, compared with one
+    worker and with a hand-written loop of one interpreter per core
 
 Each round measures every stage alone, and then the loop on the same frames, so that a disturbance affects both. The
 figures are medians over the rounds. `spread` contains the lowest and the highest ratio of all rounds.

@@ -11,7 +11,7 @@ averaged over the cells in 15 bins. Source: Guo et al., "On Calibration of Moder
 For each `--empty`, whose frames show no road, the table states the share of pixels in which the model finds road, as a
 mean, and the share of frames in which it exceeds 1 %. Black, white, noise and a test pattern are always measured.
 `--sheets` writes a PNG for each data set in which found road is green, missed road is red, and other pixels that were
-taken for road are blue.
+classified as road are blue.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ time on a camera that is lost every ten seconds and hangs every minute. `--ticks
 
 Each part is divided into tenths. The exit code is 1 if
 
-- an answer is missing, twice or out of order, or a line was not written,
+- an answer is missing, duplicated or out of order, or a line was not written,
 - there are more threads or file descriptors in the last tenth than in the second one,
 - the resident memory grew by more than `--growth` (MB) from the second tenth to the last one, or
 - the 99th percentile of the age of the answers in the last tenth is more than `--slower` times that in the first one.

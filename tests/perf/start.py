@@ -53,7 +53,7 @@ _, status, usage = os.wait4(process, 0)
 figures = {"started": started, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
 print(json.dumps({**figures, "code": os.waitstatus_to_exitcode(status)}), file=sys.stderr)
 """
-"""Small process that starts the program. Linux counts the memory of the parent process to the peak of its child."""
+"""Small process that starts the program. Linux includes the memory of the parent process in the peak of its child."""
 
 
 class Start(NamedTuple):

@@ -81,7 +81,7 @@ def watch(port: int) -> None:
                 clients = [connected(port) for _ in range(int(line))]
                 for client in clients:
                     selector.register(client, selectors.EVENT_READ)
-                break  # The other keys of this selection may be closed already.
+                break  # The streams of the other selected keys may already be closed.
             assert isinstance(key.fileobj, socket.socket)
             count += key.fileobj.recv_into(buffer)
         time.sleep(0.02)  # Larger parts cost less.

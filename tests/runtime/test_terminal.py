@@ -52,4 +52,4 @@ def test_the_status_moves_in_one_line_of_the_terminal(monkeypatch):
     assert "0:21 building" in text
     assert "0:42 building" in text
     assert "\n\n" not in text
-    assert max(len(part) for part in text.replace("\r", "\n").splitlines()) < 120  # with escape sequences
+    assert max(len(part) for part in text.replace("\r", "\n").splitlines()) < 120  # This includes escape sequences.

@@ -75,7 +75,7 @@ def test_progress_counts_steps_and_epochs(tmp_path):
 def test_the_average_of_the_weights_is_kept_and_the_training_continues_from_the_latest(tmp_path):
     steps = [slopes(tmp_path / f"plain{epochs}", epochs, average=0.0)[0] for epochs in (1, 2, 3, 4)]
     expected = [np.mean(steps[:count]) for count in (1, 2, 3, 4)]
-    average, calls = slopes(tmp_path / "whole", 4, average=1.0)  # This average covers all four steps.
+    average, calls = slopes(tmp_path / "whole", 4, average=1.0)  # This average covers all four training steps.
     assert calls == pytest.approx(expected, rel=1e-5)
     assert average == pytest.approx(expected[-1], rel=1e-5)
     last = expected[0]

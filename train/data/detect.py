@@ -29,7 +29,8 @@ KEPT = 0.5
 """Smallest share of a box that must lie in the crop. If less is inside, the visible rest is marked as a crowd."""
 
 ATTEMPTS = 8
-"""Maximum number of random crops to try until one contains a box. If none does, the whole image is used."""
+"""Maximum number of random crops to try until one contains a box. If no crop contains a box, the whole image is
+used."""
 
 
 class Boxes(NamedTuple):
@@ -106,7 +107,7 @@ def window(
 
     Args:
         image: Image, `[H,W,3]`.
-        boxes: Its boxes.
+        boxes: The boxes in the image.
         fill: Value of the pixels outside the image.
         rng: The source of random numbers.
     """

@@ -10,8 +10,8 @@ from orilla.runtime.evaluation.datasets import ClassifiedImage, Dataset, Labelle
 from orilla.runtime.tasks.registry import task_of
 
 OTHER = 254
-"""Label of pixels that certainly do not show the class of the model, but whose class has no name in the other data set.
-Unlike ignored pixels, such pixels count in the loss."""
+"""Label of pixels that do not show the class of the model, and whose class has no name in the other data set. Unlike
+ignored pixels, these pixels contribute to the loss."""
 
 
 class AsClass(Dataset):

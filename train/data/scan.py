@@ -107,7 +107,7 @@ class _SampleCheck:
 def _check_image(data: bytes) -> str | None:
     """Return the reason why an image is corrupt, or None if it is not.
 
-    Pillow reports an image that ends early. OpenCV fills the missing rows with grey.
+    Pillow reports a truncated image, whereas OpenCV fills its missing rows with grey.
     """
     from PIL import Image
 

@@ -1,4 +1,7 @@
-"""Batches of images with a class per pixel. Worker threads crop and prepare them; a seed determines their order."""
+"""Batches of images with a class per pixel.
+
+Worker threads crop and prepare the images; a seed determines their order.
+"""
 
 from __future__ import annotations
 

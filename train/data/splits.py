@@ -124,14 +124,14 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
         if not 0 < share < 1:
             msg = f"hold_out={hold_out}: a share must be above 0 and below 1"
             raise ConfigError(msg)
-        if dataset.in_time_order:  # Neighbours of a held-out image are almost equal to it, so a block is held out.
+        if dataset.in_time_order:  # Neighbouring images of a recording are almost equal, so hold out a block of images.
             start = len(train) - max(1, round(share * len(train)))
             return _both_used(train[:start], train[start:], hold_out)
         # The content of a sample decides whether it is held out. Added samples therefore do not change the decision for
         # the others, and identical samples stay together.
         positions = {item: _position(dataset, item) for item in train}
         chosen = {item for item, position in positions.items() if position < share}
-        if not chosen:  # The selection may be empty if there are only a few samples.
+        if not chosen:  # With only a few samples, the selection may be empty.
             chosen = set(sorted(positions, key=positions.__getitem__)[: math.ceil(share * len(positions))])
     choose = tuple(item for item in train if item in chosen)
     remaining = tuple(item for item in train if item not in chosen)

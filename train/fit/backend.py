@@ -52,6 +52,6 @@ def versions() -> dict[str, str]:
     backend = keras.backend.backend()
     try:
         backend_version = version(backend)
-    except PackageNotFoundError:  # Builds for other devices have other package names.
+    except PackageNotFoundError:  # Builds for other devices have different package names.
         backend_version = "unknown"
     return {"keras": keras.__version__, backend: backend_version}

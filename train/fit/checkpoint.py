@@ -95,7 +95,7 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         The state of the training run. It is empty if there is no checkpoint.
 
     Raises:
-        ConfigError: The checkpoint belongs to a training run with another signature.
+        ConfigError: The checkpoint belongs to a training run with a different signature.
         DataError: The checkpoint is damaged.
     """
     path = folder / CHECKPOINT

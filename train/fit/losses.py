@@ -34,7 +34,7 @@ class SegmentLoss(keras.losses.Loss):
         """Return the loss of each sample, `[N]`.
 
         Args:
-            y_true: The class of each cell, `[N,h,w,1]`. In cells without a class, the number is not a valid class.
+            y_true: The class of each cell, `[N,h,w,1]`. A cell without a class has a number that is not a valid class.
             y_pred: The logits, `[N,h,w,classes]`.
         """
         known = ops.cast(y_true < self._classes, y_pred.dtype)
@@ -77,7 +77,7 @@ class DetectLoss(keras.losses.Loss):
         share = truth * OBJECT_SHARE + (1.0 - truth) * (1.0 - OBJECT_SHARE)
         focal = ops.sum(share * wrong**FOCUS * entropy * counted, axis=(1, 2))
         boxes = ops.sum((1.0 - self._giou(y_true[..., :4], y_pred[..., :4])) * found, axis=1)
-        objects = ops.sum(found) / ops.cast(ops.shape(found)[0], y_pred.dtype)  # mean number of objects per sample
+        objects = ops.sum(found) / ops.cast(ops.shape(found)[0], y_pred.dtype)  # Mean number of objects per sample.
         return (focal + BOX_WEIGHT * boxes) / ops.maximum(objects, 1.0)
 
     def _giou(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:

@@ -32,7 +32,7 @@ class ProgressCallback(keras.callbacks.Callback):
         self._advance(1, self._text(logs or {}, self._note))
 
     def end_epoch(self, row: Row, note: str) -> None:
-        """Report an epoch with its metrics. `note` is empty if the model was not evaluated after it."""
+        """Report an epoch with its metrics. `note` is empty if the model was not evaluated after the epoch."""
         self._progress.milestone(self._text(row, note).rstrip())
         if note:
             self._note = f"{note} (epoch {self._epoch})"

@@ -91,12 +91,13 @@ def fit(
     Args:
         task: The model, its data and options.
         folder: The run folder, to which the checkpoint is written.
-        signature: A string that identifies the training run. A checkpoint with another signature is rejected.
+        signature: A string that identifies the training run. A checkpoint with a different signature is rejected.
         resume: If True, continue from the folder's checkpoint if there is one.
         progress: Receives the progress. If None, no progress is reported.
 
     Raises:
-        ConfigError: The checkpoint belongs to a training run with other options, or a batch does not fit into memory.
+        ConfigError: The checkpoint belongs to a training run with different options, or a batch does not fit into
+            memory.
         DataError: The loss is not finite. The checkpoint of the last epoch with a finite loss is kept.
     """
     model, options = task.model, task.options
@@ -143,7 +144,8 @@ def _compile(task: FitTask, steps: int) -> None:
         metrics=list(task.metrics),
         jit_compile=keras.backend.backend() == "jax",
     )
-    # In half precision, the model wraps the optimizer in another one, which has more variables and must be built.
+    # In half precision, the model wraps the optimizer in a second optimizer, which has more variables and must be
+    # built.
     model.optimizer.build(model.trainable_variables)
 
 
@@ -166,12 +168,13 @@ def _fit_epoch(
     model: keras.Model, batches: keras.utils.PyDataset, epoch: int, callbacks: list[keras.callbacks.Callback]
 ) -> dict[str, list[float]]:
     try:
-        # The data set determines the order from the seed. If Keras shuffled, a resumed run would use another order.
+        # The data set determines the order from the seed. If Keras shuffled the samples, a resumed run would use a
+        # different order.
         history = model.fit(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
     except Exception as error:
-        # TensorFlow wraps the error of a worker thread in another error.
+        # TensorFlow wraps the error of a worker thread in a second error.
         if isinstance(batches, Epoch) and batches.failure is not None:
             raise batches.failure from error
         if not _out_of_memory(error):

@@ -201,7 +201,7 @@ class _Training:
     def _shallowest(self, last: str) -> str | None:
         """Return the last frozen layer of the phase that freezes the fewest layers.
 
-        Return None if that phase does not freeze fewer layers than the phase whose last frozen layer is `last`.
+        Return None if `last` is already this layer or an earlier one.
         """
         order = [layer.name for layer in self.network.layers]
         ends = [phase.frozen_until for phase in self.plan.phases if phase.frozen_until is not None]
@@ -221,7 +221,7 @@ class _Training:
         )
 
     def _accuracy(self, model: keras.Model, inputs: Inputs) -> float:
-        # Only images need much memory. Vectors and tokens do not.
+        # Only images need much memory, not vectors or tokens.
         batch = BATCH if len(model.input.shape) > 2 else 8 * BATCH
         target = target_of(self.dataset, self.dataset.task, DecodeContext(self.dataset.classes))
 

@@ -24,7 +24,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
         job: The network and its phases.
         options: The options of the training run.
         out: The run folder, to which the checkpoints are written.
-        signature: A string that identifies the training run. Checkpoints with another signature are rejected.
+        signature: A string that identifies the training run. Checkpoints with a different signature are rejected.
         progress: Receives the progress.
     """
     rows: list[Row] = []
@@ -72,7 +72,7 @@ def _read_phase(path: Path, network: keras.Model, signature: str) -> list[Row]:
     with np.load(path) as saved:
         state = read_state(saved)
         if state["signature"] != signature:
-            msg = f"cannot resume {path.parent}: {path.name} was written with other options"
+            msg = f"cannot resume {path.parent}: {path.name} was written with different options"
             raise ConfigError(msg)
         for index, variable in enumerate(network.variables):
             variable.assign(saved[f"v{index}"])

@@ -82,7 +82,7 @@ def load_by_name(network: keras.Model, file: str) -> list[str]:
         The names of the layers that received weights from the file, in the network's order.
 
     Raises:
-        ConfigError: The file cannot be read, has none of the network's layers, or has a layer of another shape.
+        ConfigError: The file cannot be read, has none of the network's layers, or has a layer of a different shape.
     """
     import h5py
 

@@ -25,7 +25,7 @@ def build(options: NetworkOptions) -> Network:
 
 
 def digit_changes() -> RandomAffine:
-    """Return the augmentation for digits. It never flips them, because a flipped digit is another symbol."""
+    """Return the augmentation for digits. It never flips them, because a flipped digit is a different symbol."""
     return RandomAffine(AffineRanges(rotation=10.0, shift=0.08, shear=0.15, zoom=0.1, mirror=False, share=0.5))
 
 

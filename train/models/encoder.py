@@ -85,7 +85,7 @@ def copy_weights(path: str, model: keras.Model) -> None:
     Layers that the saved network does not have, such as auxiliary outputs, keep their weights.
 
     Raises:
-        ValueError: The file is not a network, or its layers have other shapes.
+        ValueError: The file is not a network, or the shapes of its layers differ.
     """
     for layer in keras.models.load_model(path, compile=False).layers:
         if layer.weights:

@@ -98,7 +98,7 @@ def _flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def _layer_of(convolution: Convolution, targets: Mapping[str, keras.layers.Layer]) -> str | None:
-    """Return the layer whose name is part of the name of a convolution. Keras appends a number to names of layers."""
+    """Return the layer whose name is part of a convolution's name. Keras appends numbers to the names of layers."""
     for part in re.split("[/;]", convolution.name):
         for candidate in (part, re.sub(r"_\d+$", "", part)):
             if isinstance(targets.get(candidate), (layers.Conv2D, layers.DepthwiseConv2D)):

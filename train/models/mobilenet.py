@@ -28,8 +28,8 @@ def build(options: NetworkOptions) -> Network:
     base = _pretrained(options)
     image = image_input(options)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
-    # The network is built a second time, on this input. If `base` were called on it, it would be a single nested layer,
-    # and the phases could not be separated at an inner layer.
+    # Build the network a second time, on this input. A call of `base` would create a single nested layer, so the phases
+    # could not be separated at an inner layer.
     flat = keras.applications.MobileNetV2(input_tensor=x, include_top=False, weights=None)
     for layer in flat.layers:
         if layer.weights and layer.name != "normalise":

@@ -106,7 +106,7 @@ def _normalise_scale(image: Any, layer: Any) -> None:
     """Scale the weights of the last pre-trained layer so that the root mean square of its output is one.
 
     With the original weights the output exceeds a thousand, and the new layers after it would not converge. ReLU and
-    pooling keep the scale.
+    pooling do not change the scale.
     """
     part = keras.Model(image, layer.output)
     noise = np.random.default_rng(0).uniform(0, 255, (2, *part.input.shape[1:])).astype(np.float32)

@@ -189,7 +189,7 @@ def bidirectional(config: LayerConfig, translator: Translator) -> Part:
 def _zeros_at_masked_steps(layer: Any, origin: Origin) -> bool:
     """Return True if `Bidirectional`, in the Keras that wrote the file, returns zeros at masked steps.
 
-    If False, it repeats the last output. Keras outside TensorFlow always repeats it. TensorFlow 2.0 and 2.1 repeat it
+    If False, it repeats the last output. The package `keras` always repeats it. TensorFlow 2.0 and 2.1 repeat it
     if cuDNN can run the layer.
     Source: `recurrent_v2.py` of TensorFlow 2.1 and 2.2.
     """

@@ -22,7 +22,7 @@ class Translator(Protocol):
         """Translate a layer, for example one inside a wrapper. Raise `UntranslatableError` if it cannot be read."""
 
     def model(self, config: ModelConfig, shapes: list[Any]) -> Any:
-        """Build a nested model for inputs of the given shapes, and return it with its parts."""
+        """Build a nested model for inputs of the given shapes. Return the model and its translated layers."""
 
     def call(self, part: Part, inputs: Any) -> Any:
         """Call a layer with its inputs in the axis order that it needs."""

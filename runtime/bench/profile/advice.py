@@ -214,7 +214,7 @@ def _slow(layers: Sequence[Layer]) -> Iterator[Advice]:
         if layer.depthwise or layer.share < 2 * MIN_SHARE or layer.of_peak is None or layer.of_peak > SLOW:
             continue
         if layer is work[0] and layer.channels is not None and layer.channels[0] <= FEW_CHANNELS:
-            continue  # `_first` reports it.
+            continue  # The rule `_first` reports this layer.
         inner, outer = layer.channels or (0, 0)
         if layer.operator in DENSE:
             yield Advice(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from orilla.devices.onnx_file import fields
 
 TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6}
-"""Numbers of the element types."""
+"""Code of each element type in ONNX files."""
 
 OPSET, IR_VERSION = 17, 8
 
@@ -81,7 +81,7 @@ def _numbers(content: bytes) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A constant of a file to write."""
+    """A constant to write into a file."""
 
     name: str
     dtype: str

@@ -30,7 +30,7 @@ PEAK_TYPES: tuple[str, ...] = ("int8", "float32")
 """Data types whose peak is measured."""
 
 AGREE = 1.2
-"""Largest ratio between the time of an inference and the sum of its layers' times that is not reported."""
+"""If the time of an inference and the sum of its layers' times differ by more than this factor, a note is added."""
 
 LITERT = ("litert", "compiled")
 """Engines whose kernels LiteRT's profiler times."""

@@ -13,7 +13,7 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV",
 """Operators that multiply and accumulate. Each is one kernel."""
 
 COPYING = ("Copy", "Static-Reshape", "Constant-Pad", "Static-Slice", "Transpose", "Static-Expand")
-"""Kernels of which one operator can have several."""
+"""Kernels that XNNPACK may run several times for one operator."""
 
 OPERATORS = {
     "Convolution": ("CONV_2D", "DEPTHWISE_CONV_2D"),
@@ -98,7 +98,7 @@ ELEMENTWISE = [
 Op`."""
 
 HEAVY = 100
-"""Weight of a pair with an operator of `WEIGHTED`. Such pairs matter more than all others."""
+"""Weight of a pair whose operator is in `WEIGHTED`. Such pairs matter more than all others."""
 
 
 def base_of(kernel: str) -> str:

@@ -41,7 +41,7 @@ INSTALL_S = 1800.0
 
 
 def find_python(remote: Remote) -> str:
-    """Return a command that starts a new enough Python on the machine.
+    """Return the command of a sufficiently new Python on the machine.
 
     Raises:
         RemoteError: The machine has no such Python.

@@ -155,7 +155,7 @@ class Remote:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
-                start_new_session=True,  # Ctrl-C must reach only this process and not `ssh`, which it would end.
+                start_new_session=True,  # Ctrl-C must not reach `ssh`, because it would end `ssh`.
             )
         except subprocess.TimeoutExpired as error:
             if timeout_s > SHORT_S:  # The script is probably still running. A retry would start it a second time.

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", required=True, metavar="DIR", help="folder of the deployment, or ssh://[USER@]HOST[:PORT]/PATH"
     )
-    parser.add_argument("--rollback", action="store_true", help="put the previous release in force again")
+    parser.add_argument("--rollback", action="store_true", help="return to the previous release")
     parser.add_argument("--status", action="store_true", help="show which release is in force")
     add_trust(parser)
     add_selection(parser)
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)g; 0 for none)",
     )
     parser.add_argument("--service", metavar="NAME", help="systemd service to restart, such as orilla-rover")
-    parser.add_argument("--user", action="store_true", help="the service is one of the current user")
+    parser.add_argument("--user", action="store_true", help="the service belongs to the current user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class DeployResult(CommandResult):
     failed: str | None
     """Reason why the last release was rolled back or refused. None if it was accepted."""
     hashes: list[str]
-    """SHA-256 of the files that a new release need not contain."""
+    """SHA-256 of the files that the device already has, so that a new release can omit them."""
     sent_bytes: int | None = None
     """Number of bytes that were sent to another machine. None for this machine."""
 

@@ -132,7 +132,7 @@ def hashes(deployment: Deployment | None) -> dict[str, Path]:
         try:
             manifest = Bundle.open(path, every_file=False).manifest
         except OrillaError:
-            continue  # A damaged release offers no files. Every file that is used is checked again.
+            continue  # Ignore the files of a damaged release.
         found |= {entry.sha256: path / name for name, entry in manifest.files.items()}
     return found
 

@@ -30,7 +30,7 @@ class NamedBox(NamedTuple):
     label: str
     box_xyxy: Box
     is_shape: bool = False
-    """True if the file states another shape, such as a polygon, and the box surrounds it."""
+    """True if the file contains a different shape, such as a polygon, and the box surrounds it."""
 
 
 class Annotated(NamedTuple):
@@ -90,7 +90,7 @@ class AnnotatedImages(Boxed):
         return by_split(samples, splits)
 
     def notes(self) -> list[str]:
-        """Return the notes of `Boxed`, and one line about other shapes than boxes."""
+        """Return the notes of `Boxed`, and one line about shapes that are not boxes."""
         notes = super().notes()
         shapes = sum(box.is_shape for image in self._images for box in image.boxes)
         if shapes:
@@ -99,12 +99,12 @@ class AnnotatedImages(Boxed):
 
 
 def around(x: Sequence[float], y: Sequence[float]) -> Box | None:
-    """Return the box around points, or None if there are none, or not equally many coordinates on both axes."""
+    """Return the box around points, or None if there are no points, or if `x` and `y` differ in length."""
     return (min(x), min(y), max(x), max(y)) if x and len(x) == len(y) else None
 
 
 def decode_json(file: tree.Folder, form: type[T]) -> T:
-    """Read a JSON file of this form. Raise `DataError` if it has another form."""
+    """Read a JSON file of this form. Raise `DataError` if its form differs."""
     name = readable(file.name)
     try:
         return msgspec.json.decode(json_bytes(tree.read(file), name), type=form)

@@ -1,9 +1,9 @@
 """Data set of images and a table with one row per box, as Roboflow and TensorFlow's object detection write it.
 
 The columns are `filename`, `class`, `xmin`, `ymin`, `xmax` and `ymax`, and optionally `width` and `height`, in pixels.
-The module `box_columns` has further forms of boxes. If no edge exceeds 1, the edges are fractions of the image size. A
-row without edges names an image without objects. If there are no other columns than those of images and edges, all
-boxes are of one class.
+The module `box_columns` describes other forms of boxes. If no edge exceeds 1, the edges are fractions of the image
+size. A row without edges names an image without objects. If all columns contain images or edges, all boxes have one
+class.
 
 The table is `_annotations.csv` in each split folder, or lies beside its images, or beside a folder with its images.
 """
@@ -40,7 +40,7 @@ WITHOUT_CLASS = {*SIZES, "source"}
 """Names of columns that do not contain classes, in lower case."""
 
 MAX_FRACTION = 1.001
-"""Maximum edge of a box that is a fraction of the image size. The sum of an edge and a size can slightly exceed 1."""
+"""Largest edge of a box, as a fraction of the image size. The sum of an edge and a size can slightly exceed 1."""
 
 ONLY_CLASS = "object"
 """Name of the class of all boxes, if the table does not state classes."""
@@ -119,7 +119,7 @@ class BoxTable(Boxed):
 
 
 def _boxes(table: Table) -> BoxColumns:
-    """Return the columns of the boxes of a table that `_fits` accepts."""
+    """Return the columns with the boxes of a table that `_fits` accepts."""
     columns = box_columns(table)
     assert columns is not None
     return columns

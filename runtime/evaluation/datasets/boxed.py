@@ -24,7 +24,8 @@ TOLERANCE = 1.0
 can cause such boxes."""
 
 MAX_MISSING = 0.1
-"""Maximum share of the annotated images that may be missing. Annotations with more probably belong to other images."""
+"""Maximum share of the annotated images that may be missing. If more are missing, the annotations probably belong to
+other images."""
 
 
 class Row(NamedTuple):
@@ -81,7 +82,7 @@ class Boxed(Dataset):
         """Load one sample. Boxes are clipped to the image, and boxes with no area are dropped.
 
         Raises:
-            DataError: The image is damaged or has another size than its annotations state, or a box is invalid.
+            DataError: The image is damaged, its size differs from the annotated size, or a box is invalid.
         """
         require_split(self, split)
         sample = self.samples[split][index]
@@ -188,7 +189,7 @@ def _refuse(sample: AnnotatedImage, boxes: NDArray[np.float64], wrong: NDArray[n
 
 
 def check_size(sample: AnnotatedImage, image: Image) -> None:
-    """Raise `DataError` if an image has another size than its annotations state."""
+    """Raise `DataError` if the size of an image differs from the size in its annotations."""
     if sample.size_hw is None or image.shape[:2] == sample.size_hw:
         return
     stated, actual = (f"{width}x{height}" for height, width in (sample.size_hw, image.shape[:2]))

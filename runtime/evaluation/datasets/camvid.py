@@ -40,7 +40,7 @@ PUBLISHED = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "
 
 
 class CamVid(Pairs):
-    """Pairs of an image and a label image of the same stem."""
+    """Pairs of an image and a label image whose names have the same stem."""
 
     classes = CLASSES
     ignore = UNLABELLED

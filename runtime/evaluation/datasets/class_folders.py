@@ -96,7 +96,10 @@ def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
 
 
 def why_classes(top: tree.Folder, suffixes: tuple[str, ...], contents: str) -> str:
-    """Return the reason why a folder is recognised as class folders. `contents` is the word for the files in them."""
+    """Return the reason why a folder is recognised as class folders.
+
+    `contents` is a plural noun for the files, such as `images`.
+    """
     splits = _splits(top, suffixes)
     names = sorted({child.name for parent in splits.values() or [top] for child in _classes(parent)})
     listed = ", ".join(map(readable, names[:4])) + (", ..." if len(names) > 4 else "")

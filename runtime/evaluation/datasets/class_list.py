@@ -77,7 +77,7 @@ class ClassList:
 
 
 class _Class(msgspec.Struct):
-    """A class in a document of Supervisely."""
+    """A class in a Supervisely document."""
 
     title: Annotated[str, msgspec.Meta(min_length=1, pattern=r"^\S")]
     color: Annotated[str, msgspec.Meta(pattern="^#[0-9A-Fa-f]{6}$")]
@@ -123,7 +123,7 @@ def parse_class_list(text: str, file: str) -> ClassList:
 
 
 def _of_json(text: str, file: str) -> list[str]:
-    """Return a line with the name and the colour of each class in a document of Supervisely."""
+    """Return a line with the name and the colour of each class in a Supervisely document."""
     try:
         listed = msgspec.json.decode(text, type=_Document)
     except msgspec.MsgspecError as error:

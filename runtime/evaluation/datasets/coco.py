@@ -1,9 +1,9 @@
 """Data set in the format of COCO: a JSON file with images, annotations and categories, next to the images.
 
-Known layouts: one JSON file in a folder or zip with the images, such as `annotations.json`, `result.json` of Label
-Studio or `labels.json` of FiftyOne; one per split there or in `annotations/`, such as `instances_val2017.json`; and
-`_annotations.coco.json` in each split folder. The images are beside the file, or in `images/`, `data/` or a folder of
-their split.
+Known layouts: one JSON file in a folder or zip with the images, such as `annotations.json`, Label Studio's
+`result.json` or FiftyOne's `labels.json`; one per split there or in `annotations/`, such as `instances_val2017.json`;
+and `_annotations.coco.json` in each split folder. The images are beside the file, or in `images/`, `data/` or a folder
+of their split.
 
 Source: the data format at cocodataset.org, "Object Detection". A box is `[x, y, width, height]` in pixels.
 """
@@ -156,7 +156,7 @@ def split_in(text: str) -> str | None:
 
 
 def _read(file: tree.Folder) -> _File:
-    """Read an annotation file. Raises `DataError` if it has another format."""
+    """Read an annotation file. Raises `DataError` if its format is not COCO."""
     try:
         return msgspec.json.decode(json_bytes(tree.read(file), file.name), type=_File)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

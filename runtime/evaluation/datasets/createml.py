@@ -1,7 +1,7 @@
-"""Data set in the format of CreateML: a JSON file with the boxes of each image, as Apple's tools and Roboflow write it.
+"""Data set in CreateML's format: a JSON file with the boxes of each image, as Apple's tools and Roboflow write it.
 
-The file is `_annotations.createml.json`, or another JSON file of this form, beside the images or in each split folder.
-A box states its centre, its width and its height in pixels.
+The file is `_annotations.createml.json`, or any JSON file with the same structure, beside the images or in each split
+folder. A box states its centre, its width and its height in pixels.
 
 Source: developer.apple.com/documentation/createml, "Building an object detector data source".
 """
@@ -26,7 +26,8 @@ from orilla.runtime.evaluation.datasets.annotated import (
 from orilla.runtime.evaluation.datasets.table_images import find_image, image_places
 
 MAX_FILES = 20
-"""Maximum number of JSON files in a folder that are opened. Tools that write one file per image write more."""
+"""Maximum number of JSON files in a folder that are opened. A folder with more files comes from a tool that writes one
+file per image."""
 
 
 class _Coordinates(msgspec.Struct):
@@ -52,7 +53,7 @@ class CreateML(AnnotatedImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return the reason why a path is recognised as images with a JSON file of CreateML, or None."""
+    """Return the reason why a path is recognised as images with a CreateML file, or None."""
     found = _found(path)
     return f"{found[0][1].name} lists images with labels and coordinates" if found else None
 

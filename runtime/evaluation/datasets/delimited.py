@@ -44,7 +44,7 @@ class Table(NamedTuple):
     rows: list[TableRow]
 
     def with_header(self, header: list[str]) -> Table:
-        """Return the table with names of columns, and with the previous header as its first row."""
+        """Return the table with these column names. Its previous header becomes its first row."""
         return Table(self.name, header, [TableRow(1, self.header), *self.rows])
 
     def without_first_column(self) -> Table:
@@ -104,7 +104,7 @@ def parse_table(text: str, name: str, delimiters: Sequence[str] = DELIMITERS) ->
 
 
 def _counted(text: str) -> list[TableRow]:
-    """Return the rows of a table of CelebA, with the header first, or an empty list if it is not such a table.
+    """Return the rows of a CelebA table, with the header first, or an empty list for any other table.
 
     Spaces separate the fields. The first line, which is not part of `text`, states the number of images. The header
     does not name the column of images.

@@ -1,4 +1,6 @@
-"""Data set EMNIST: idx files such as `emnist-letters-train-images-idx3-ubyte`, gzipped or not, and its mapping.
+"""Data set EMNIST: idx files such as `emnist-letters-train-images-idx3-ubyte`, gzipped or not, and `*-mapping.txt`.
+
+The mapping file states the character of each label.
 
 The files store the images transposed. The reader transposes them back. A folder may contain several sets (balanced,
 byclass, bymerge, digits, letters, mnist); the path of one of the files then selects its set.
@@ -26,7 +28,7 @@ FILE = re.compile(r"(emnist-(\w+)-)(train|test)-(?:images-idx3|labels-idx1)-ubyt
 
 
 class Emnist(MemoryImages):
-    """Images of EMNIST, upright."""
+    """Images of EMNIST in their upright orientation."""
 
 
 def recognise(path: Path) -> str | None:
@@ -63,7 +65,10 @@ def _split(folder: tree.Folder, prefix: str, split: str) -> Split:
 
 
 def _classes(mapping: tree.Folder, arrays: dict[str, Split]) -> tuple[list[int], tuple[str, ...]]:
-    """Return the label and the name of each class. The name is the first character that the mapping states."""
+    """Return the label and the name of each class.
+
+    The name is the first character that the mapping file lists for the label.
+    """
     if not mapping.is_file():
         numbers = sorted({int(label) for _, labels in arrays.values() for label in np.unique(labels)})
         return numbers, tuple(map(str, numbers))

@@ -68,7 +68,7 @@ class ImageLabels(ListedDataset[File]):
         order = {name: index for index, name in enumerate(self.classes)}
         samples: dict[str, list[File]] = {split: [] for split in SPLITS}
         names = [tree.below(self._top, file) if self._is_divided else file.name for _, file, _ in self._rows]
-        if len(set(names)) < len(names):  # Folders may contain files of equal names.
+        if len(set(names)) < len(names):  # Several folders may contain files with the same name.
             names = [tree.below(self._top, file) for _, file, _ in self._rows]
         has_splits = all(split for split, _, _ in self._rows)
         by_place = None if has_splits else self._by_place(names)

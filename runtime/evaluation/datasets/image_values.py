@@ -23,7 +23,7 @@ def to_images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         name: Name of the array, for messages.
 
     Raises:
-        DataError: The array has another shape, or other values.
+        DataError: The shape or the values of the array are not supported.
     """
     if array.ndim == 2 and math.isqrt(array.shape[1]) ** 2 == array.shape[1]:
         side = math.isqrt(array.shape[1])
@@ -71,7 +71,7 @@ def to_labels(array: NDArray[Any], count: int, name: str) -> NDArray[np.int64]:
         name: Name of the array, for messages.
 
     Raises:
-        DataError: The array has another length or other values.
+        DataError: The length of the array differs from `count`, or its values are not classes.
     """
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

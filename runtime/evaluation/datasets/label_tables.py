@@ -46,7 +46,7 @@ def label_column(table: Table, options: ReadOptions, image: int) -> int | None:
 
 
 def _only_column(table: Table, image: int) -> int | None:
-    """Return the only column other than the image column and `split`, if its values are names, or 0 and 1."""
+    """Return the only column besides the image column and `split`, if its values are names, or 0 and 1."""
     others = [at for at, name in enumerate(table.header) if at not in (image, split_column(table)) and name.strip()]
     values = {fields[others[0]].strip() for _, fields in table.rows if others and others[0] < len(fields)}
     are_classes = len(values) > 1 and (

@@ -1,4 +1,4 @@
-"""Data set in the format of LabelMe: a JSON file with the shapes of each image, beside the image.
+"""Data set in LabelMe's format: a JSON file with the shapes of each image, beside the image.
 
 The file has the name of its image, and its shapes are rectangles, polygons or circles. LabelMe, AnyLabeling and
 X-AnyLabeling write this format. A shape is replaced by the box around it.
@@ -54,7 +54,7 @@ class LabelMe(AnnotatedImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return the reason why a folder or zip is recognised as images with JSON files of LabelMe, or None."""
+    """Return the reason why a folder or zip is recognised as images with LabelMe files, or None."""
     found = _found(path)
     return f"{found[0][1][0].name} has shapes and the path of its image" if found else None
 
@@ -70,7 +70,10 @@ def open_dataset(path: Path) -> LabelMe:
 
 
 def _image(split: str, file: tree.Folder, images: dict[str, tree.Folder]) -> Iterator[Annotated]:
-    """Yield the image of a JSON file. A file with another form is omitted, because it can be a tool's settings."""
+    """Yield the image of a JSON file.
+
+    A file with a different structure is omitted, because it can contain a tool's settings.
+    """
     if not has_form(file, _File):
         return
     content = decode_json(file, _File)
@@ -100,7 +103,7 @@ def _edges(shape: _Shape) -> tuple[float, float, float, float] | None:
 
 
 def _found(path: Path) -> list[tuple[str, list[tree.Folder], dict[str, tree.Folder]]]:
-    """Return the split, the JSON files and the images by their name without suffix, for each part of the data set."""
+    """Return, for each part of the data set, its split, its JSON files, and its images by name without suffix."""
     for top in tree.candidates(path):
         parts = []
         for split, folder in folders_by_split(top):

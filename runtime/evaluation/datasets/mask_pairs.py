@@ -44,7 +44,7 @@ MASK_WORDS = frozenset(_MASK_WORDS.split())
 LESS_LIKELY = frozenset(
     {"instance", "instances", "inst", "panoptic", "color", "colour", "rgb", "depth", "preview", "edge"}
 )
-"""Words in the names of mask folders that are used only if there is no other mask folder."""
+"""Words in the names of folders that are used as mask folders only if there is no other one."""
 
 MAX_FOLDERS = 40
 """Maximum number of folders with images. A data set with more probably has class folders or one folder per scene."""
@@ -56,8 +56,8 @@ MIN_MATCHED = 0.9
 """Minimum share of masks that must have an image."""
 
 MAX_COLOURS, FEW_COLOURS = 256, 32
-"""Maximum number of different colours in a mask. The second number applies if the folder's name does not show that it
-contains masks. Photographs have more colours."""
+"""Maximum number of different colours in a mask. Photographs have more. The second number applies if the folder's name
+does not indicate masks."""
 
 COMPARED = 3
 """Number of image-mask pairs that are opened to compare their sizes and colours."""
@@ -119,7 +119,8 @@ def _image_folders(top: tree.Folder) -> list[_Folder]:
             found.append((folder, parts))
             if len(found) > MAX_FOLDERS:
                 return []
-    # Ignore the names of folders that contain all the others, such as `semantic_dataset` in `semantic_dataset/images`.
+    # Ignore the names of folders that contain all other folders, such as `semantic_dataset` in
+    # `semantic_dataset/images`.
     levels = zip(*(parts[:-1] for _, parts in found), strict=False)
     shared = len(list(takewhile(lambda names: len(set(names)) == 1, levels)))
     return [_described(folder, parts, shared) for folder, parts in found]
@@ -137,7 +138,7 @@ def _described(folder: tree.Folder, parts: tuple[str, ...], shared: int) -> _Fol
 
 
 def _with_stems(folder: _Folder) -> _Folder:
-    """Return a folder with its files by the stem that an image and its mask have in common."""
+    """Return a folder with its files. The keys are the stems that images share with their masks."""
     files = tree.files(folder.folder, IMAGE_SUFFIXES)
     ending = ENDING if folder.is_masks else IMAGE_ENDING
     stems = {ending.sub("", Path(file.name).stem): file for file in files}

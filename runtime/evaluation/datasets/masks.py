@@ -80,7 +80,7 @@ class MaskImages(Pairs):
             raise DataError(msg)
 
     def _unusual(self, file: tree.Folder) -> str | None:
-        """Return a description of content that a mask of one class cannot have, or None if there is none."""
+        """Describe the content that shows that a mask has several classes, or return None."""
         try:
             labels = self.read_labels(file)
         except DataError:

@@ -21,7 +21,7 @@ BLOCKS = {4: "val", 9: "test", 14: "val", 19: "test"}
 BLOCK_COUNT = 20
 
 MAX_GAP = 20
-"""Maximum number of images that `train` omits at each border with another split. It corresponds to one second at 20
+"""Maximum number of images that `train` omits where it borders on another split. It corresponds to one second at 20
 images per second."""
 
 

@@ -89,7 +89,10 @@ class Mnist(MemoryImages):
 
 
 def _known(name: str) -> Known:
-    """Return the data set that the name of a file or folder states. Classes of an unknown data set are numbers."""
+    """Return the data set that the name of a file or folder indicates.
+
+    The classes of an unknown data set are numbers.
+    """
     known = next((known for part, known in KNOWN.items() if part in name.lower()), None)
     if known is not None or MNIST_NAME.fullmatch(name):
         return known or MNIST

@@ -1,7 +1,7 @@
 """The embedded data set of computer-generated frames without a road.
 
-A camera that is covered, overexposed, pointed at the sky or indoors, or disconnected, delivers such frames. A network
-that was trained on streets only may find a road in them.
+A camera delivers such frames if it is covered, overexposed, disconnected, indoors or pointed at the sky. A network that
+was trained on streets only may find a road in them.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Pairs(Dataset):
         if not unequal:
             return []
         count = f"{len(unequal)} of {len(pairs)} label images"
-        return [f"{count} have another size than their image: {unequal[0]}: {SAME_SIZE}"]
+        return [f"{count} differ in size from their image: {unequal[0]}: {SAME_SIZE}"]
 
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
         """Return the values `[H,W]` of a label image. Raises `DataError` if it cannot be decoded."""
@@ -99,7 +99,7 @@ class Pairs(Dataset):
 
 
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
-    """Pair images and label images that have the same stem. Raise `DataError` if one has no partner."""
+    """Pair images and label images that have the same stem. Raise `DataError` for an unpaired image."""
     if not labels.is_dir():
         exists, missing = _short_name(images), _short_name(labels)
         msg = f"images without labels: {exists} exists, but {missing} does not: add the labels, or move the images"
@@ -131,10 +131,7 @@ def _unequal(image: tree.Folder, labels: tree.Folder) -> str | None:
 
 
 def _rotation(labels: tuple[int, ...], image: tuple[int, ...]) -> str:
-    """Return an explanation if the label image has the size of its unrotated image, else an empty string.
-
-    Cameras store the rotation as EXIF data.
-    """
+    """Return an explanation if the label image has the size of its image before EXIF rotation, or an empty string."""
     return ", after its EXIF rotation" if labels == image[1::-1] else ""
 
 

@@ -110,8 +110,7 @@ def check_opcodes(data: bytes) -> None:
     """Check the instructions of a pickle before Python executes them.
 
     Pickled arrays and lists need only a few of the instructions. Other instructions, and large numbers of some allowed
-    ones, make Python use much memory or crash: a tuple that contains a million nested tuples as the key of a dictionary
-    overflows the stack.
+    ones, make Python use much memory or crash: a million nested tuples as the key of a dictionary overflow the stack.
 
     Raises:
         pickle.UnpicklingError: The pickle is not a list or an array.

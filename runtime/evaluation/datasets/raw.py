@@ -25,5 +25,8 @@ def named_raw(sample: Sample, preprocessor: InputPreprocessor) -> RawInput:
 
 
 def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
-    """Return the network's input for a sample. If the network has one input, the sample's array may have any name."""
+    """Return the network's input for a sample.
+
+    If the network has one input, the name of the sample's array is ignored.
+    """
     return preprocessor(named_raw(sample, preprocessor))

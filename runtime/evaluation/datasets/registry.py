@@ -112,7 +112,7 @@ class OptionReader(Protocol):
 
 
 class Reading(NamedTuple):
-    """The kind of data set that Orilla takes files for."""
+    """The kind of data set as which Orilla reads the files."""
 
     kind: str
     reason: str
@@ -140,7 +140,10 @@ def open_dataset(spec: str | Path) -> Dataset:
 
 
 def reading_of(spec: str | Path) -> Reading:
-    """Return which kind `open_dataset` takes a data set for, and why. It raises the same errors as `open_dataset`."""
+    """Return the kind as which `open_dataset` reads a data set, and the reason.
+
+    Raise the same errors as `open_dataset`.
+    """
     place, kind, options = _resolved(str(spec))
     if kind:
         return Reading(kind, "the specification states it")
@@ -254,7 +257,7 @@ def _readings(path: Path, options: ReadOptions) -> list[Reading]:
     for kind, row in READERS.items():
         try:
             reader = _reader(kind)
-        except ConfigError as error:  # The plug-in is broken.
+        except ConfigError as error:  # Skip a broken plug-in.
             report(str(error))
             continue
         if isinstance(reader, OptionReader):

@@ -11,7 +11,7 @@ from orilla.runtime.evaluation.datasets.delimited import Table, only_numbers
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 KNOWN = frozenset({"text", "label", "image", "image_id", "filename", "file_name", "split", "class", "id", "path"})
-"""Names of columns, in lower case. A line with one of them names the columns."""
+"""Usual column names, in lower case. A line that contains one of them is a header."""
 
 LOOKED_AT = 200
 """Number of rows that are compared with the first line."""

@@ -39,11 +39,7 @@ def image_places(folder: tree.Folder, table: str) -> list[tree.Folder]:
 
 
 def find_image(places: Sequence[tree.Folder], name: str) -> tree.Folder | None:
-    """Return the image file with this name, with or without a suffix, in one of the folders.
-
-    A path may be absolute or relative to another folder, because it was valid on another machine. Its first folders are
-    left out one by one, until the rest is a path in one of the folders.
-    """
+    """Return the image file with this name in one of the folders. The name may lack the suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
     parts = [part for part in path.parts if part not in ("/", "//", "..") and not DRIVE.fullmatch(part)]
     if not parts or path.name == ".." or "\0" in name:

@@ -94,7 +94,7 @@ def candidates(path: Path) -> list[Folder]:
 def required(top: Folder | None, path: Path, lack: str) -> Folder:
     """Return `top` if it is not None.
 
-    Otherwise raise `DataError`. `lack` states what the data at `path` lacks. It becomes part of the message.
+    Otherwise raise `DataError`. The message contains `lack`, which states what the data at `path` lacks.
     """
     if top is None:
         msg = f"not a data set: {path} {lack}"

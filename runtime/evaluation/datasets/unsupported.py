@@ -52,7 +52,7 @@ def _splits_have(*suffixes: str) -> Callable[[tree.Folder], bool]:
 
 
 def _are_pairs(top: tree.Folder) -> bool:
-    """Return True if one of the folders with images has a name for annotations, next to folders of images or splits.
+    """Return True if a folder with images has a name for annotations, and lies next to folders of images or splits.
 
     Examples are `images` and `masks`, or `train` and `masks`.
     """

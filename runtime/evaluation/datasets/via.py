@@ -35,7 +35,7 @@ from orilla.runtime.evaluation.datasets.table_images import find_image, image_pl
 from orilla.runtime.evaluation.datasets.tables import SUFFIXES, read_table, start_of, table_files
 
 CLASSES = ("class", "label", "name", "type", "category", "object")
-"""Names of the attribute that states the class of a region with several attributes, in lower case."""
+"""If a region has several attributes, the one with one of these names (in lower case) states its class."""
 
 ONLY_CLASS = "object"
 """Name of the class of all regions, if none of them has an attribute."""
@@ -77,13 +77,13 @@ class Via(AnnotatedImages):
 
 
 def recognise(path: Path) -> str | None:
-    """Return the reason why a path is recognised as images with a file of VIA, or None."""
+    """Return the reason why a path is recognised as images with a VIA file, or None."""
     found = _found(path)
     return f"{readable(found[0].file.name)} has the regions of images, as VIA stores them" if found else None
 
 
 def open_dataset(path: Path) -> Via:
-    """Open the images and regions in a folder or zip, or a file of VIA beside its images."""
+    """Open the images and regions in a folder or zip, or a VIA file beside its images."""
     found = _found(path)
     if not found:
         msg = f"not a data set: {path} has no .json or .csv with the regions of images, as VIA stores them"
@@ -91,14 +91,15 @@ def open_dataset(path: Path) -> Via:
     images: dict[tuple[str, str], tuple[_Part, _Regions]] = {}
     for part in found:
         for image in _read(part.file):
-            # VIA can export the same regions as JSON and as CSV. The first file of a folder that lists an image counts.
+            # VIA can export the same regions as JSON and as CSV. If several files of a folder list an image, the first
+            # one is used.
             images.setdefault((part.split, image.name), (part, image))
     named = any(region.region_attributes for _, image in images.values() for _, region in image.regions)
     return Via((_annotated(part, image, named=named) for part, image in images.values()), path.resolve().stem)
 
 
 def _annotated(part: _Part, image: _Regions, *, named: bool) -> Annotated:
-    """Return an image with its boxes. If `named` is False, all boxes are of one class."""
+    """Return an image with its boxes. If `named` is False, all boxes have the same class."""
     file = part.file.name
     boxes = [_box(region, f"{file}, {origin}", origin, named=named) for origin, region in image.regions]
     found = find_image(image_places(part.folder, file), image.name)
@@ -149,7 +150,7 @@ def _attributes(text: str, where: str) -> Attributes:
 
 
 def _box(region: _Region, where: str, origin: str, *, named: bool) -> NamedBox:
-    """Return the box of a region. Raise `DataError` if its shape is not known, or its class is not stated."""
+    """Return the box of a region. Raise `DataError` if its shape is unknown or its class is missing."""
     shape = region.shape_attributes
     edges = _edges(shape)
     if edges is None:
@@ -196,7 +197,7 @@ def _edges(shape: Attributes) -> Box | None:
 
 
 def _columns(table: Table) -> tuple[int, int, int] | None:
-    """Return the columns of the image, the shape and the attributes, or None if it is not a table of VIA."""
+    """Return the columns of the image, the shape and the attributes, or None if the table is not from VIA."""
     first = table.with_header([name.strip().lstrip("#") for name in table.header])
     found = [at for name in COLUMNS if (at := first.column(name)) is not None]
     return (found[0], found[1], found[2]) if len(found) == len(COLUMNS) else None
@@ -210,7 +211,7 @@ def _is_via(file: tree.Folder) -> bool:
 
 
 def _found(path: Path) -> list[_Part]:
-    """Return the files of VIA at a path."""
+    """Return the VIA files at a path."""
     if path.is_file() and path.suffix.lower() in (".json", *SUFFIXES):
         return [_Part("", path, path.parent)] if _is_via(path) else []
     for top in tree.candidates(path):

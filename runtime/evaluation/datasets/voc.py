@@ -33,8 +33,8 @@ FOLDERS = (
 """Names of the folders of images and of XML files."""
 
 BOTH = "trainval"
-"""Name of the list of the images of train and val. Data sets that lack the lists of train and val use it for
-training."""
+"""Name of the list of the images of train and val. If a data set has no lists of train and val, the images of this list
+belong to train."""
 
 ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding=["']([\w.-]+)["']""")
 """Pattern of the declaration of an XML file that states its encoding."""

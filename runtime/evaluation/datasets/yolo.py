@@ -54,7 +54,7 @@ SHARE = re.compile(r"0?\.\d+|[01]\.0*")
 """Pattern of a confidence."""
 
 MAX_FRACTION = 2.0
-"""Values above this are pixels. Boxes that exceed their image by less are clipped."""
+"""Values above this limit are pixels. Values between 1 and this limit are clipped to the image."""
 
 LOOKED_AT = 5
 """Number of label files that are read to recognise the layout."""
@@ -192,7 +192,7 @@ def _has_keypoints(values: list[str]) -> bool:
 
 
 def _kind_of(values: list[str]) -> tuple[str, str]:
-    """Return what a line with a wrong number of values probably contains, and what the user can do."""
+    """Describe what a line with a wrong number of values probably contains, and what the user can do."""
     count = len(values)
     if count < FIELDS:
         return "too few", ""
@@ -205,7 +205,7 @@ def _kind_of(values: list[str]) -> tuple[str, str]:
 
 
 def _listed(top: tree.Folder) -> dict[str, str]:
-    """Return the split of each image that a list of Darknet such as `train.txt` names, by the name of its file."""
+    """Return the split of each image that a Darknet list such as `train.txt` contains. The keys are the file names."""
     splits: dict[str, str] = {}
     for place in (top, top / "data"):
         for name, split in LISTS.items():

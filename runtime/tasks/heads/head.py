@@ -74,7 +74,7 @@ class Head(ABC):
     roles: ClassVar[tuple[str, ...]]
     """Roles of the outputs, such as `boxes` and `scores`."""
     defaults: ClassVar[Mapping[str, Option]] = {}
-    """Default values of the options. An option that must be given has an empty string or list as its default."""
+    """Default values of the options. A required option has an empty string or list as its default."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Allowed values of options that are strings."""
     tables: ClassVar[tuple[str, ...]] = ()

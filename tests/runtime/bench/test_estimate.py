@@ -1,4 +1,4 @@
-"""Estimates: the arithmetic operations in a graph, the errors for published figures, and cases without an estimate."""
+"""Estimates of inference times: operations in a graph, errors for published figures, and missing estimates."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_it_is_marked_as_a_prediction(capsys):
 
 
 def test_devices_without_figures_of_their_own():
-    """The Zero 2 W has the same cores as the Pi 3, at another clock frequency.
+    """The Zero 2 W has the same cores as the Pi 3, at a different clock frequency.
 
     For the Pi 4 and the Pi 5, figures of the same models are published.
     """

@@ -174,5 +174,5 @@ def test_what_is_set_aside_stays_so_when_runs_are_merged():
 
 def test_its_step_is_the_same_whatever_its_length(real_workload):
     steps = sorted(reference_workload.step_ns(4000) for _ in range(5))
-    assert steps[-2] < 3 * steps[0]  # Another program may interrupt one of them.
+    assert steps[-2] < 3 * steps[0]  # A different program may interrupt one of the measurements.
     assert reference_workload.WORK_MS * 1e6 / min(steps) > 100

@@ -52,7 +52,7 @@ def test_dominated_variants_and_the_knee_are_named(made):
 def test_the_knee_depends_on_the_allowed_drop(made):
     assert pareto(made(*ROWS), max_drop=0.1).knee == "litert_fp16"
     assert pareto(made(*ROWS), max_drop=100.0).knee == "litert_wi4"
-    assert pareto(made(*ROWS[2:]), max_drop=0.1).knee == "litert_wi8_ai8"  # No variant is allowed.
+    assert pareto(made(*ROWS[2:]), max_drop=0.1).knee == "litert_wi8_ai8"  # No drop is within the limit.
 
 
 def test_a_gain_is_no_advantage(made):

@@ -30,7 +30,7 @@ def test_the_page_begins_with_the_recommendation(manifest):
 
 def test_the_plot_is_readable_on_a_phone(manifest):
     drawn = plot(manifest, pareto(manifest, 1.0), 1.0)
-    # The drawing is as wide as a phone, so its units are about pixels.
+    # The drawing is as wide as a phone, so one unit is about one pixel.
     assert f'viewBox="0 0 {WIDTH} ' in drawn
     assert WIDTH <= 390
     assert {int(size) for size in re.findall(r'font-size="(\d+)"', drawn)} == {13}

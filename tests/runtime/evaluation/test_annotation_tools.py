@@ -171,7 +171,10 @@ def table(folder, count, missing):
 
 @pytest.mark.parametrize("build", [yolo, coco, voc, table])
 def test_annotations_without_their_images(build, tmp_path):
-    """A few missing images are left out with a note. If many are missing, the annotations belong to other images."""
+    """A few missing images are omitted with a note.
+
+    If many are missing, the annotations probably belong to other images.
+    """
     few, many = tmp_path / "few", tmp_path / "many"
     build(few, 20, 2)
     dataset = open_dataset(few)

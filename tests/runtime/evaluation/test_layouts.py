@@ -244,7 +244,7 @@ def test_masks_of_another_size_are_found_before_a_training(images, masks, tmp_pa
     assert main(["data", "show", str(tmp_path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     named = f"{files[1].name} has 16x12 pixels, but its image {files[1].name} has 32x24: store each label image in"
-    assert f"1 of 4 label images have another size than their image: {named} the size of its image" in shown
+    assert f"1 of 4 label images differ in size from their image: {named} the size of its image" in shown
     for file in (files[0], *files[2:]):
         halve(file)
     with pytest.raises(DataError, match=r"the label image .*\.png has 16x12 pixels, but its image .* has 32x24: store"):

@@ -1,4 +1,4 @@
-"""Images with masks as published sets have them."""
+"""Images with masks in the form of published data sets."""
 
 import json
 

@@ -442,7 +442,7 @@ def test_clock_steps_and_files(tmp_path):
         written.append(path)
         assert not segments.is_full(100)
         clock.monotonic += 61
-        clock.wall += 61 if number != 3 else -86_400  # The clock is set back by a day.
+        clock.wall += 61 if number != 3 else -86_400  # Set the clock back by a day.
         assert segments.is_full(100)
     assert len(set(written)) == 6
     assert sorted(path for path in written if path.exists()) == sorted(written[-4:])

@@ -128,7 +128,7 @@ def test_a_recording_that_is_not_there(tmp_path):
 
 
 def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path):
-    """The inconsistency is reported. Only an edited recording can lack lines in the middle."""
+    """The replay reports the inconsistency. Only an edited recording can lack lines in the middle."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
     lines = path.read_text().splitlines()

@@ -217,7 +217,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_a_stream_compares_answers_with_the_float_variant(tiny_bundle, tmp_path):
-    """The share equals that of `Task.agreeing` on the golden frames, and the loop answers as without the check."""
+    """The agreement equals that of `Task.agreeing`, and the check does not change the answers of the loop."""
     enough = threading.Event()
     images = [factories.picture(90, 120, seed) for seed in range(4)]
 

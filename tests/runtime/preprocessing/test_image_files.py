@@ -144,7 +144,7 @@ def test_fill_bytes_before_the_segments_of_a_jpeg():
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_a_bigtiff_is_read_like_a_tiff(mode):
-    """Its alpha is removed without being applied."""
+    """The alpha channel is removed without being applied."""
     image = Image.fromarray(np.dstack([PICTURE[..., ::-1], ALPHA])).convert(mode)
     data = tagged("TIFF", 6, image)
     exif = Image.Exif()

@@ -60,7 +60,7 @@ def test_a_box_around_the_frame_becomes_a_box_around_the_input():
     placement = stretched((480, 640), (224, 200))
     assert np.allclose(placement.to_input(corners(480, 640)), corners(224, 200))
     assert np.allclose(placement.to_frame(corners(224, 200)), corners(480, 640))
-    # The centre of the frame's first pixel lies at the same share of the input.
+    # The centre of the frame's first pixel has the same relative position in the frame and in the input.
     assert np.allclose(placement.to_input(np.array([0.5, 0.5])), [0.5 * 200 / 640, 0.5 * 224 / 480])
 
 

@@ -220,7 +220,7 @@ def test_a_lost_connection_is_opened_again(monkeypatch):
         spec = f"mavlink:tcp:127.0.0.1:{server.getsockname()[1]}"
         sink = SinkThread(sink_opener(spec), Setup(live=True), events.append)
         first, _ = server.accept()
-        first.sendall(b"telemetry" * 1000)  # The sink discards it.
+        first.sendall(b"telemetry" * 1000)  # The sink discards the received message.
         time.sleep(0.2)
         assert sink.write(at_once())
         parser = common.MAVLink(None)

@@ -273,7 +273,7 @@ def test_a_full_disk_keeps_whole_chunks(tmp_path):
     try:
         for index in range(100):
             assert sink.write(with_image(index, image=noise))
-            sink.event(Event("waiting", 0, 0, "x"))  # This ends the chunk.
+            sink.event(Event("waiting", 0, 0, "x"))  # This event ends the chunk.
             while not sink.failed and sink.counts.written <= index:
                 time.sleep(1e-3)
             if sink.failed:

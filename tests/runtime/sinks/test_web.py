@@ -34,7 +34,7 @@ def shown(index=0, source=None, size_hw=(48, 64), result=None, **drops):
 
 @pytest.fixture
 def served():
-    """Return a function that opens a sink. Its attribute `reports` contains the reports of the sinks."""
+    """Return a function that opens a sink. The function's attribute `reports` contains the reports of the sinks."""
     sinks = []
 
     def serve(spec="web:0", **setup):

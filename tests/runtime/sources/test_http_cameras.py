@@ -484,7 +484,10 @@ CHALLENGES = [
 
 @pytest.mark.parametrize("challenges", CHALLENGES)
 def test_every_digest_challenge_is_answered(challenges):
-    """The server computes the response as RFC 7616 states. The challenge of basic authentication is not answered."""
+    """The server computes the response as RFC 7616 specifies.
+
+    The client does not answer the challenge of basic authentication.
+    """
 
     def is_right(request):
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
@@ -520,7 +523,7 @@ def test_every_digest_challenge_is_answered(challenges):
 
 
 def test_a_playlist_that_is_sent_as_a_text_is_opened_by_ffmpeg():
-    """FFmpeg needs its address, because the playlist names other files."""
+    """FFmpeg needs the address of the playlist, because the playlist names other files."""
 
     def reply(request):
         request.send_response(200)
@@ -555,7 +558,7 @@ def test_every_kind_of_recording_behind_a_url_is_read_from_its_start_to_its_end(
 
 
 def test_a_camera_with_its_own_certificate(tmp_path, monkeypatch):
-    """It is rejected with advice, and accepted if the certificate is trusted."""
+    """An untrusted certificate is rejected with advice, and a trusted one is accepted."""
     folder = make_certificates(tmp_path)
 
     def reply(request):

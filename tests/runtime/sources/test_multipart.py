@@ -1,4 +1,4 @@
-"""Streams of images as real servers send them. Each habit is a function from images to bytes."""
+"""Streams of images as real servers send them. For each kind of server, a function converts images to bytes."""
 
 import cv2
 import numpy as np

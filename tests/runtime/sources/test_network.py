@@ -344,7 +344,7 @@ def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
 
 @pytest.mark.parametrize("head", [b"", b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", b"\r\n--x\r\n\r\n"])
 def test_images_over_tcp_whose_first_bytes_arrive_one_by_one(head):
-    """FFmpeg would number them at 25 per second, and stop at a damaged frame."""
+    """FFmpeg would number the frames at 25 per second, and stop at a damaged frame."""
     server = socket.create_server(("127.0.0.1", 0))
     data = head + cv2.imencode(".jpg", factories.picture(48, 64))[1].tobytes()
     damaged = head + b"\xff\xd8\xff\xe0\x00\x10 damaged"

@@ -1,4 +1,4 @@
-"""Models of arrays read files and JSON lines, and answer each sample."""
+"""Models that take arrays read files and JSON lines, and answer each sample."""
 
 import io
 import json
@@ -94,7 +94,7 @@ def test_a_line_without_arrays_is_skipped(tmp_path):
         ("a.npz", b"nonsense", "cannot read"),
         ("a.npy", b"nonsense", "cannot read"),
         ("a.csv", b"a,b\nc,d\n", "cannot read"),
-        ("a.txt", b"1 2", "is not a file of arrays: a model of arrays reads .npz"),
+        ("a.txt", b"1 2", "is not a file of arrays: a model that takes arrays reads .npz"),
     ],
 )
 def test_other_files_are_refused(name, content, message, tmp_path):

@@ -107,7 +107,7 @@ def test_a_camera_clock_that_drifts_is_followed(drift):
 
 
 def test_a_camera_that_numbers_frames_at_its_nominal_rate_in_the_dark():
-    """It delivers 15 frames per second instead of 30 for a minute."""
+    """The camera delivers 15 frames per second instead of 30 for a minute."""
     true, time = [], 0.0
     for index in range(5400):
         true.append(time)

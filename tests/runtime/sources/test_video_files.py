@@ -345,7 +345,7 @@ def test_a_file_that_breaks_off_gives_its_frames_and_then_one_event(tmp_path, su
 
 
 def test_a_fragmented_file_that_breaks_off_in_the_index_of_a_fragment(tmp_path):
-    """FFmpeg does not open it. A camera that loses its power leaves such a file."""
+    """FFmpeg does not open such a file, which a camera leaves behind when it loses power."""
     muxer, options = {"movflags": "frag_keyframe+empty_moov"}, {"g": "4", "bf": "0", "sc_threshold": "0"}
     data = clip(tmp_path / "whole.mp4", "libx264", muxer=muxer, options=options).read_bytes()
     starts = [place - 4 for place in range(len(data)) if data.startswith(b"moof", place)]
@@ -537,7 +537,7 @@ def test_of_several_videos_the_default_one_is_read_and_a_cover_is_not_a_video(tm
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv"])
 def test_of_several_videos_alike_the_largest_one_is_read(tmp_path, suffix):
-    """As in a playlist with several qualities, and in recordings with a preview."""
+    """A playlist with several qualities, and a recording with a preview, contain several streams."""
     path = tmp_path / f"clip.{suffix}"
     with av.open(str(path), "w") as file:
         streams = [file.add_stream("libx264", rate=RATE, options={"bf": "0"}) for _ in range(3)]
@@ -722,7 +722,7 @@ def test_a_damaged_animation(tmp_path):
 @pytest.mark.parametrize(("name", "whole"), [("solidWhiteRight.mp4", 221), ("car-detection.mp4", 377)])
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_real_videos(tmp_path, data_root, name, whole, share, capfd):
-    """The index is in the first half of both files."""
+    """In both files, the first half contains the index."""
     data = (data_root / "video" / name).read_bytes()
     (tmp_path / name).write_bytes(data[: int(share * len(data))])
     source = open_source(tmp_path / name)

@@ -38,7 +38,7 @@ def test_the_polygon_surrounds_the_corridor():
 
 def test_only_the_connected_part_counts():
     mask = road(60, half=30)
-    mask[:50, 130:] = True  # Another road, which does not reach the lower edge.
+    mask[:50, 130:] = True  # This second road does not reach the lower edge.
     mask[20:28, :] = True
     found = corridor(mask)
     assert found.right.max() < 100

@@ -152,7 +152,7 @@ def test_golden_images_have_certain_boxes():
     rows = np.zeros((6, 2, 6), np.float32)
     for index, score in enumerate((0.0, 0.9, 0.26, 0.8, 0.24, 0.0)):
         rows[index, 0] = (10, 20, 50, 60, score, 0)
-    rows[1, 1] = (60, 60, 80, 80, 0.255, 1)  # one box is near the threshold
+    rows[1, 1] = (60, 60, 80, 80, 0.255, 1)  # One box is near the threshold.
     assert TASK.choose_golden({"out": rows}, context(), 1) == [3]
     assert TASK.choose_golden({"out": rows}, context(), 3) == [1, 2, 3]
     assert TASK.choose_golden({"out": rows}, context(), 4) == [0, 1, 2, 3]

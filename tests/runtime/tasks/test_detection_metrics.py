@@ -83,7 +83,7 @@ def random_images(count, seed, classes=5):
         guesses = np.concatenate([np.repeat(labels, repeats), rng.integers(0, classes, extra)])
         wrong = rng.random(len(guesses)) < 0.1
         guesses[wrong] = rng.integers(0, classes, wrong.sum())
-        scores = rng.random(len(guesses)).round(2)  # some scores are equal
+        scores = rng.random(len(guesses)).round(2)  # Some scores are equal.
         detections.append(found(np.concatenate([near, beside]), scores, guesses))
     return truths, detections
 
@@ -105,7 +105,7 @@ def test_metrics_of_random_images_equal_those_of_pycocotools(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_metrics_of_few_images_equal_those_of_pycocotools(seed):
     truths, detections = random_images(4, 100 + seed)
-    assert_equal_to_pycocotools(truths, detections, tuple("abcdefg"))  # the last classes have no objects
+    assert_equal_to_pycocotools(truths, detections, tuple("abcdefg"))  # The last classes have no objects.
 
 
 BOX = [10, 10, 50, 60]

@@ -104,7 +104,7 @@ def test_the_metrics_of_a_worked_example():
             "rmse/steering": np.sqrt(6),
             "r2/steering": 1 - 18 / 200,
             "mae/throttle": 0.1,
-            "rmse/throttle": 0.1,  # no R2, because all true values are equal
+            "rmse/throttle": 0.1,  # There is no R2, because all true values are equal.
         }
     )
 

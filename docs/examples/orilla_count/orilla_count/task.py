@@ -103,7 +103,7 @@ class CountTask(Task):
         return labels or ("object",)
 
     def decode(self, outputs: Outputs, context: DecodeContext) -> Count:
-        """Convert a heat map into boxes in the frame. Raise `BundleError` for an output of another shape."""
+        """Convert a heat map into boxes in the frame. Raise `BundleError` for an output of a different shape."""
         heat = only(outputs)
         if heat.ndim != 3 or heat.shape[-1] != 1:
             msg = f"the variant's output has shape {list(heat.shape)}, but the task count needs [height,width,1]"
