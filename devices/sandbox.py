@@ -36,8 +36,8 @@ FILE_RIGHTS = 1 << 1 | 1 << 14
 """The rights of `WRITES` that apply to a file: write and truncate."""
 
 EXECUTE, TCP, SCOPES = 1, 0b11, 0b11
-"""Landlock's rights to execute files, to bind and connect TCP sockets (version 4), and to reach abstract sockets and
-send signals outside (version 6)."""
+"""Landlock's rights: executing files, binding and connecting TCP sockets (version 4), and using abstract sockets of
+other processes and sending them signals (version 6)."""
 
 DENIED = {
     "x86_64": (0xC000003E, (41, 42, 43, 44, 49, 50, 57, 58, 59, 62, 101, 165, 288, 310, 311, 321, 322, 425)),
@@ -141,7 +141,7 @@ def _seccomp(libc: ctypes.CDLL) -> bool:
         return False
     architecture, numbers = known
     code = [(0x20, 0, 0, 4), (0x15, 1, 0, architecture), (0x06, 0, 0, DENY), (0x20, 0, 0, 0)]
-    # On x86-64, system calls of the x32 interface have other numbers, which are all denied.
+    # On x86-64, the system calls of the x32 interface have different numbers. All of them are denied.
     code += [(0x35, 0, 1, 0x40000000), (0x06, 0, 0, DENY)]
     for place, number in enumerate(numbers):
         code.append((0x15, len(numbers) - place, 0, number))

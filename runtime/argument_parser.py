@@ -21,7 +21,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        from textwrap import wrap  # Only --help needs it.
+        from textwrap import wrap  # Import the module only here, because only --help needs it.
 
         return wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
 

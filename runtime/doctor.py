@@ -144,7 +144,7 @@ def finding(result: Probe) -> Finding:
     name, answer = result.name, result.answer
     label = name if name == OPENCV else f"engine {name}"
     if answer is None and (is_plugin(name) or name == "compiled" or name.startswith("onnx:")):
-        # These engines are used only on request, and another engine runs the same files, so this is only a warning.
+        # Only warn, because these engines are used only on request, and a different engine runs the same files.
         fix = f"use the engine `{'onnx' if name.startswith('onnx:') else 'litert'}`, or install what is missing"
         if is_plugin(name):
             fix = f"update {ENGINES.package(name)}, or use another engine"

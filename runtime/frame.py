@@ -185,7 +185,7 @@ EventKind = Literal[
 - `back`: The source delivers frames again.
 - `corrupt`: One frame cannot be used.
 - `truncated`: A file ended earlier than its header states. The frames before its end were delivered.
-- `size`: From this frame on, frames have another size.
+- `size`: From this frame on, frames have a different size.
 - `settings`: A camera was opened with options. The detail states the requested values and those that the driver chose.
 - `time`: The presentation times of a stream disagree with the clock, so the arrival times are used as time stamps; or
   the presentation times agree again. Or frames arrive faster than they are read.

@@ -170,7 +170,7 @@ class Runner(ABC):
         """Process one image, `[H,W,3]` uint8 BGR.
 
         Raises:
-            DataError: The image has another shape or type.
+            DataError: The image has a wrong shape or type.
         """
         check_image(image)
         captured_ns = time.monotonic_ns()

@@ -52,7 +52,7 @@ def hidden_stderr() -> Iterator[None]:
     with _LOCK:
         try:
             saved = os.dup(2)
-        except OSError:  # This error is raised in a daemon, which has no standard error.
+        except OSError:  # A daemon has no standard error.
             yield
             return
         devnull = os.open(os.devnull, os.O_WRONLY)

@@ -159,7 +159,7 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
     )
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
     same = min(float(np.mean(task.agreeing(*pair, context))) for pair in zip(outputs, expected, strict=True))
-    # These comparisons fail for NaN.
+    # The comparisons below are False for NaN, so the stage fails.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
     detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with the outputs at export"

@@ -53,8 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Exclude all objects that exist before the first test from garbage collection.
 
-    TensorFlow and the list of tests have many objects, so each collection takes 0.3 to 0.5 s, and
-    `keras.backend.clear_session` collects each time.
+    TensorFlow and the list of tests consist of many objects, so each collection takes 0.3 to 0.5 s.
+    `keras.backend.clear_session` starts a collection in each call.
     """
     gc.collect()
     gc.freeze()

@@ -83,7 +83,7 @@ def test_the_examples_for_new_users_run(tmp_path, capsys):
     for example in examples:
         code = example.replace('"mine.orilla"', '"mobilenet"').replace("stream(0)", "stream(SOURCE)")
         exec(compile(code, "coming-from.md", "exec"), dict(names))
-        assert capsys.readouterr().out or "DETECTOR" in example  # There are no objects in the clip.
+        assert capsys.readouterr().out or "DETECTOR" in example  # The clip contains no objects.
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

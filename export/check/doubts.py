@@ -1,7 +1,7 @@
 """Check the facts that a user stated about the images of a model, by trying the alternatives on the user's data.
 
-A wrong value range or channel order gives no error, only wrong results. A better result with another value shows that
-the stated value is probably wrong.
+A wrong value range or channel order gives no error, only wrong results. If a different value gives better results, the
+stated value is probably wrong.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def doubts(source: SourceModel, validation: SampleSet, reference: Reference, wor
     run = _keras_outputs if source.foreign is None else _file_outputs
     try:
         results = list(run(source, alternatives.values(), chosen, work))
-    except ConversionError:  # With other values, a network may output NaN.
+    except ConversionError:  # With alternative values, a network may output NaN.
         return ()
     for (name, other), outputs in zip(alternatives.items(), results, strict=True):
         found = _quality(reference, outputs, places)

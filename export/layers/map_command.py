@@ -42,7 +42,7 @@ class EngineMapResult(CommandResult):
     variant: str
     samples: int
     maps: list[EngineMap]
-    """One comparison for each other engine."""
+    """The comparison with each other engine."""
     first: list[str | None]
     """For each comparison, the first tensor that differs, or None."""
     every: bool

@@ -39,7 +39,8 @@ class Layer:
     """Signal-to-quantisation-noise ratio of the tensor in decibels, with the errors of all layers before it. None if
     the values are exact."""
     rounding_db: float | None
-    """The same ratio if only this tensor is rounded. None if the tensor is not quantised or if the values are exact."""
+    """Signal-to-quantisation-noise ratio if only this tensor is rounded, in decibels. None if the tensor is not
+    quantised or if the values are exact."""
     lost: float
     """Noise power divided by signal power, 0–1: the mean over the channels, each limited to 1. Every channel therefore
     has the same weight, even if its values are small and noise hides its signal."""

@@ -102,8 +102,8 @@ def quantise_simplified(simplified: str, out: str, calibration: Calibration, kee
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod[calibration.method],
         nodes_to_exclude=list(keep_float),
-        # With this option, the histogram calibrators process one sample at a time. Without it, they would keep
-        # every tensor of every sample in memory.
+        # Let the histogram calibrators process one sample at a time. By default, they would keep every tensor of every
+        # sample in memory.
         extra_options={"CalibStridedMinMax": 1},
         **({"calibration_cache_path": calibration.ranges} if keeps_ranges else {}),
     )

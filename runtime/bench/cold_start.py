@@ -70,4 +70,6 @@ if __name__ == "__main__":
     sys.stdout.flush()
     import os
 
-    os._exit(0)  # This skips the unloading of the engine, during which some engines write to standard error.
+    os._exit(
+        0
+    )  # Exit without unloading the engine, because some engines write to standard error while they are unloaded.

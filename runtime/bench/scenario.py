@@ -58,7 +58,7 @@ class SampleSet:
         self.frames = 0
         """Number of frames of all queries, including those that are not stored."""
         self.stride = 1
-        """One in `stride` queries is stored."""
+        """Every `stride`-th query is stored."""
         self.drops: dict[str, int] = {}
         """Number of frames that the loop dropped for each reason."""
         self.notes: list[str] = []

@@ -165,7 +165,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         files: Content of each file, by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
-    manifests.decode(content[MANIFEST])  # This prevents writing a bundle that could not be read back.
+    manifests.decode(content[MANIFEST])  # Check the manifest now, so that no unreadable bundle is written.
     if path.suffix == ".orilla" and not path.is_dir():
         write_files(path, content)
         return

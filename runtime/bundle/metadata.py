@@ -205,4 +205,4 @@ def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], No
 
 
 WRITERS: dict[str, Callable[[bytes, Bundle, Variant], bytes]] = {"onnx": _onnx, "tflite": _tflite}
-"""Function that adds metadata to a file. The keys are the file formats. Files of other formats stay as they are."""
+"""Function that adds metadata to a file. The keys are the file formats. Files in other formats are not changed."""

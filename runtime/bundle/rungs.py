@@ -72,7 +72,7 @@ def _named(bundle: Bundle, name: str) -> RungChoice:
     path, _, variant = (name, "", "") if Path(name).exists() else name.partition(":")
     try:
         other = Bundle.open(path, every_file=False, trust=bundle.trust)
-    except ConfigError:  # It is neither a path nor the name of a shipped bundle.
+    except ConfigError:  # The name is neither a path nor the name of a shipped bundle.
         raise unknown_name(name, [one.name for one in bundle.manifest.variants], kind="rung") from None
     for key in ("task", "labels"):
         ours, theirs = getattr(bundle.manifest, key), getattr(other.manifest, key)

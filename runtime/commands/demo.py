@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> DemoResult:
     """Run every step of the demo. If an earlier demo has made the first video or trained the model, reuse it."""
-    # This module imports msgspec.
+    # Import this module only here, because it imports msgspec.
     from orilla.runtime.commands.demo_page import DemoFiles
 
     started = time.monotonic()
@@ -111,7 +111,7 @@ def _run_shipped(files: DemoFiles, started: float) -> DemoResult:
 
 def _run_trained(files: DemoFiles, seed: int, started: float) -> DemoResult:
     """Train a model, export, verify and run it, and write the page."""
-    # These modules import NumPy and OpenCV.
+    # Import these modules only here, because they import NumPy and OpenCV.
     from orilla.runtime.commands.demo_clip import write_clip, write_contact_sheet
     from orilla.runtime.commands.demo_page import ExportDocument, LoopDocument, VerifyDocument, page, plot_loop
 

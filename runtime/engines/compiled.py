@@ -100,8 +100,8 @@ def load(data: bytes, threads: int, binding: Binding = UNBOUND) -> Session:
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, interpreter, f"{package} {_version()} compiled", binding)
         except (RuntimeError, ValueError) as error:
-            # Only the reason is kept, so that the unfinished model is released within the `with` block, where its
-            # messages are hidden.
+            # Keep only the reason, so that the unfinished model is released within the `with` block, which hides its
+            # messages.
             reason = first_line(error)
     msg = f"{package} cannot load this variant with CompiledModel: {reason}; use engine=litert"
     raise EngineError(msg)

@@ -125,7 +125,7 @@ def computes_the_same_with_two_threads(case: EngineCase) -> None:
 
 
 def rejects_an_image_of_another_size(case: EngineCase) -> None:
-    """Check that an image of another size raises `BundleError`, and that the session then processes the next image."""
+    """Check that an image with a wrong size raises `BundleError`. The session then processes the next image."""
     session = case.load()
     message = _message(BundleError, lambda: session.run(np.zeros((5, 5, 3), np.uint8)))
     assert "prepared input has shape [5, 5, 3]" in message, message

@@ -133,7 +133,7 @@ def _mark(engine: str, digest: str) -> Path | None:
 
     None if marks cannot be trusted here.
 
-    The name depends on the installed package of the engine, because another version can crash on the same file.
+    The name depends on the installed package of the engine, because a different version can crash on the same file.
     """
     packages = []
     for package in known(engine).packages:

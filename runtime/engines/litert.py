@@ -51,7 +51,7 @@ class LiteRTSession:
     def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
         if self._keeps_state:
-            self.reset()  # Otherwise, the state after the previous sample would change the output for this one.
+            self.reset()  # Clear the state of the previous sample, which would change the output.
         return self.run_step(prepared)
 
     def stream(self) -> StepSession:

@@ -124,7 +124,7 @@ def load(data: bytes, threads: int, binding: Binding = UNBOUND, provider: str = 
     except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
         msg = f"onnxruntime {onnxruntime.__version__} cannot load this variant: {cause(error)}"
         raise EngineError(msg) from error
-    # Otherwise, ONNX Runtime would repeat a failed inference on the CPU and print a message.
+    # Prevent ONNX Runtime from repeating a failed inference on the CPU and printing a message.
     session.disable_fallback()
     if provider != CPU:
         _require(session, provider)

@@ -307,7 +307,7 @@ class CameraLoop:
             item.input = None
             self._in_order.complete(item)
             self._inferring_since_ns = None
-            del item  # Without this, the buffers would be held until the next inference starts.
+            del item  # Release the buffers now, not only when the next inference starts.
 
     def _finish(self, item: LoopItem) -> None:
         """Queue an answer for the caller. The items come in the order in which their inferences began."""

@@ -64,7 +64,7 @@ class Quantiles:
 
     @property
     def count(self) -> int:
-        """Return the number of times."""
+        """Return the number of times that were added."""
         return sum(map(sum, self._counts))
 
     @property
@@ -87,8 +87,8 @@ class Quantiles:
         for bucket, in_bucket in enumerate(total):
             seen += in_bucket
             if seen >= rank:
-                # This value minimises the largest relative error over all times that the bucket can hold. It is
-                # limited to the observed maximum.
+                # This value has the smallest possible relative error for the times in the bucket. It is limited to the
+                # observed maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max
 

@@ -173,7 +173,7 @@ def read(path: str | Path) -> Iterator[Entry]:
     If the last line is incomplete, because the process was killed, it is skipped.
 
     Raises:
-        DataError: The file is not a recording, is damaged, or has another version.
+        DataError: The file is not a recording, is damaged, or has an unknown version.
     """
     decoder = msgspec.json.Decoder(Entry)
     try:

@@ -65,7 +65,7 @@ class Shadow:
     variant: str | None = None
     """Name of the variant with which the answers are compared. If None, it is the bundle's float32 variant."""
     every: int = 30
-    """One in this number of frames is checked, if the loop has idle time."""
+    """If this number is N, every N-th frame is checked, provided that the loop has idle time."""
     min_agreement: float | None = None
     """Mean agreement of the last `WINDOW` checks below which a drift is reported, 0–1. If None, it is the agreement of
     the variant at export minus `MAX_DROP`."""
@@ -183,7 +183,7 @@ class ShadowCheck:
             try:
                 while (job := self._jobs.get()) is not None:
                     self._check(reference, job)
-                    del job  # Without this, the buffers would be held until the next check.
+                    del job  # Release the buffers now, not only at the next check.
             finally:
                 reference.close()
         except Exception as error:  # noqa: BLE001 - the loop goes on without the check

@@ -75,7 +75,7 @@ class Stream:
         events, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # This error is raised if the event loop has ended.
+            with suppress(RuntimeError):  # The event loop has ended.
                 events.call_soon_threadsafe(ready.set)
 
         self._loop.listen(wake)

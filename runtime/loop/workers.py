@@ -84,7 +84,7 @@ class InOrder:
             if self._passing:
                 return
             self._passing = True
-        del item  # Without this, the buffers of the item would be held while later items are passed on.
+        del item  # Release the buffers of the item before later items are passed on.
         while (ready := self._take()) is not None:
             self._finish(ready)
             del ready

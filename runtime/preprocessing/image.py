@@ -220,7 +220,7 @@ class Preprocessor:
             The output buffer, in the channel order of the network.
 
         Raises:
-            DataError: The image has another shape or type, or no pixels, or the specification does not allow its size.
+            DataError: The image has a wrong shape or type, or no pixels, or the specification does not allow its size.
             ConfigError: The channel order is unknown.
         """
         check_image(image)
@@ -240,7 +240,7 @@ class Preprocessor:
         return out
 
     def _adapt(self, image: Image) -> None:
-        """Prepare for frames with another shape."""
+        """Prepare for frames with a new shape."""
         placement = self.spec.placement((image.shape[0], image.shape[1]))
         self._visible = None
         if not placement.fills_input:

@@ -215,8 +215,7 @@ def _along(placement: Placement, grid: NDArray[np.float32], axis: int, first: in
         first: Index of the frame's pixel that has the coordinate 0 in the matrix.
     """
     cells = grid.shape[axis] / placement.input_hw[axis]
-    # This is the real scale of the pixels. In a letterbox, it differs from `scale_xy`, because the frame's size is
-    # rounded.
+    # Use the real scale of the pixels. In a letterbox, it differs from `scale_xy`, because the frame's size is rounded.
     scale = placement.resized_hw[axis] / placement.frame_hw[axis]
     row = np.zeros(3)
     row[1 - axis] = scale * cells

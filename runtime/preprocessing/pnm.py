@@ -52,7 +52,7 @@ def header_of(data: bytes) -> Header | None:
         if found[last] is None:
             return None
         maximum = 1 if is_bitmap else int(found[last])
-        # One white space character follows the header. The next byte belongs to the pixels.
+        # Skip the white space character after the header. The pixels follow it.
         header = Header(kind, int(found[2]), int(found[3]), 3 if kind in (3, 6) else 1, maximum, found.end(last) + 1)
     else:
         return None

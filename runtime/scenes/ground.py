@@ -101,7 +101,7 @@ def draw_ground(view: View) -> tuple[Floats, Labels]:
     road = beside < drive.half_width_m
     labels[view.top :] = np.where(road, ROAD, GROUND)
 
-    # One plane per colour channel, because operations along a last axis of 3 values are slow.
+    # Use one plane per colour channel, because operations along a last axis of three values are slow.
     color = np.empty((3, *view.u.shape), np.float32)
     color[:] = _planes(drive.verge)
     color *= 1 + 0.5 * _texture(view, 3.0)

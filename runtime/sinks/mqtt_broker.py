@@ -236,7 +236,7 @@ class Broker:
         sock: Any = self._client.socket()
         self._client.disconnect()
         if not cleanly and sock is not None:
-            with suppress(OSError):  # It may already be closed.
+            with suppress(OSError):  # The socket may already be closed.
                 sock.shutdown(socket.SHUT_RDWR)
         # paho's thread may be connecting at this moment.
         stop = threading.Thread(target=self._finish, args=(cleanly,), daemon=True)

@@ -149,7 +149,7 @@ class _Memory:
             raise _output_error(name, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Without this reservation, the process would be killed if memory was exhausted during a write.
+            # Reserve the memory now. If memory ran out during a write, the process would be killed.
             os.posix_fallocate(self._file, 0, size)
             os.fchmod(self._file, MODES[options.access])
             self._map = mmap.mmap(self._file, size)

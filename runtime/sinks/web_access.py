@@ -129,6 +129,6 @@ def _reachable(host: str) -> str:
         return host
     # Connecting a UDP socket sends nothing: the system only chooses the local address that it would use.
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # This address is reserved for documentation (RFC 5737).
+        probe.connect(("192.0.2.1", 9))  # 192.0.2.1 is reserved for documentation (RFC 5737).
         return str(probe.getsockname()[0])
     return socket.gethostname()

@@ -17,7 +17,7 @@ class Arrays:
     """Yields one frame per image. The capture time is the moment at which the image is taken from the iterable.
 
     Args:
-        images: Iterable of images. Each is `[H,W,3]` uint8 BGR, or has another form that `as_bgr` converts. The source
+        images: Iterable of images. Each is `[H,W,3]` uint8 BGR, or has a form that `as_bgr` converts. The source
             does not copy them, so do not write into an image that it has taken.
         live: True if the images arrive in real time, as from a camera. The default policy is then `latest`.
         rate_hz: Frame rate of a recorded source in frames per second. None if it has no frame rate.

@@ -38,7 +38,8 @@ class KeyframeParts:
             return [*done, packet]
         passed, pts = self._passed
         if pts == packet.pts:
-            # This keyframe has one part more than expected. It is damaged, but the next ones will be joined correctly.
+            # This keyframe has more parts than expected. It is damaged, but the next keyframes will be joined
+            # correctly.
             self._count, self._passed = passed + 1, (passed + 1, pts)
             return [*done, packet]
         self._whole = self._whole if self._held else self._begun

@@ -101,7 +101,7 @@ class PiCamera:
 
     def close(self) -> None:
         """Release the source."""
-        with suppress(RuntimeError):  # This error is raised if the camera was unplugged.
+        with suppress(RuntimeError):  # The camera was unplugged.
             self._camera.stop()
             self._camera.close()
 

@@ -66,7 +66,7 @@ def _has_image(path: Path) -> bool:
 
     A `.mjpeg` file begins like an image, but is a video.
     """
-    # These modules import NumPy and OpenCV, which the help texts do not need.
+    # Import these modules only here. They import NumPy and OpenCV, which the help texts do not need.
     from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
     from orilla.runtime.preprocessing.image_format import format_of
 

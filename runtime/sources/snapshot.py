@@ -16,8 +16,8 @@ from orilla.runtime.sources.jpeg_scanner import is_whole
 from orilla.runtime.sources.source import SLICE_S, now_ns
 
 RATE_HZ = 5.0
-"""Number of requests per second, unless the address states another number. The next request is never sent before the
-reply to the previous one is complete."""
+"""Default number of requests per second. The address can state a different number. A request is never sent before the
+reply to the previous request is complete."""
 
 UNCHANGED_S = 30.0
 """Number of seconds after which an image that stays the same is reported."""

@@ -41,7 +41,7 @@ class Count(msgspec.Struct, frozen=True):
     total: Mapping[str, int]
     """Counts over all classes: `in` and `out` for a line, `inside` and `entered` for a zone."""
     classes: Mapping[str, Mapping[str, int]]
-    """The same counts by class. A class that was never counted is missing."""
+    """Counts by class, with the same keys. A class that was never counted is missing."""
 
     def __getitem__(self, name: str) -> int:
         """Return a count over all classes, as in `count["in"]`."""

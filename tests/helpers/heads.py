@@ -157,7 +157,7 @@ def ssd() -> Encoded:
     boxes[0] = [BOX[1] / height, BOX[0] / width, BOX[3] / height, BOX[2] / width]
     classes, scores = np.zeros(10, np.float32), np.zeros(10, np.float32)
     classes[0], scores[0] = CLASS, SCORE
-    scores[5] = 0.9  # This row lies beyond the number of detections.
+    scores[5] = 0.9  # The last row lies beyond the number of detections.
     count = np.array([3], np.float32)
     return Encoded({"op": boxes, "op:1": classes, "op:2": scores, "op:3": count})
 

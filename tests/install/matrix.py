@@ -135,7 +135,7 @@ def install(case: Case, python: str, wheel: Path, folder: Path) -> str | None:
     program, opencv = uv(), OPENCV[case.opencv]
     if problem := run(program, "venv", "--quiet", "--clear", "--python", python, folder):
         return problem
-    # This is how a user of uv replaces the headless OpenCV: docs/install.md.
+    # Replace the headless OpenCV with uv as docs/install.md describes.
     override = folder / "override.txt"
     override.write_text("" if case.opencv == "headless" else "opencv-python-headless; sys_platform == 'never'\n")
     pip = (program, "pip", "install", "--quiet", "--python", folder / "bin/python", "--only-binary", ":all:")

@@ -273,7 +273,7 @@ def real_time(seconds: float, rate_hz: float, bundle: str, folder: Path) -> tupl
     part = Part(
         "real time", observer.count, tick.dropped, round(time.monotonic() - began, 1), events, observer.tenths()
     )
-    # Frames that were dropped by policy are counted by the loop, so no other number may be missing.
+    # The loop counts the frames that its policy dropped. No other index may be missing.
     if observer.unordered or observer.missing > tick.dropped:
         part.problems.append(f"{observer.missing} frames are missing, {tick.dropped} were dropped")
     if written.written + written.dropped != observer.count or written.failed:

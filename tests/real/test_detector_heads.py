@@ -104,7 +104,7 @@ def test_mediapipe_finds_the_face_that_yunet_finds(model, data_root, pictures):
     """The two networks define the extent of a face differently, so the boxes are only similar."""
     side = 128 if model == "short_range" else 192
     left, top, width = 44, 55, 140
-    face = np.array([90.1, 86.5, 137.3, 163.9])  # This is the box that YuNet finds.
+    face = np.array([90.1, 86.5, 137.3, 163.9])  # YuNet finds this box.
     crop = cv2.resize(pictures["000000009590.jpg"][top : top + width, left : left + width], (side, side))
     image = crop[..., ::-1].astype(np.float32) / 127.5 - 1
     outputs = run_tflite(data_root / "mediapipe" / f"face_detection_{model}.tflite", image)

@@ -128,7 +128,7 @@ def _check_image(data: bytes) -> str | None:
 
 def _check_kind(image: ImageFile) -> str | None:
     """Return the reason why an image is rejected (an animation, or an unsupported mode), or None if it is accepted."""
-    frames = getattr(image, "n_frames", 1)  # Not every image format of Pillow has this attribute.
+    frames = getattr(image, "n_frames", 1)  # Not every Pillow image has the attribute `n_frames`.
     if frames > 1 and image.format != "MPO":  # An MPO file is a camera's JPEG with a preview, and is read as a JPEG.
         return f"animated ({frames} images)"
     if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile):

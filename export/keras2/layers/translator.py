@@ -36,7 +36,7 @@ Translation = Callable[[LayerConfig, Translator], Part]
 
 
 def kept(config: LayerConfig, *keys: str, **renamed: str) -> dict[str, Any]:
-    """Return the arguments of a Keras 3 layer that the file contains, under the same or another name.
+    """Return the arguments of a Keras 3 layer that the file contains, under the same or a different name.
 
     Args:
         config: The layer in the file.

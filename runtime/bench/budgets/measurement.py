@@ -63,7 +63,7 @@ class BudgetTarget:
     engine: str
     threads: int
     reference: tuple[Bundle, Variant] | None
-    """The full-precision variant, preceded by the bundle that contains it. None if there is no such variant."""
+    """Bundle with the full-precision variant, and the variant. None if there is no such variant."""
 
 
 def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["work", "copy", "convert", "other"]
-"""Kind of a layer: it multiplies with weights, moves data, converts numbers to another type, or does something else."""
+"""Kind of a layer: it multiplies with weights, moves data, converts numbers to a different type, or does something
+else."""
 
 COPIES = frozenset(
     # Kernels of XNNPACK, operators of LiteRT, and operators of ONNX Runtime.
@@ -64,7 +65,7 @@ COPIES = frozenset(
 CONVERSIONS = frozenset(
     ["Convert", "QUANTIZE", "DEQUANTIZE", "CAST", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"]
 )
-"""Operators and kernels that convert numbers to another type."""
+"""Operators and kernels that convert numbers to a different type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Run a `.tflite` file with LiteRT's profiler in a separate process, and print the time of each event.
 
 The Python package of LiteRT contains the library with the profiler, but no Python interface to it, so this module calls
-the C interface. A library of another version can crash, so `profile.litert` starts this module as a process.
+the C interface. A library with a different version can crash, so `profile.litert` starts this module as a process.
 Source: `litert/c/litert_compiled_model.h`, `litert_profiler.h` and `litert_profiler_event.h`, LiteRT 2.3 (Apache-2.0).
 """
 

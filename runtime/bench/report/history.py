@@ -54,7 +54,7 @@ def _last(results: list[Result]) -> Verdict | None:
         return None
     try:
         return compare(results[-2:-1], results[-1:])
-    except ConfigError:  # One of the runs has too few samples for a comparison.
+    except ConfigError:  # Skip the comparison if a run has too few samples.
         return None
 
 

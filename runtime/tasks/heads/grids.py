@@ -12,7 +12,7 @@ from orilla.runtime.tasks.heads.head import HeadSpec, Shapes, bare_shapes
 
 
 def channels_of(shape: tuple[int, ...], input_hw: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the number of channels and the stride of a grid `[H,W,C]` or `[C,H,W]`, or None for another shape."""
+    """Return the number of channels and the stride of a grid `[H,W,C]` or `[C,H,W]`, or None for any other shape."""
     if len(shape) != 3:
         return None
     for rows, columns, channels in ((shape[0], shape[1], shape[2]), (shape[1], shape[2], shape[0])):

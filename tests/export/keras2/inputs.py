@@ -12,7 +12,7 @@ Input = namedtuple("Input", "kind shape high")
 
 
 def Floats(*shape):  # noqa: N802 - reads like a layer in the tables.
-    """Return the description of an input of normal values."""
+    """Return the description of an input with normally distributed values."""
     return Input("floats", shape, None)
 
 
@@ -22,7 +22,7 @@ def Ints(high, *shape):  # noqa: N802
 
 
 def Masked(*shape):  # noqa: N802
-    """Return the description of an input of normal values, with time steps of zeros at several places."""
+    """Return the description of an input with normally distributed values. Some of its time steps are zeros."""
     return Input("masked", shape, None)
 
 

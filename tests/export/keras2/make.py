@@ -178,7 +178,7 @@ def applied(k, inputs, code):
 
 
 def store(k, name, inputs, build, folder, answers):
-    """Build a model, save it in every format of this Keras, and add its answers."""
+    """Build a model, save it in every format of the installed Keras, and store its answers."""
     model = build()
     draw_weights(model, np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF))
     xs = [values(name, number, given) for number, given in enumerate(inputs)]

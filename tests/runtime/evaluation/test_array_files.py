@@ -94,7 +94,7 @@ def test_other_names_of_the_ground_truth(name, tmp_path):
 
 
 def write_idx(folder, place="{}", compress=bytes):
-    """Write MNIST's idx files, each in a location that contains its name."""
+    """Write MNIST's idx files. The location of each file contains the name of the file."""
     for split, prefix in (("train", "train"), ("test", "t10k")):
         for kind, array in (("images-idx3-ubyte", IMAGES[split]), ("labels-idx1-ubyte", LABELS[split])):
             data = bytes([0, 0, 8, array.ndim]) + b"".join(length.to_bytes(4, "big") for length in array.shape)

@@ -34,7 +34,7 @@ def test_the_car_moves_as_it_is_steered():
     assert car.pose.heading_rad == pytest.approx(6 * math.tan(math.radians(3)) / WHEELBASE_M)
     assert car.lane_offset_m > 0, "it moves to the right"
     turned = car.pose.heading_rad
-    car.advance(90.0, 0.1)  # This angle exceeds the maximum steering angle.
+    car.advance(90.0, 0.1)  # The angle exceeds the maximum steering angle.
     assert car.pose.heading_rad - turned == pytest.approx(1.2 * math.tan(math.radians(MAX_STEERING_DEG)) / WHEELBASE_M)
 
 
