@@ -58,7 +58,7 @@ class MissingExtraError(OrillaError, ImportError):
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known name that is most similar to a name, or None if none is similar.
 
-    All suggestions of Orilla ("did you mean") come from this function.
+    All of Orilla's suggestions ("did you mean") come from this function.
 
     Args:
         name: A name that may be misspelt.

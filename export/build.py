@@ -20,7 +20,7 @@ class Builder:
     Args:
         model: Path of the model file that the converters load.
         work: Workspace of the export. It contains the calibration samples if a recipe needs them.
-        progress: Receiver of progress messages.
+        progress: Receives the progress.
     """
 
     model: Path

@@ -1,4 +1,4 @@
-"""List the choices of the preprocessing, and whether the model, the user or a default of Orilla made each of them.
+"""List the choices of the preprocessing, and whether the model, the user or Orilla's default made each of them.
 
 The check prepares the samples for the original model and for the variants in the same way, so it cannot detect a wrong
 choice.

@@ -123,7 +123,7 @@ def export(model: Path, out: Path, options: ExportOptions, progress: Progress | 
         model: Path of the run folder or model.
         out: Path of the bundle to write.
         options: Options of the export.
-        progress: Receiver of progress messages. If None, progress is not reported.
+        progress: Receives the progress. If None, progress is not reported.
 
     Returns:
         The manifest of the bundle.

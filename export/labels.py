@@ -336,7 +336,7 @@ def _pair(key: str, value: object) -> tuple[int, str] | None:
 
 
 def _of_label_map(text: str, path: Path) -> tuple[str, ...]:
-    """Return the names of a label map of TensorFlow's object detection. Its numbers begin with 1."""
+    """Return the names of a TensorFlow object detection label map. Its numbers begin with 1."""
     pairs = []
     text = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
     for body in re.split(LABEL_MAP, text, flags=re.MULTILINE)[1:]:

@@ -39,7 +39,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     activation: str
     """Activation of the last layer, such as `softmax`, `sigmoid` or `linear`. Empty if that layer has no activation."""
     notes: tuple[str, ...] = ()
-    """Notes on how a file of Keras 1 or 2 was read, one line each. Empty for files of Keras 3."""
+    """Notes on how a Keras 1 or 2 file was read, one line each. Empty for Keras 3 files."""
     unmapped: tuple[str, ...] = ()
     """One message for each layer for which the requested device has no operator."""
 

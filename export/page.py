@@ -25,7 +25,7 @@ def write_page(out: Path, bundle: Bundle, max_drop: float, sheet: Path | None, p
         bundle: The bundle that the export has written.
         max_drop: Largest drop of accuracy that is allowed for the default variant, in points.
         sheet: Contact sheet of the worst samples. None if it was not requested.
-        progress: Receiver of progress messages.
+        progress: Receives the progress.
     """
     sections = []
     if sheet is not None:

@@ -77,7 +77,7 @@ class SourceModel:
     predict: str = "orilla.export.check.reference:predict"
     """Function that runs the original model, in the form `module:function`."""
     notes: tuple[str, ...] = ()
-    """Notes on how a file of Keras 1 or 2 was read, and on the vocabulary, one line each."""
+    """Notes on how a Keras 1 or 2 file was read, and on the vocabulary, one line each."""
     foreign: ForeignModel | None = None
     """Description of the model file, if an importer read it. None for Keras models."""
     choices: tuple[Choice, ...] = ()

@@ -236,7 +236,7 @@ class _File:
     def _as_layer(self, found: Vocabulary, standardize: object) -> Vocabulary:
         """Return the vocabulary of a `TextVectorization` layer with the layer's rules for texts."""
         if standardize not in ("lower_and_strip_punctuation", "lower", "strip_punctuation", None):
-            msg = "a TextVectorization layer with a function of its own for `standardize`"
+            msg = "a TextVectorization layer with a custom function for `standardize`"
             raise self._refused(msg)
         rules = str(standardize)
         spec = msgspec.structs.replace(

@@ -70,7 +70,7 @@ def _check_format(path: Path, kind: FileKind | None, importer: str) -> None:
 def check_keras(path: Path) -> FileKind:
     """Return the kind of a run folder or a Keras model. Raise `DataError` for anything else."""
     if is_import_path(str(path)) and not path.exists():
-        msg = f"{path} is an object of a Python module: use `{COMMANDS['import'].format(path)}`"
+        msg = f"{path} is an object from a Python module: use `{COMMANDS['import'].format(path)}`"
         raise DataError(msg)
     kind = kind_of_model(path)
     if kind is None or kind.reader != "export":

@@ -225,7 +225,7 @@ def _fix_library(library: str) -> str:
 
 
 def _onnxruntime_wheel() -> str:
-    """Return the name of the installed package of ONNX Runtime."""
+    """Return the name of the installed ONNX Runtime package."""
     return next(iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime")
 
 

@@ -31,7 +31,7 @@ JETSON_INDEXES = {
 """Package index with ONNX Runtime for the GPU, by major version of Jetson Linux. JetPack 6 contains version 36 and has
 Python 3.10. Source: dusty-nv/jetson-containers issue 1283."""
 
-UNUSED = "no engine of Orilla uses it, so models run on the CPU"
+UNUSED = "no Orilla engine uses it, so models run on the CPU"
 
 
 def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:

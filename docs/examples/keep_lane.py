@@ -19,7 +19,7 @@ road = SimulatedCar(Car(lane_drive(seed=700_000_001), start), frames=400)  # 20 
 if len(sys.argv) > 1:
     with orilla.runtime.open(sys.argv[1]) as model:
         for tick in model.stream(road):
-            road.steer(tick.result["steering"])  # angle in degrees; the next frame shows its effect
+            road.steer(tick.result["steering"])  # The angle is in degrees. The next frame shows its effect.
             if tick.index % 20 == 0:
                 print(f"{tick.index / 20:3.0f} s  {tick.result['steering']:+.2f} deg  {road.lane_offsets_m[-1]:+.2f} m")
 else:

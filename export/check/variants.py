@@ -65,7 +65,7 @@ class VariantChecks:
             name: Name of the variant.
             recipe: Recipe of the variant.
             data: Content of the model file.
-            seconds: Time limit as for `check`.
+            seconds: Time limit of the check, in seconds. If None, all samples are used.
 
         Returns:
             The result of the check, or None if the variant cannot be used.

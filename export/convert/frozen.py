@@ -36,7 +36,7 @@ def load(path: str) -> keras.Model:
 
 
 def load_with_notes(path: str) -> tuple[keras.Model, tuple[str, ...]]:
-    """Load a model as `load` does, and return it with notes on how a file of Keras 1 or 2 was read."""
+    """Load a model as `load` does, and return it with notes on how a Keras 1 or 2 file was read."""
     model, notes = _load_with_notes(path)
     # TensorFlow uses the names of models and layers as scope names, which allow only some characters.
     for part in [model, *_parts(model)]:
@@ -84,7 +84,7 @@ def _made_stateless(model: keras.Model) -> tuple[str, ...]:
 
 
 def _of_keras_3(file: Path) -> keras.Model:
-    """Load a file with the loader of Keras 3."""
+    """Load a file with Keras 3's loader."""
     try:
         # `is_hdf5` is also true for a zip file with an HDF5 file at certain offsets, so zip files are excluded.
         if h5py.is_hdf5(file) and not zipfile.is_zipfile(file):

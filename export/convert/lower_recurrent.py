@@ -4,7 +4,7 @@ There are three forms, and each gives the same outputs as Keras:
 
 - The *loop* that Keras traces for any recurrent layer: `WHILE` in LiteRT and `Loop` in ONNX. It keeps no state between
   calls.
-- The fused operator of LiteRT, `UNIDIRECTIONAL_SEQUENCE_LSTM`, whose weights can be quantised to int8. It keeps
+- LiteRT's fused operator, `UNIDIRECTIONAL_SEQUENCE_LSTM`, whose weights can be quantised to int8. It keeps
   its state in the interpreter until a reset.
 - The ONNX operators `LSTM`, `GRU` and `RNN`.
 

@@ -66,7 +66,7 @@ def _command() -> str:
         return found
     missing = f"{COMMAND}={stated} is not a command" if stated else "the converter onnx2tf is not installed"
     msg = (
-        f"{missing}: onnx2tf needs an environment of its own, so run `python -m venv onnx2tf && onnx2tf/bin/pip "
+        f"{missing}: onnx2tf needs a separate environment, so run `python -m venv onnx2tf && onnx2tf/bin/pip "
         f"install onnx2tf`, and set {COMMAND} to the path of onnx2tf/bin/onnx2tf"
     )
     raise ValueError(msg)

@@ -23,7 +23,7 @@ def predict(model: str, jobs: str, binding: str) -> None:
 
     Args:
         model: Path of the model file.
-        jobs: Path of a JSON file with a list of jobs, as for `check.reference.predict`.
+        jobs: Path of a JSON file with a list of jobs. `check.reference.predict` describes its format.
         binding: Path of a file that `save_binding` wrote, with the names of the outputs and the input value for each
             pixel value.
 

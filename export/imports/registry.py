@@ -26,7 +26,7 @@ class Importer:
     packages: tuple[str, ...]
     """Packages that must be installed."""
     objects: bool = False
-    """True if the functions also take an object of a Python module, in the form `module:object`."""
+    """True if the functions also take an object from a Python module, in the form `module:object`."""
 
 
 BUILT_IN: dict[str, Importer | str] = {
@@ -60,11 +60,11 @@ IMPORTERS: Registry[Importer] = Registry("importer", "orilla.importers", Importe
 
 
 OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-"""An object of a Python module, such as `torchvision.models:resnet18`."""
+"""An object from a Python module, such as `torchvision.models:resnet18`."""
 
 
 def is_import_path(model: str) -> bool:
-    """Return True for an object of a Python module, in the form `module:object`."""
+    """Return True for an object from a Python module, in the form `module:object`."""
     return OBJECT.fullmatch(model) is not None
 
 

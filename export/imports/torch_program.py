@@ -1,4 +1,4 @@
-"""Read PyTorch networks: `.pt2` files, and objects of Python modules. Both are converted to ONNX.
+"""Read PyTorch networks: `.pt2` files, and objects from Python modules. Both are converted to ONNX.
 
 A `.pt2` file contains the graph of a network, which `torch.export` recorded. Other PyTorch files are rejected:
 a pickle runs any code that its author put into it, and contains the weights without the network.

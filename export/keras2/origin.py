@@ -21,7 +21,7 @@ class Origin:
     text: str
     """Version that the file states, such as `2.2.4-tf`. Empty if the file does not state it."""
     backend: str | None
-    """`tensorflow`, `theano` or `cntk`. None if the file does not state it, as in files of Keras 1."""
+    """`tensorflow`, `theano` or `cntk`. None if the file does not state it, as in Keras 1 files."""
 
     cell_names: bool = True
     """False if the weight names of recurrent layers do not contain the cell, as in files up to TensorFlow 2.1."""

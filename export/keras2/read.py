@@ -1,4 +1,4 @@
-"""Read a model file of Keras 1 or 2."""
+"""Read a Keras 1 or 2 model file."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ POINTS = 2
 """Number of decimals to which drops are rounded before they are compared."""
 
 MIN_SCALE = 0.1
-"""Smallest drop, in points, that counts as much as a doubling of the time or of the size."""
+"""For the knee, a drop of `max_drop` points counts as much as a doubling of the time or size. If `max_drop` is smaller,
+this number of points is used instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Convolution:
     """Names of all operations that the converter merged, separated by `;`. Each is a path, such as
     `road/up2_b_1/convolution`."""
     kernel: NDArray[np.float32]
-    """Kernel in the layout of Keras: `[h,w,in,out]`, or `[h,w,channels,1]` of a depthwise convolution."""
+    """Kernel in Keras' layout: `[h,w,in,out]`, or `[h,w,channels,1]` of a depthwise convolution."""
     bias: NDArray[np.float32]
     """Bias, `[out]`."""
 

@@ -80,7 +80,7 @@ def examine(engine: str, data: bytes, digest: str) -> None:
 def _engine_of(engine: str) -> str | None:
     """Return the engine that tries the files of an engine. None for a plug-in's engine, because its needs are unknown.
 
-    The engines of ONNX Runtime read files with the same code, whatever their provider is.
+    ONNX Runtime engines read files with the same code, whatever their provider is.
     """
     if engine not in ENGINES.built_in:
         return None

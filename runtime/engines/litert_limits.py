@@ -51,7 +51,7 @@ def needs_one_thread(data: bytes, operators: Collection[str]) -> bool:
 
 
 def cause(error: Exception) -> str:
-    """Return the cause in an error message of LiteRT, as one line that names the operator."""
+    """Return the cause in a LiteRT error message, as one line that names the operator."""
     text = " ".join(str(error).split()) or type(error).__name__
     old = re.search(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'", text)
     if old is not None:

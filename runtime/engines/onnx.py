@@ -42,7 +42,7 @@ DTYPES = {
 
 @runtime_checkable
 class _ReportsAssignment(Protocol):
-    """A session of ONNX Runtime that reports which provider runs each part of the graph."""
+    """An ONNX Runtime session that reports which provider runs each part of the graph."""
 
     def get_provider_graph_assignment_info(self) -> Sequence[Any]: ...
 

@@ -1,4 +1,4 @@
-"""Find the cause in the error messages of ONNX Runtime.
+"""Find the cause in ONNX Runtime's error messages.
 
 The messages begin with codes, file names and function signatures.
 """
@@ -39,7 +39,7 @@ CAUSES = (
 
 
 def cause(error: Exception) -> str:
-    """Return the cause in the message of an exception of ONNX Runtime, as one line."""
+    """Return the cause in the message of an ONNX Runtime exception, as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     where = ""
     for pattern in PREFIXES:

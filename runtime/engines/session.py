@@ -123,7 +123,7 @@ class Inputs:
         """Convert a sample to the form that the variant needs, and write it into the engine's input tensors.
 
         Args:
-            prepared: The sample, as for `Session.run`. It is not changed.
+            prepared: The sample, in the form that `Session.run` takes. It is not changed.
             tensors: Tensors to write, each `[1,...]`, in the order of the slots.
 
         Raises:

@@ -156,7 +156,7 @@ def _keras_positions(before: int, after: int) -> NDArray[np.float32]:
 
 
 def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
-    """Return the plan of an interpolation rule of OpenCV."""
+    """Return the plan of an OpenCV interpolation rule."""
 
     def plan(from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> Resize:
         del from_hw, channels

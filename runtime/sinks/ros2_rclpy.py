@@ -1,4 +1,4 @@
-"""A node of ROS 2 that uses the installed ROS through `rclpy`."""
+"""A ROS 2 node that uses the installed ROS through `rclpy`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.sinks.ros2_node import DEPTH, Node, NodeName
 
 DEFAULT_ENDPOINT = "tcp/localhost:7447"
-"""Address of the Zenoh router on the same machine, which nodes of ROS also use by default."""
+"""Address of the Zenoh router on the same machine, which ROS nodes also use by default."""
 
 NODE_ID = 0
 """Number of the node in its session."""

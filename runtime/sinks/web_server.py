@@ -272,7 +272,7 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
     """Send data. Raise `ConnectionError` if the viewer has left or accepts no data."""
     try:
         await asyncio.wait_for(response.write(data), SEND_S)
-    except asyncio.TimeoutError as error:  # the built-in `TimeoutError` since Python 3.11
+    except asyncio.TimeoutError as error:  # Since Python 3.11, this is the built-in `TimeoutError`.
         raise ConnectionResetError from error
 
 

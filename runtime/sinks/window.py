@@ -41,7 +41,7 @@ def open_sink(target: str, options: NoOptions, setup: Setup) -> Window:
 
     Raises:
         MissingExtraError: The installed OpenCV cannot open windows.
-        ConfigError: The installation of OpenCV is broken, or there is no display.
+        ConfigError: The OpenCV installation is broken, or there is no display.
     """
     del target, options, setup
     finding = opencv(installed(OPENCV_WHEELS))

@@ -147,7 +147,7 @@ class Device:
             values = tuple(entry.values)
             if entry.type == DISCRETE:
                 size, largest = (values[0], values[1]), None
-            else:  # minimum, maximum and step of the width, then of the height
+            else:  # The values are minimum, maximum and step of the width, and then of the height.
                 size, largest = (values[0], values[3]), (values[1], values[4])
             found.append(FrameSizes(size, self.rates(code, largest or size), largest))
             if largest is not None:
@@ -160,7 +160,7 @@ class Device:
         rates = []
         for entry in self._enumerate(raw.ENUM_FRAMEINTERVALS, asked):
             values = tuple(entry.values)
-            if entry.type != DISCRETE:  # shortest interval, longest interval and step
+            if entry.type != DISCRETE:  # The values are the shortest interval, the longest interval and the step.
                 return FrameRates((_rate(values[2], values[3]), _rate(values[0], values[1])), is_range=True)
             rates.append(_rate(values[0], values[1]))
         return FrameRates(tuple(rates))

@@ -133,8 +133,8 @@ class GroundTruth:
 
     name: str
     value: Any
-    """Depends on the task: the index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, the
-    expected output values, or a `BoxTruth`."""
+    """The task determines the value: the index of the class in `Dataset.classes`, the class indices of all pixels
+    `[H,W]`, the expected output values, or a `BoxTruth`."""
 
 
 @dataclass(frozen=True, slots=True)

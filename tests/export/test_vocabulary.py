@@ -68,7 +68,7 @@ def test_a_layer_gives_the_same_tokens_as_in_keras(standardize, tmp_path):
 @pytest.mark.parametrize(
     ("content", "rows", "start", "expected"),
     [
-        # start token, unknown word, first word
+        # The tokens are the start, an unknown word and the first word.
         ("\n".join(WORDS), None, None, (1, 2, 3)),
         ("\n".join(WORDS), 8, None, (1, 2, 3)),
         ("\n".join(WORDS), 9, None, (1, 2, 4)),

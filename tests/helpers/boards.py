@@ -190,7 +190,7 @@ AI_CAMERA = {
     **{name: text for name, text in PI5.items() if "usb" not in name},
     "sys/bus/i2c/devices/10-001a/name": "imx500\n",
 }
-ROCK5_VENDOR = {  # airockchip/rknn-toolkit2 issue 534
+ROCK5_VENDOR = {  # Source: airockchip/rknn-toolkit2 issue 534.
     **ROCK5,
     "proc/device-tree/compatible": "radxa,rock-5b\0rockchip,rk3588\0",
     "sys/class/drm/renderD128/device/uevent": "DRIVER=panthor\nOF_NAME=gpu\n",

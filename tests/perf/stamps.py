@@ -59,7 +59,7 @@ def measure(kind: str, rate_hz: float, seconds: float) -> dict[str, object]:
 
 
 def read(url: str, seconds: float) -> tuple[list[float], list[float], dict[str, int], int]:
-    """Return the errors of the ages, the ages by the drawn time, the number of events by kind, and of unread clocks."""
+    """Return the errors of the ages, the true ages, the event counts by kind, and the number of unread clocks."""
     errors: list[float] = []
     ages: list[float] = []
     events: dict[str, int] = {}

@@ -22,8 +22,8 @@ AROUND_ROAD = 0.6
 also show surfaces that look like a road."""
 
 FRACTION, COUNTED, CLASS = range(3)
-"""Channels of the training target. They contain for each cell of the grid the share of road among its labelled pixels,
-the share of labelled pixels, and the class at its centre."""
+"""Channels of the training target for each cell of the grid: the share of road among the labelled pixels, the share of
+labelled pixels, and the class at the centre."""
 
 
 @dataclass

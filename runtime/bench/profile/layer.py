@@ -13,7 +13,7 @@ Kind = Literal["work", "copy", "convert", "other"]
 else."""
 
 COPIES = frozenset(
-    # Kernels of XNNPACK, operators of LiteRT, and operators of ONNX Runtime.
+    # XNNPACK kernels, LiteRT operators and ONNX Runtime operators.
     [
         "Copy",
         "Transpose",

@@ -1,6 +1,6 @@
 """Run a `.tflite` file with LiteRT's profiler in a separate process, and print the time of each event.
 
-The Python package of LiteRT contains the library with the profiler, but no Python interface to it, so this module calls
+LiteRT's Python package contains the library with the profiler, but no Python interface to it, so this module calls
 the C interface. A library with a different version can crash, so `profile.litert` starts this module as a process.
 Source: `litert/c/litert_compiled_model.h`, `litert_profiler.h` and `litert_profiler_event.h`, LiteRT 2.3 (Apache-2.0).
 """
@@ -62,7 +62,7 @@ class _Event(ctypes.Structure):
 
 
 class _Library:
-    """The C interface of LiteRT. Each function raises `RuntimeError` if its status is not 0."""
+    """LiteRT's C interface. Each function raises `RuntimeError` if its status is not 0."""
 
     def __init__(self, path: Path) -> None:
         self._library = ctypes.CDLL(str(path))

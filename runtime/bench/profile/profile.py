@@ -90,7 +90,7 @@ def profile(bundle: Bundle, variant: Variant, engine: str | None, progress: Prog
         bundle: The bundle.
         variant: The variant.
         engine: The engine. If None, the engine on which the variant runs by default.
-        progress: Receiver of progress messages.
+        progress: Receives the progress.
 
     Raises:
         ConfigError: The engine has no profiler.

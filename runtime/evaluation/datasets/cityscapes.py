@@ -50,7 +50,7 @@ KNOWN = ("train", "val")
 
 
 class CityscapesLabels(Pairs):
-    """Base class of data sets whose label images have the values of Cityscapes."""
+    """Base class of data sets whose label images have Cityscapes' values."""
 
     classes = tuple(LABEL_IDS.values())
 

@@ -1,4 +1,4 @@
-"""Data set in the format of COCO: a JSON file with images, annotations and categories, next to the images.
+"""Data set in COCO's format: a JSON file with images, annotations and categories, next to the images.
 
 Known layouts: one JSON file in a folder or zip with the images, such as `annotations.json`, Label Studio's
 `result.json` or FiftyOne's `labels.json`; one per split there or in `annotations/`, such as `instances_val2017.json`;
@@ -82,7 +82,7 @@ class _Sections(msgspec.Struct):
 
 
 class Coco(Boxed):
-    """Images with boxes in the format of COCO. The classes are the categories in ascending order of their ids."""
+    """Images with boxes in COCO's format. The classes are the categories in ascending order of their ids."""
 
     def __init__(self, files: Sequence[tuple[str, tree.Folder, tree.Folder]], top: tree.Folder, path: Path) -> None:
         """Read the annotation files.
@@ -221,7 +221,7 @@ def _places(folder: tree.Folder, split: str) -> list[tree.Folder]:
 
 
 def recognise(path: Path) -> bool:
-    """Return True for a JSON file with the sections of COCO, or for a folder or zip with such files."""
+    """Return True for a JSON file with COCO's sections, or for a folder or zip with such files."""
     return _found(path) is not None
 
 

@@ -45,7 +45,7 @@ def part_words(name: str) -> set[str]:
 
 
 def are_parts(names: list[str]) -> bool:
-    """Return True if the folder names stand for splits, or for images and annotations, but not for classes."""
+    """Return True if the folder names indicate splits, or images and annotations, instead of classes."""
     known = [words for name in names if (words := part_words(name))]
     if names and len(known) == len(names) and all(words & SPLITS.keys() for words in known):
         return True

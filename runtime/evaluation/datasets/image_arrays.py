@@ -1,7 +1,7 @@
 """Data set of images in the arrays of a `.npz` file: `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_val`.
 
 The arrays may also be named as in MedMNIST: `train_images`, `train_labels`, `val_images`, ... Each array may be in a
-file of its own, as in KMNIST: `kmnist-train-imgs.npz`, or `x_train.npy`. The classes are numbers, unless the labels are
+separate file, as in KMNIST: `kmnist-train-imgs.npz`, or `x_train.npy`. The classes are numbers, unless the labels are
 texts, or an array such as `class_names` states their names.
 """
 

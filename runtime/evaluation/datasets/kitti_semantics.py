@@ -1,4 +1,4 @@
-"""Data set KITTI semantics: `training/image_2` and `training/semantic`, with the values of Cityscapes.
+"""Data set KITTI semantics: `training/image_2` and `training/semantic`, with Cityscapes' values.
 
 Source: Alhaija et al., "Augmented Reality Meets Computer Vision" (2018), and the development kit of the benchmark. The
 labels of its test images are not public, so every fifth training image is in `val`.
@@ -17,7 +17,7 @@ from orilla.runtime.evaluation.datasets.pairs import PairsBySplit, pair_up
 
 
 class KittiSemantics(CityscapesLabels):
-    """Images of streets with the classes of Cityscapes."""
+    """Images of streets with the Cityscapes classes."""
 
     source = Source("kitti_semantics", "KITTI semantic segmentation, 19 classes", "CC BY-NC-SA 3.0")
 

@@ -1,4 +1,4 @@
-"""Data set of images with masks in folders with any of the usual names, as in the CamVid of fastai and of Kaggle.
+"""Data set of images with masks in folders with any of the usual names, as in fastai's and Kaggle's versions of CamVid.
 
 A list such as `codes.txt`, `class_dict.csv` or `label_colors.txt` states the classes. Without a list, masks have one
 class, the road: 0 is the background, and 255 (or 1) is the road. A file `valid.txt` lists the images that belong to

@@ -125,7 +125,10 @@ def open_dataset(path: Path, options: ReadOptions = NO_OPTIONS) -> TextFolders |
 
 
 def _split_tables(path: Path, options: ReadOptions) -> dict[str, tree.Folder]:
-    """Return the tables of texts in a folder or zip that are named by a split, such as `train.csv`, by split."""
+    """Return the tables of texts in a folder or zip whose names indicate a split, such as `train.csv`.
+
+    The keys are the splits.
+    """
     columns = (options.text_column or COLUMNS[0], options.label_column or COLUMNS[1])
     for top in tree.candidates(path):
         named = {tree.SPLITS.get(Path(file.name).stem.lower(), ""): file for file in tree.files(top, SUFFIXES)}

@@ -46,7 +46,7 @@ SPLITS = {
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""The split that each folder name stands for. The names are in lower case."""
+"""Split that each folder name indicates. The names are in lower case."""
 
 WITH_FILLERS = re.compile(
     rf"(?:(?:seg|data|dataset)[_\- ])?({'|'.join(SPLITS)})(?:[_\- ]?(?:set|data|dataset|folder|split))*", re.IGNORECASE
@@ -177,7 +177,10 @@ def below(folder: Folder, file: Folder) -> str:
 
 
 def split_folders(parent: Folder) -> dict[str, Folder]:
-    """Return the folders whose names stand for a split, by split. Raise `DataError` if two belong to the same split."""
+    """Return the folders whose names indicate a split.
+
+    The keys are the splits. Raise `DataError` if two folders have the same split.
+    """
     children = folders(parent)
     named = [(split, child) for child in children if (split := SPLITS.get(child.name.lower()))]
     if not named:

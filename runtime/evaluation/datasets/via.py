@@ -188,7 +188,7 @@ def _edges(shape: Attributes) -> Box | None:
     radii = numbers("cx", "cy", "rx", "ry") or numbers("cx", "cy", "r", "r")
     if radii:
         x, y, across, down = radii
-        # An ellipse can be rotated, by `theta`. The box around its largest radius contains it at each angle.
+        # An ellipse can be rotated by `theta`. A box with its largest radius contains it at every angle.
         if shape.get("theta"):
             across = down = max(across, down)
         return x - across, y - down, x + across, y + down

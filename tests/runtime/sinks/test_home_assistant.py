@@ -16,7 +16,7 @@ def entities(result, labels=(), **settings):
     payloads = json.loads(json.dumps(topics))
     assert len({payload["unique_id"] for payload in payloads.values()}) == len(payloads)
     for topic, payload in payloads.items():
-        # https://www.home-assistant.io/integrations/mqtt/#discovery-topic
+        # Source: https://www.home-assistant.io/integrations/mqtt/#discovery-topic
         assert re.fullmatch(r"homeassistant/(binary_)?sensor/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+/config", topic)
         assert payload["device"]["identifiers"]
         assert payload["origin"]["name"] == "Orilla"

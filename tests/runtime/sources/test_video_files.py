@@ -395,7 +395,10 @@ def test_a_file_that_was_cut_in_the_middle_of_a_group_begins_with_one_event(tmp_
 
 
 def patched(path, *changes):
-    """Write values into an MP4 file: for each change the box, the offset in its content, a `struct` format, values."""
+    """Write values into an MP4 file.
+
+    Each change states the box, the offset in its content, a `struct` format and the values.
+    """
     data = bytearray(path.read_bytes())
     for names, offset, layout, *values in changes:
         struct.pack_into(layout, data, box(data, *names) + offset, *values)

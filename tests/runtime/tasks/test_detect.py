@@ -40,7 +40,7 @@ BOX = (10, 20, 50, 60, 0.9, 0)
     ("changes", "frame_hw", "expected"),
     [
         ({}, (200, 400), (40, 40, 200, 120)),
-        ({"resize": "letterbox"}, (200, 400), (40, 0, 200, 140)),  # border above: 25 pixels of the input
+        ({"resize": "letterbox"}, (200, 400), (40, 0, 200, 140)),  # The border above has 25 pixels of the input.
         ({"resize": "letterbox", "anchor": "top-left"}, (200, 400), (40, 80, 200, 200)),
         ({"resize": "crop"}, (200, 400), (120, 40, 200, 120)),
         ({"resize": "none"}, (100, 100), (10, 20, 50, 60)),

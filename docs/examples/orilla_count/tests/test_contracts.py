@@ -1,4 +1,4 @@
-"""Run the contracts of Orilla on this package: `pytest tests`. The package must be installed."""
+"""Run Orilla's contracts on this package: `pytest tests`. The package must be installed."""
 
 import numpy as np
 import pytest

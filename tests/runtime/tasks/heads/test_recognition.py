@@ -46,7 +46,7 @@ def test_the_number_of_names_decides():
 @pytest.mark.parametrize(
     ("names", "roles"),
     [
-        (("op", "op:1", "op:2", "op:3"), ("boxes", "classes", "scores", "count")),  # order of the operator
+        (("op", "op:1", "op:2", "op:3"), ("boxes", "classes", "scores", "count")),  # This is the operator's own order.
         (("scores", "boxes", "count", "classes"), ("scores", "boxes", "count", "classes")),
         (("call:1", "call:3", "call:0", "call:2"), ("scores", "boxes", "count", "classes")),  # TensorFlow 2
     ],
