@@ -186,7 +186,7 @@ def _check_graph(file: _File, graph: dict[int, Any], codes: int, buffers: int) -
     _check_indices(file, (graph.get(1), graph.get(2)), 0, len(tensors))
     for operator in graph.get(3, []):
         if operator.get(0, 0) >= codes:
-            msg = f"an operator has the code {operator.get(0, 0)}, but there are {codes}"
+            msg = f"an operator has the code {operator.get(0, 0)}, but there are only {codes} codes"
             raise ValueError(msg)
         _check_indices(file, (operator.get(1), operator.get(8)), -1, len(tensors))
         _check_indices(file, (operator.get(2),), 0, len(tensors))
@@ -198,7 +198,7 @@ def _check_tensor(file: _File, tensor: dict[int, Any], buffers: int) -> None:
         msg = f"a tensor has the shape {list(shape[:MAX_AXES])}"
         raise ValueError(msg)
     if tensor.get(2, 0) >= max(1, buffers):
-        msg = f"a tensor has the constant {tensor.get(2, 0)}, but there are {buffers}"
+        msg = f"a tensor has the constant {tensor.get(2, 0)}, but there are only {buffers} constants"
         raise ValueError(msg)
     quantization = tensor.get(4)
     if quantization is not None:

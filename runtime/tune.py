@@ -51,17 +51,17 @@ class Trial:
 
     candidate: Candidate
     size: int
-    """Size of its model file in bytes."""
+    """Size of the candidate's model file in bytes."""
     times_ms: list[float] = field(default_factory=list)
-    """Times of its last round in milliseconds."""
+    """Times of the candidate in its last round, in milliseconds."""
     rounds: int = 0
-    """Number of rounds in which it was timed."""
+    """Number of rounds in which the candidate was timed."""
     left_out: str | None = None
-    """Reason why it was not chosen. None for the chosen candidate."""
+    """Reason why the candidate was not chosen. None for the chosen one."""
 
     @property
     def p50_ms(self) -> float | None:
-        """Return the median of its last round in milliseconds, or None if it was not timed."""
+        """Return the candidate's median time in its last round in milliseconds, or None if it was not timed."""
         return statistics.median(self.times_ms) if self.times_ms else None
 
 

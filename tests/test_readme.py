@@ -122,7 +122,7 @@ def test_every_example_of_the_help_is_accepted(name, monkeypatch):
 
 
 def accept(words, monkeypatch):
-    """Parse the words of a command without executing it."""
+    """Parse the arguments of a command without executing it."""
     accepted = []
     module = import_module(COMMANDS[words[0]].module)
     with monkeypatch.context() as patch:

@@ -22,10 +22,10 @@ class CommandModule(Protocol):
 
 @runtime_checkable
 class ExpandsWords(Protocol):
-    """Module of a subcommand that replaces a configuration file with the equivalent words of the command line."""
+    """Module of a subcommand that replaces a configuration file with the equivalent command-line arguments."""
 
     def expand(self, words: list[str]) -> list[str]:
-        """Return the words of the command line. Raise `ConfigError` if the file cannot be used."""
+        """Return the command-line arguments. Raise `ConfigError` if the file cannot be used."""
 
 
 class Command(NamedTuple):

@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def expand(words: list[str]) -> list[str]:
-    """Replace a configuration file with the equivalent words of the command line."""
+    """Replace a configuration file with the equivalent command-line arguments."""
     if not any(word.endswith(".toml") for word in words):
         return words
     from orilla.runtime.commands import run_config

@@ -44,12 +44,12 @@ AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
 def expand(words: list[str], add_arguments: AddArguments) -> list[str]:
-    """Replace the configuration file in a command line with the equivalent words.
+    """Replace the configuration file in a command line with the equivalent arguments.
 
     An option on the command line replaces the option in the file.
 
     Args:
-        words: Words after `orilla run`.
+        words: Arguments after `orilla run`.
         add_arguments: Function that declares the options.
 
     Raises:
@@ -116,7 +116,7 @@ def _key(action: argparse.Action) -> str:
 
 
 def _words(tables: Tables, key: str, action: argparse.Action) -> list[str]:
-    """Return the words of the command line for one key of the file."""
+    """Return the command-line arguments for one key of the file."""
     value = tables.content[key]
     if action.nargs == 0:
         if not isinstance(value, bool):
@@ -163,7 +163,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Return a value as a word of the command line. A list of numbers becomes `1,2,3`."""
+    """Return a value as a command-line argument. A list of numbers becomes `1,2,3`."""
     return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 

@@ -168,6 +168,6 @@ def _escaped(text: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Return a word of a command in quotes, as described in `systemd.service(5)`."""
+    """Return a command's argument in quotes, as described in `systemd.service(5)`."""
     escaped = _escaped(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{escaped}"'

@@ -87,7 +87,7 @@ class Reconnecting:
 
     def _lose(self, reason: str) -> Event:
         assert self._source is not None
-        with suppress(Exception):  # A device that is gone may refuse to be closed.
+        with suppress(Exception):  # Closing a device that is gone may raise an error.
             self._source.close()
         self._source = None
         self._offset = self._next

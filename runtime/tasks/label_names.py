@@ -14,7 +14,7 @@ def unnamed(number: int) -> str:
 
 
 def count_of(labels: Sequence[str]) -> str:
-    """Return the number of labels for messages, with the numbers that the list skips, such as `4 names`."""
+    """Return a text for messages with the number of labels, such as `4 names`, and the numbers that the list skips."""
     gaps = [str(number) for number, label in enumerate(labels) if label == unnamed(number)]
     if not gaps or len(gaps) == len(labels):
         return f"{len(labels)} names"

@@ -1,4 +1,4 @@
-"""Which variants the bundle of `orilla export` keeps for a robot."""
+"""The variants that the bundle of `orilla export` keeps for a robot."""
 
 import json
 

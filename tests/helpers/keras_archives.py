@@ -128,7 +128,7 @@ def difference(file: Path, stored: StoredModel) -> float:
     The difference is relative to the largest stored answer of each output, or absolute if that is below 1.
 
     Raises:
-        ValueError: Orilla refuses the file.
+        ValueError: Orilla rejects the file.
     """
     import keras
 

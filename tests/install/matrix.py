@@ -188,12 +188,16 @@ def test(case: Case, python: str, wheel: Path, tests: str) -> Outcome:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--python", default=",".join(PYTHONS), help="versions, separated by commas")
-    parser.add_argument("--opencv", default=",".join(OPENCV), help="of headless, python, contrib")
-    parser.add_argument("--numpy", default=",".join(NUMPY), help="major versions: 1, 2")
-    parser.add_argument("--dependencies", default=",".join(DEPENDENCIES), help="of lowest, newest")
+    parser.add_argument("--python", default=",".join(PYTHONS), help="Python versions, separated by commas")
+    parser.add_argument(
+        "--opencv", default=",".join(OPENCV), help="OpenCV wheels, separated by commas: headless, python, contrib"
+    )
+    parser.add_argument("--numpy", default=",".join(NUMPY), help="major versions of numpy, separated by commas: 1, 2")
+    parser.add_argument(
+        "--dependencies", default=",".join(DEPENDENCIES), help="versions of the dependencies: lowest, newest"
+    )
     parser.add_argument("--tests", choices=TESTS, default="part", help="tests to run in each environment")
-    parser.add_argument("--wheel", type=Path, help="the wheel (default: the one in dist/)")
+    parser.add_argument("--wheel", type=Path, help="wheel to test (default: the one in dist/)")
     return parser.parse_args()
 
 

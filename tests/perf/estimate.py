@@ -112,7 +112,7 @@ def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--folder", type=Path, default=Path("build/predict"), help="of the converted networks")
+    parser.add_argument("--folder", type=Path, default=Path("build/predict"), help="folder for the converted networks")
     arguments = parser.parse_args()
     from orilla.devices.detect import detect
     from orilla.runtime.bench import estimate

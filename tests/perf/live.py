@@ -142,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--infer-ms", type=float, default=50.0)
-    parser.add_argument("--serve", action="store_true", help="run only the camera")
+    parser.add_argument("--serve", action="store_true", help="run only the camera server")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.serve:

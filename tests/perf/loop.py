@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("--clip", type=Path)
     parser.add_argument("--frames", type=int, default=400, help="number of frames of the clip that is rendered")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", action="store_true", help="compare numbers of inference workers")
+    parser.add_argument("--workers", action="store_true", help="compare different numbers of inference workers")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with (

@@ -13,8 +13,8 @@ rate of answers with the fault, divided by the mean rate of these two runs.
 - `dead`: each call of the sink waits until the end of the run.
 - `refusing`: each call raises `OutputError`, and the sink cannot be opened again.
 - `full disk`: the file system of the files has no free block. It is a `tmpfs`, so this fault needs root on Linux.
-- `killed`: the broker, router, program, viewer or reader at the other end is killed. A killed process of Orilla itself
-  is tested by `tests/perf/kills.py`.
+- `killed`: the broker, router, program, viewer or reader that is the peer of the sink is killed. A killed process of
+  Orilla itself is tested by `tests/perf/kills.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from helpers.zenoh_router import zenoh_router
 RATE_HZ = 30.0
 SIZE_HW = (720, 1280)
 START_S = 1.0
-"""Time in seconds before the fault. It is not counted, because sinks and encoders start during it."""
+"""Time in seconds before the fault. Sinks and encoders start in this time, so it is not counted."""
 SLOW_S = 0.3
 """Additional time in seconds of each call of a slow sink."""
 
@@ -71,7 +71,7 @@ SPECS = {
     "metrics": "metrics:127.0.0.1:{metrics}",
     "shm": "shm:orilla-perf-{pid}?frames",
 }
-"""Specification of each sink that is measured. `text`, `window` and `none` have no file and no other end."""
+"""Specification of each sink that is measured. `text`, `window` and `none` have neither a file nor a peer process."""
 
 FILES = ("jsonl", "csv", "video", "clip", "frames", "mcap")
 FAULTS = ("healthy", "slow", "dead", "refusing", "full disk", "killed")
@@ -83,7 +83,7 @@ RECEIVER = (
     "while c.recv(1 << 16): pass"
 )
 RETRY = "import time\nfor _ in range(200):\n    try: exec({program!r})\n    except OSError: time.sleep(0.1)"
-"""Program that starts another one again until the server at the other end is there."""
+"""Program that runs a Python text again until it can connect."""
 READER = (
     "import sys\nfrom orilla.runtime.sinks.shm_reader import SharedTicks\nwith SharedTicks(sys.argv[1], 20) as ticks:\n"
     "    for tick in ticks: pass"
@@ -180,7 +180,7 @@ class Disturbance:
 
 
 class Place(NamedTuple):
-    """What a run needs: the values in the specification of its sink, and how the other end is killed."""
+    """The environment of a run: values for the specification of its sink, and how its peer process is killed."""
 
     values: dict[str, object]
     kill: Callable[[], None] | None
@@ -195,7 +195,7 @@ def free_ports(*names: str) -> dict[str, object]:
 
 @contextmanager
 def place(kind: str, disk: Path) -> Iterator[Place]:
-    """Start the other end of a sink, such as a broker or a viewer."""
+    """Start the peer process of a sink, such as a broker or a viewer."""
     values: dict[str, object] = {"disk": disk, "pid": os.getpid(), **free_ports("web", "metrics", "receiver")}
     with ExitStack() as stack:
         kill: Callable[[], None] | None = None
@@ -246,7 +246,7 @@ def fill(disk: Path) -> None:
 
 @contextmanager
 def small_disk() -> Iterator[Path]:
-    """Mount a file system of 64 MiB in the memory."""
+    """Mount a file system of 64 MiB in memory."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "orilla-perf", folder], check=True)
         try:

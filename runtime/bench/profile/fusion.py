@@ -19,7 +19,7 @@ from orilla.runtime.tflite.graph import read_operators
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How an engine runs a variant."""
+    """The steps with which an engine runs a variant."""
 
     variant: str
     engine: str

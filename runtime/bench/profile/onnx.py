@@ -75,7 +75,7 @@ def _events(
     options.log_severity_level = 4
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    if provider == CPU:  # Other providers may refuse to store their part of the graph.
+    if provider == CPU:  # Other providers may be unable to store their part of the graph.
         options.optimized_model_filepath = str(folder / "optimised.onnx")
     providers = [provider, *(() if provider == CPU else (CPU,))]
     settings = [OPTIONS.get(name, {}) for name in providers]

@@ -242,10 +242,10 @@ def _verify(path: Path, order: Order) -> None:
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=VERIFY_S, check=False)
     except subprocess.TimeoutExpired as error:
-        msg = f"the release was not put in force: its verification did not end within {VERIFY_S:g} s"
+        msg = f"the release was not installed:  its verification did not end within {VERIFY_S:g} s"
         raise RefusedError(msg) from error
     if ended.returncode != 0:
-        msg = f"the release was not put in force: {_reason(ended)}"
+        msg = f"the release was not installed:  {_reason(ended)}"
         raise RefusedError(msg)
 
 
@@ -297,7 +297,7 @@ def roll_back(folder: Path) -> Deployment:
             raise ConfigError(msg)
         previous = deployment.record.previous
         if not _is_whole(deployment.path_of(previous), previous):
-            msg = f"{deployment.path_of(previous)} is damaged, so it was not put in force again"
+            msg = f"{deployment.path_of(previous)} is damaged, so the rollback was not possible"
             raise BundleError(msg)
         record = deployment.record
         deployment.switch(msgspec.structs.replace(record, current=previous, previous=record.current, probation=None))

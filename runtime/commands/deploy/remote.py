@@ -81,7 +81,7 @@ class Device:
         """Run `orilla deploy` on the machine and return its JSON document.
 
         Args:
-            words: Words of the command line, quoted for a shell.
+            words: Command-line arguments, quoted for a shell.
             timeout_s: Time limit in seconds.
 
         Raises:

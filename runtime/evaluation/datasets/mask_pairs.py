@@ -72,7 +72,7 @@ class MaskLayout:
     pairs: PairsBySplit
     """Image and mask of each sample. The split is empty if the folders do not state it."""
     reason: str
-    """Which folders contain the images and the masks."""
+    """One line that names the folders of images and masks."""
     notes: tuple[str, ...]
     """Images without masks, and masks without images."""
 

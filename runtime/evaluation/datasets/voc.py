@@ -80,7 +80,7 @@ class Voc(Boxed):
             self._annotations |= {(split, Path(file.name).stem): _read(file) for file in tree.files(xml, (".xml",))}
         names = {one.name for annotation in self._annotations.values() for one in annotation.objects}
         if not names:
-            msg = f"no object in the XML files of {readable(parts[0].annotations.name)}/: mark some"
+            msg = f"no object in the XML files of {readable(parts[0].annotations.name)}/: mark some objects"
             raise DataError(msg)
         self.classes = tuple(sorted(names))
 

@@ -82,7 +82,7 @@ def page(columns, texts):
 
 
 def notes(columns):
-    """Return the reasons for models that are refused or differ in one version only."""
+    """Return the reasons for models that are rejected or differ in one version only."""
     lines = [""]
     for archive, column in columns.items():
         for name in column:

@@ -107,7 +107,7 @@ def test_a_release_that_gives_other_results(tmp_path, releases, capsys):
     assert main(["deploy", str(tmp_path / "wrong.orilla"), "--to", str(place), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "refused"
-    assert "the release was not put in force: litert_wi8_ai8: infer: " in document["failed"]
+    assert "the release was not installed:  litert_wi8_ai8: infer: " in document["failed"]
     assert label(place) == "road 0"
     assert len(list((place / "releases").iterdir())) == 1, "the refused release takes no space"
 
@@ -117,7 +117,7 @@ def test_a_release_over_its_budget(tmp_path, releases, capsys):
     limits.write_text('[[budget]]\nbundle = "road"\nvariant = "litert_wi8_ai8"\nmib = 0.001\n')
     place = tmp_path / "road"
     assert main(["deploy", str(releases[0]), "--to", str(place), "--budget", str(limits), "--json"]) == 1
-    assert "the release was not put in force: " in json.loads(capsys.readouterr().out)["failed"]
+    assert "the release was not installed:  " in json.loads(capsys.readouterr().out)["failed"]
     assert Deployment.read(place) is None
 
 
