@@ -54,8 +54,7 @@ def _folders(root: Path) -> Iterator[Path]:
         names = controllers.split(",")
         if controllers and not {"cpu", "memory"} & set(names):
             continue
-        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. A link for each single name does not always
-        # exist.
+        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. Links with the single names may be missing.
         for mounted in dict.fromkeys((controllers, *names)):
             for group in (PurePosixPath(path), *PurePosixPath(path).parents):
                 folder = root / GROUPS / mounted / str(group).strip("/.")

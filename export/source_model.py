@@ -90,7 +90,8 @@ class SourceModel:
 
     @property
     def binding(self) -> Binding:
-        """Return the names of the outputs and the network input value for each pixel value, for every variant."""
+        """Return the binding of every variant: the names of the outputs, and the network input value for each pixel
+        value."""
         names = tuple(spec.name for spec in self.outputs)
         return Binding(output_names=names, pixel_values=self.preprocessor.spec.pixel_values)
 

@@ -348,8 +348,8 @@ BROKEN = {
     ),
     "an engine that returns nothing": ("orilla_count/engine.py", "return LiteRTSession", "LiteRTSession", set()),
 }
-"""A file of the package, a string in it, its replacement, and the names of the plug-ins that then do not work. If the
-names are None, no plug-in works."""
+"""Each case changes one file of the package: the file, a string in it, the replacement of the string, and the names of
+the plug-ins that the change breaks. If the names are None, it breaks all plug-ins."""
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 
 def make_certificates(folder: Path) -> Path:
-    """Write certificates: of an authority, a server and a client (`ca.pem`, `server.pem`, `client.pem`) and a stranger.
+    """Write the certificates of an authority, a server, a client (`ca.pem`, `server.pem`, `client.pem`) and a stranger.
 
     Each certificate `NAME.pem` has a key `NAME.key`. The server's name is `localhost`. Skip the test without openssl.
     """

@@ -157,7 +157,7 @@ class FaultySink(Sink):
 
 
 def opener(*sinks: Sink | Exception, reopens: bool = False, name: str = "faulty") -> SinkOpener:
-    """Return an opener that opens the sinks one after another. An error in place of a sink is raised."""
+    """Return an opener that opens the sinks one after another. If an item is an error, it is raised."""
     waiting_sinks = list(sinks)
 
     def open_sink(setup: Setup) -> Sink:

@@ -57,7 +57,7 @@ def kinds(events):
 
 
 def camera(*sources):
-    """Return a camera that is reopened after it was lost. An error in place of a source is raised."""
+    """Return a camera that is reopened after it was lost. If an item is an error, it is raised."""
     left = list(sources)
 
     def open_source():

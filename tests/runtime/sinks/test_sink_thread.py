@@ -36,7 +36,7 @@ def tick(index):
 
 
 def opener(*sinks, reopens=False, name="fake"):
-    """Return an opener that opens the sinks one after another. An exception in place of a sink is raised."""
+    """Return an opener that opens the sinks one after another. If an item is an exception, it is raised."""
     waiting = list(sinks)
 
     def open_sink(setup):
