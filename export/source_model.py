@@ -90,8 +90,7 @@ class SourceModel:
 
     @property
     def binding(self) -> Binding:
-        """Return the binding of every variant: the names of the outputs, and the network input value for each pixel
-        value."""
+        """Return the output names, and the network input value for each pixel value. All variants share them."""
         names = tuple(spec.name for spec in self.outputs)
         return Binding(output_names=names, pixel_values=self.preprocessor.spec.pixel_values)
 
