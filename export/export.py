@@ -225,7 +225,7 @@ def _check_all(
 
 
 def _worst(checks: VariantChecks, builder: Builder, data: _ExportData, options: ExportOptions) -> WorstFrames:
-    """Find the samples on which int8 is worst, draw them, and calibrate with them, as the options state."""
+    """Find the samples on which int8 is worst. Draw them and calibrate with them if the options ask for it."""
     builder.progress.status("finding the samples on which int8 is worst")
     worst = find_worst(checks)
     assert data.calibration is not None  # The calibration of the int8 variants needs this option.

@@ -250,7 +250,7 @@ def _unquoted(lines: list[str]) -> list[str]:
 
 
 def _numbered(lines: list[str], path: Path) -> tuple[str, ...]:
-    """Return the names without their numbers if each line states a number, in the order of the numbers."""
+    """Return the names without their numbers if each line begins or ends with a number, in the order of the numbers."""
     body = lines
     if path.suffix.lower() in TABLES and len(lines) > 1 and lines[0].strip('"').lower() in HEADINGS:
         lines = body = lines[1:]
@@ -267,7 +267,7 @@ def _numbered(lines: list[str], path: Path) -> tuple[str, ...]:
 
 
 def _are_numbered(lines: list[str]) -> bool:
-    """Return True if each non-empty line states a number, so that empty lines can be ignored."""
+    """Return True if each non-empty line begins or ends with a number, so that empty lines can be ignored."""
     return any(all(pattern.fullmatch(line) for line in lines) for pattern in (NUMBER_FIRST, NUMBER_LAST))
 
 

@@ -74,7 +74,7 @@ class VideoClock:
 
     def __init__(self, setup: Setup) -> None:
         self.rate_hz = setup.rate_hz or DEFAULT_RATE_HZ
-        """Frame rate of the source in frames per second, or a usual rate if the source has none."""
+        """Frame rate of the source in frames per second, or the default rate if the source has none."""
         self.source_s = 0.0
         """Time of the newest tick in the source, in seconds. For a live source, it is the time of the monotonic
         clock."""

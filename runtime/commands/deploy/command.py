@@ -60,7 +60,7 @@ class DeployResult(CommandResult):
     current: dict[str, Any] | None
     """The release in force: `path`, `name`, `key`, `counter`. None if there is none."""
     previous: dict[str, Any] | None
-    """The release before it. None if there is none."""
+    """The release that was in force before. None if there is none."""
     probation_s: float | None
     """Remaining probation of the release in seconds. None if there is no probation."""
     failed: str | None

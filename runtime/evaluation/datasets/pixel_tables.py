@@ -41,7 +41,7 @@ PIXELS = "pixels"
 """Name of the column that contains all pixels of an image, separated by spaces, in lower case."""
 
 USAGE = "usage"
-"""Name of the column that states the split in FER2013, in lower case."""
+"""Name of the column that contains the split in FER2013, in lower case."""
 
 USAGES = {"training": "train", "publictest": "val", "privatetest": "test"}
 """Splits of FER2013 by their name in the column `Usage`, in lower case."""
