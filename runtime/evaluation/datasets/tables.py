@@ -47,8 +47,7 @@ def is_table(path: Path) -> bool:
 
 
 def split_column(table: Table) -> int | None:
-    """Return the column that contains the split of each row: `split`, or another common name if its values are
-    splits."""
+    """Return the column of the splits: `split`, or another common name if its values are names of splits."""
     stated = table.column("split")
     if stated is not None:
         return stated
