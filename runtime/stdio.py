@@ -15,7 +15,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 UNBUFFERED = 2
-"""Mode of a C stream that writes at once. Source: `_IONBF` in glibc's `stdio.h`."""
+"""Mode of a C stream without a buffer. Source: `_IONBF` in glibc's `stdio.h`."""
 
 _LOCK = RLock()
 
@@ -88,8 +88,8 @@ class NativeMessages:
     def of(self, call: Callable[[], T]) -> tuple[T, list[str]]:
         """Call a function, and return its result and the messages that were printed meanwhile.
 
-        If there are messages, they could be those of another thread. The function is then called again, while no other
-        thread calls a function here.
+        A message could come from another thread. If there are messages, the function is therefore called again, while
+        no other thread is in this method.
         """
         result, messages = self._collected(call, alone=False)
         return self._collected(call, alone=True) if messages else (result, [])
@@ -152,10 +152,10 @@ class NativeMessages:
 
 
 def _libc() -> ctypes.CDLL | None:
-    """Return the C library if it is glibc. The variable `stderr` of others may be constant."""
+    """Return the C library if it is glibc. In other libraries, the variable `stderr` may be constant."""
     try:
         library = ctypes.CDLL(None)
-        library.gnu_get_libc_version  # noqa: B018 - raises an error if the C library is another one
+        library.gnu_get_libc_version  # noqa: B018 - raises an error if the C library is not glibc
     except (OSError, AttributeError):
         return None
     return library

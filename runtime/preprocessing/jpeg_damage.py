@@ -27,7 +27,7 @@ DAMAGE = re.compile(
 """Pattern of the messages about damaged pixel data."""
 
 MAX_EXTRANEOUS = 16
-"""Largest number of superfluous bytes that does not count as damage. Many USB cameras add some bytes in each image."""
+"""Maximum number of superfluous bytes that do not count as damage. Many USB cameras add some bytes to each image."""
 
 _MESSAGES = NativeMessages(MESSAGE)
 
@@ -35,7 +35,7 @@ _MESSAGES = NativeMessages(MESSAGE)
 def decoded_undamaged(data: bytes, decode: Callable[[], NDArray[Any] | None]) -> NDArray[Any] | None:
     """Decode a JPEG. Return None if it cannot be decoded, or if its pixel data is damaged.
 
-    Damage after which the data has the right length by accident is not found.
+    Damage is not found if the data has the right length by accident.
 
     Args:
         data: The file, with an end marker.
@@ -68,7 +68,7 @@ def _is_damage(message: str, data: bytes) -> bool:
     if code in jpeg.RESTARTS:
         return count > MAX_EXTRANEOUS
     if code != jpeg.EOI[1]:
-        return False  # There are superfluous bytes between two segments.
+        return False  # The bytes are between two segments.
     rest = data[: data.rfind(jpeg.EOI)][-count:]
     is_fill = len(set(rest[MAX_EXTRANEOUS:])) <= 1
     return count > MAX_EXTRANEOUS and not is_fill

@@ -14,8 +14,8 @@ value applies to transport and program streams, whose clocks restart when record
 `ffplay`."""
 
 MIN_HOLE_NS, HOLE_PERIODS = 900_000_000, 5
-"""Smallest time in nanoseconds, and smallest number of periods, between two frames of a playlist that shows that a part
-of it is missing."""
+"""A part of a playlist is missing if the time between two frames is at least this many nanoseconds and this many frame
+periods."""
 
 MIN_STEP_NS = 1000
 """Time in nanoseconds that is assumed between two frames if the file states the same time for both."""

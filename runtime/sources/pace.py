@@ -10,12 +10,12 @@ from av.video.stream import VideoStream
 from orilla.runtime.sources.source import now_ns
 
 WINDOW_NS, WINDOWS = 500_000_000, 6
-"""The pace is measured in windows of this length, in nanoseconds. If it is high in this number of
-windows, the video is a recording."""
+"""Length of a window in which the pace is measured, in nanoseconds, and number of windows. If the pace is high in all
+of them, the video is a recording."""
 
 FAST = 1.5
-"""Smallest pace of a recording: video time per time. A recording arrives as fast as the network allows. A live stream
-has a pace of 1, except at its start, when some servers send the last seconds at once."""
+"""Smallest pace of a recording, in seconds of video per second. A recording arrives as fast as the network allows. A
+live stream has a pace of 1, except at its start, when some servers send the last seconds at once."""
 
 MAX_BURST_NS = 10_000_000_000
 """Longest part of a live stream, in nanoseconds, that a server sends at once at the start."""
@@ -42,7 +42,7 @@ class Pace:
 
         Args:
             time_ns: Time of the packet in the video, in nanoseconds, relative to any origin.
-            at_ns: Time at which it was received, on the monotonic clock, in nanoseconds.
+            at_ns: Time at which the packet was received, on the monotonic clock, in nanoseconds.
         """
         if self._first_ns is None:
             self._first_ns = self._window_first_ns = time_ns
@@ -60,7 +60,7 @@ class Pace:
 def is_recording(container: InputContainer, stream: VideoStream, read: list[Packet[VideoStream]]) -> bool:
     """Return True if a video ends soon, or arrives faster than a camera can produce it.
 
-    For a live stream, this takes 0.5 s, or 1 s if the server sends its last seconds at once.
+    For a live stream, this takes 0.5 s, or 1 s if the server sends the last seconds at once.
 
     Args:
         container: The opened video.

@@ -8,7 +8,7 @@ images. Both are read with the policy `latest` and share one model. After half o
 
 - `p50`, `p99`, `max`: ages of the answers in milliseconds, from the time in the image to the answer.
 - `rate_hz`: answers per second. `drop_ratio`: share of the frames that were not answered.
-- `alone`: the camera `front` without the other camera, in a run of its own, for comparison.
+- `alone`: the camera `front` without the other camera, in a separate run, for comparison.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from orilla.runtime.scenes import clock
 
 SERVER = Path(__file__).with_name("live.py")
 SKIPPED_S = 1.0
-"""Time in seconds at the start of each part that is not counted, because connections are opened in it."""
+"""Seconds at the start of each part that are not counted, because the connections are opened then."""
 
 Ages = dict[tuple[str, str], list[float]]
 """Ages of the answers in milliseconds, by the name of the camera and of the part of the run."""
@@ -48,7 +48,7 @@ def camera() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def alone(name: str, seconds: float) -> dict[str, float]:
-    """Return the figures of one camera without another."""
+    """Return the figures of a camera that runs alone."""
     ages: list[float] = []
     with camera() as (_, url), orilla.runtime.open(name) as model, model.stream(url) as stream:
         began_s = time.monotonic()

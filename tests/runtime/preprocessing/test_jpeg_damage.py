@@ -69,7 +69,7 @@ DAMAGED = {
 
 
 def avi1(data):
-    """Return a JPEG as the cameras write it that omit the Huffman tables."""
+    """Return a JPEG without Huffman tables, as some cameras write it."""
     parts, last = [], 0
     for code, start, end in jpeg.segments(data):
         if code == HUFFMAN:

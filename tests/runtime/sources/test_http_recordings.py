@@ -19,7 +19,7 @@ from orilla.runtime.sources.time_limit import TimeLimits
 
 LIMITS = TimeLimits(open_s=4, read_s=2, first_wait_s=0.02)
 RATE, PART_FRAMES, PARTS = 10, 20, 4
-"""Frames per second, and the number of frames in each part of a playlist, and of its parts."""
+"""Frames per second, number of frames in each part of a playlist, and number of parts."""
 
 
 def encode(path, count, *, codec="libx264", muxer=(), rate=RATE):
