@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BASE := $(VENV)/.base
 DEMO ?= demo
 
-.PHONY: demo test test-fast test-slow soak coverage docs test-backends test-engines test-keras2 test-signing test-arm test-install lint lint-oldest format wheel clean help
+.PHONY: demo test test-fast test-slow soak coverage docs test-backends test-engines test-keras2 test-signing test-arm test-install lint lint-oldest format wheel sbom clean help
 
 help:
 	@echo "make demo    run the shipped road model, then train, export, verify and run a small one; the results are in $(DEMO)/"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-signing   whether Orilla and model-signing accept each other's signatures"
 	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
 	@echo "make test-install   install the wheel in fresh environments: Python versions, OpenCV wheels, numpy 1 and 2, lowest and newest dependencies"
+	@echo "make sbom    list the packages that the wheel installs, with their licences, in dist/; fails if a licence is missing"
 	@echo "make lint    check format, style, types, imports and banned words"
 	@echo "make wheel   build the source archive, and the wheel from it, in dist/"
 
@@ -117,6 +118,9 @@ test-arm: wheel
 # About 40 environments, one after the other. `tests/install/matrix.py --help` shows how to select some of them.
 test-install: wheel
 	$(PYTHON) tests/install/matrix.py
+
+sbom: wheel
+	$(PYTHON) tests/install/sbom.py
 
 lint: $(STAMP) build/typing
 	$(BIN)/ruff format --check .
