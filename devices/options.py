@@ -111,7 +111,7 @@ def convert_options(
             `Literal["auto"]`, a `TextValue`, or a type that `convert` accepts. Each of them may also allow None.
         kind: Kind of the object to which the options belong, such as `sink`, for messages.
         name: Name of the object.
-        convert: Function that converts text into another type, or raises `ValueError`.
+        convert: Function that converts text into the type of the option, or raises `ValueError`.
 
     Raises:
         ConfigError: An option is unknown, or has a wrong value. The message lists the known options.

@@ -55,8 +55,8 @@ OPTIONS: dict[int, Fields] = {
 """Fields with offsets in the options of an operator, by the member of the union `BuiltinOptions`."""
 
 VECTOR_SHARE, VECTOR_BYTES = 64, 1 << 22
-"""The vectors of all tables together may have at most `VECTOR_SHARE` times the bytes of the file plus `VECTOR_BYTES`. A
-vector counts as often as tables refer to it, because readers copy it each time."""
+"""Maximum total size of the vectors of all tables in bytes: `VECTOR_SHARE` times the size of the file, plus
+`VECTOR_BYTES`. A vector counts once for each table that refers to it, because readers copy it each time."""
 
 MAX_AXES = 16
 """Maximum number of axes of a tensor."""

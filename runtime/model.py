@@ -179,7 +179,7 @@ class Model(Runner):
             track: Settings of the tracker with which `stages` was called.
 
         Raises:
-            ConfigError: A rung is unknown or has another task, or there is no rung besides this model.
+            ConfigError: A rung is unknown or has a different task, or there is no rung besides this model.
         """
         assert isinstance(stages, ModelStages)
         choices = rungs_of(self.bundle, self.variant, ladder.rungs, self._can_run)

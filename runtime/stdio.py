@@ -37,7 +37,7 @@ def reason_of_output(error: OSError) -> str:
 
 
 def drop_stderr() -> None:
-    """Discard standard error from now on. Its reader has ended, or libraries would print while they are unloaded."""
+    """Discard standard error from now on, because its reader has ended or libraries print while they are unloaded."""
     with suppress(OSError):
         sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -6,7 +6,7 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, Sample
 
 
 class Unlabelled(Dataset):
-    """The samples of a data set, without their labels, for a model with another task.
+    """The samples of a data set, without their labels, for a model with a different task.
 
     Args:
         whole: The data set with its labels.

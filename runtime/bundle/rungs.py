@@ -36,7 +36,8 @@ def rungs_of(
         can_run: Function that returns True if this machine can run a variant. It limits the automatic choice.
 
     Raises:
-        ConfigError: There is no other rung, a rung is given twice, or a bundle has another task or other labels.
+        ConfigError: There is no other rung, a rung is given twice, or a bundle has a different task or different
+            labels.
         BundleError: A bundle cannot be read.
     """
     if names:

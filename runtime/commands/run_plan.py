@@ -23,7 +23,7 @@ class PrintedConfig(CommandResult):
     config: str
 
     def render(self, console: ResultConsole) -> None:
-        """Print the file."""
+        """Print the configuration file."""
         for line in self.config.splitlines():
             console.print_line(line)
 

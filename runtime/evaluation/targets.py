@@ -34,8 +34,8 @@ def target_of(dataset: Dataset, task: str, context: DecodeContext) -> Target:
         context: Properties of the model.
 
     Raises:
-        ConfigError: The data set is for another task, lacks a class of the model, has a class that the model does not
-            know, or states a value in a unit that differs from the model's.
+        ConfigError: The data set is for a different task, lacks a class of the model, has a class that the model does
+            not know, or states a value in a unit that differs from the model's.
     """
     known, labels = task_of(task), context.labels
     if known.needs_labels and dataset.task != task:

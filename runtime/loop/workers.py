@@ -78,7 +78,7 @@ class InOrder:
         self._passing = False
 
     def complete(self, item: LoopItem) -> None:
-        """Pass on an item after all items that began before it."""
+        """Accept a completed item. Items are passed on in the order in which they began."""
         with self._lock:
             self._ready[item.turn] = item
             if self._passing:

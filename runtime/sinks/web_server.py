@@ -29,8 +29,8 @@ SEND_S = 10.0
 
 REPEAT_S, KEEP_S = 0.2, 5.0
 """Times in seconds after which the newest picture is sent again: the first time after `REPEAT_S`, then every `KEEP_S`.
-Chromium shows a picture only when the next one begins, and the server notices only by sending that a viewer has
-left."""
+Chromium shows a picture only when the next one begins. The server notices that a viewer has left only when it sends
+something."""
 
 MOST_STREAMS = 64
 """Maximum number of simultaneous streams of pictures and statistics."""

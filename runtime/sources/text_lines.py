@@ -108,7 +108,7 @@ class Lines:
         return self._lines.popleft()
 
     def _add(self, data: bytes) -> None:
-        """Append bytes to the buffer, as UTF-8. The byte order mark at the start may state another encoding."""
+        """Append bytes to the buffer, as UTF-8. The byte order mark at the start may state a different encoding."""
         if not self._is_begun:
             self._buffer += data
             if not self._ended and any(mark.startswith(self._buffer) for mark, _ in MARKS):

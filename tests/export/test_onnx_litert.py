@@ -53,7 +53,7 @@ def several_outputs(path):
 
 
 def as_a_converter_writes_it(path, scale=1.0):
-    """Write the same network as a converter would: channels last, with other names, and in another order."""
+    """Write the same network as a converter would: channels last, with different names, and in a different order."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, 2), name="State"), tf.TensorSpec((1, 6, 8, 3), name="Images")])

@@ -513,7 +513,7 @@ def gtsrb_without_classes(path: Path, change: Change = None) -> Path:
 
 
 def celeba(path: Path, form: str = "txt") -> Path:
-    """Write CelebA, whose table of attributes lies beside the folder of images: as published, or as on Kaggle."""
+    """Write CelebA with its attribute table beside the image folder, as published or as on Kaggle."""
     names = ("5_o_Clock_Shadow", "Male", "Smiling")
     values = [[1 if index >> bit & 1 else -1 for bit in range(3)] for index in range(8)]
     folder = path / "img_align_celeba" / ("img_align_celeba" if form == "csv" else "")

@@ -41,7 +41,7 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
 
     Raises:
         ConfigError: The weights or the input size do not fit the model.
-        DataError: The model is for another task.
+        DataError: The model is for a different task.
     """
     plan = load_plan(options.model)
     check_task(options, plan, dataset)

@@ -67,7 +67,7 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
     Raises:
         ConfigError: The weights or the input size do not fit the model.
-        DataError: The model is for another task.
+        DataError: The model is for a different task.
     """
     module, _, name = JOBS[load_plan(options.model).task].partition(":")
     job: Job = getattr(import_module(module), name)(options, dataset, splits)

@@ -210,7 +210,7 @@ def read(path: Folder) -> bytes:
 def decode_text(data: bytes, name: str, encoding: str | None = None, advice: str = ADVICE) -> str:
     """Decode the content of the text file `name`. See `orilla.devices.text_files.decode`.
 
-    Raise `DataError` if it is not text, or has another encoding.
+    Raise `DataError` if it is not text in the expected encoding.
     """
     return text_files.decode(data, name, encoding=encoding, advice=advice)
 

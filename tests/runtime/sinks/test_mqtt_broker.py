@@ -52,7 +52,7 @@ def test_a_thousand_messages_per_second_survive_a_restart_of_the_broker(broker, 
 
         def restart():
             time.sleep(1)
-            # A broker that is killed keeps only what it has stored before.
+            # Make the broker store its messages, because a killed broker loses the others.
             broker.signal(signal.SIGUSR1)
             broker.signal(how)
             time.sleep(1)

@@ -234,7 +234,7 @@ def test_a_page_is_not_a_video(kind):
 
 
 def digest_reply(request):
-    """Ask for the password "sec ret" of the user "robot" by digest authentication."""
+    """Require digest authentication with the user "robot" and the password "sec ret"."""
     expected = {}
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     for field in text.split(", ") if scheme == "Digest" else ():
