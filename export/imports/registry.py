@@ -22,7 +22,7 @@ class Importer:
     """Function `copy(model, out, sizes)`. It writes the model for one sample, with fixed sizes, in the format that the
     description states."""
     conversions: dict[str, str]
-    """For each other format, the function `convert(model, out)` that converts a file that `copy` wrote."""
+    """For each further format, the function `convert(model, out)` that converts a file that `copy` wrote."""
     packages: tuple[str, ...]
     """Packages that must be installed."""
     objects: bool = False

@@ -159,7 +159,7 @@ class LayerScale(layers.Layer):
     """The `LayerScale` layer of ConvNeXt in `keras.applications`, which has one factor per channel."""
 
     def build(self, shape: Any) -> None:
-        """Create the factors."""
+        """Create the weights: one factor per channel."""
         self.gamma = self.add_weight((shape[-1],), keras.initializers.get("zeros"), name="gamma")
 
     def call(self, x: Any) -> Any:

@@ -144,7 +144,7 @@ class CompareResult(BenchResult):
         return 1 if self.comparison.verdict == "slower" else 0
 
     def warnings(self) -> Sequence[str]:
-        """Return the reasons why A or B is not valid."""
+        """Return the reasons why the results A and B are not valid."""
         return self.comparison.invalid
 
     def parts(self) -> tuple[list[Table], list[str]]:

@@ -22,7 +22,7 @@ Frame = NDArray[np.float64]
 """Frame `[H,W,3]` BGR, whose values are later clipped to 0-255."""
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Frame]
-"""Function that draws a frame of a size."""
+"""Function that draws a frame of a given size."""
 
 BARS = np.array([(192, 192, 192), (0, 192, 192), (192, 192, 0), (0, 192, 0), (192, 0, 192), (0, 0, 192), (192, 0, 0)])
 """Colour bars of a test pattern, BGR. Source: SMPTE EG 1."""

@@ -118,7 +118,7 @@ FILES = {
 def refuse_unsupported(path: Path, *, recognised: bool) -> None:
     """Raise `DataError` if a path has a layout that is known but cannot be read.
 
-    `recognised` is True if a reader of a general kind recognises the path.
+    `recognised` is True if a general reader recognises the path.
     """
     if path.is_file() and tree.root(path) is None:
         if recognised:
