@@ -7,6 +7,6 @@ from __future__ import annotations
 
 import os
 
-# Otherwise, ONNX Runtime 1.32 writes a device id and a database of events to the home folder when it is imported. All
-# packages of Orilla import this one first, and child processes inherit the environment.
+# Stop ONNX Runtime 1.32 from writing a device ID and a database of events to the home folder when it is imported. All
+# packages of Orilla import this package first, and child processes inherit the environment.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

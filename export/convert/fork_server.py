@@ -207,7 +207,7 @@ def _work(job: dict[str, Any]) -> int:
 
 
 def _protect(job: dict[str, Any]) -> None:
-    """Keep a model from the network, and from writing anywhere except into the folders of the job's outputs."""
+    """Block the network, and all writing outside the folders of the job's results."""
     outputs = [Path(job["arguments"][name]).parent for name in OUTPUTS if name in job["arguments"]]
     enter(Limits(None, None, file_bytes=None, writable=(Path(job["answer"]).parent, *outputs)))
 

@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        help="maximum number of inferences at the same time, for a recorded source with the policy every (default: as "
-        "many as increase the throughput, at most one per core)",
+        help="maximum number of inferences at the same time, for a recorded source with the policy every "
+        "(default: workers are added while the throughput increases, at most one per core)",
     )
     ladder_options.add_arguments(parser)
     shadow_options.add_arguments(parser)

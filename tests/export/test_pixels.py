@@ -89,7 +89,10 @@ def test_an_original_at_chance_level_is_the_first_line_of_the_report(bgr):
 
 
 def test_grey_is_luma_unless_the_user_states_the_mean(tmp_path):
-    """The correct answers are the answers for the grey values that OpenCV, Pillow, TensorFlow and Keras compute."""
+    """OpenCV, Pillow, TensorFlow and Keras compute the same grey values.
+
+    The correct answers are those for these values.
+    """
     model = dense_model([60], -60 * 0.43, channels=1)
     model.save(tmp_path / "model.keras")
     pure = [[0, 255, 0], [255, 0, 255], [255, 40, 140], [60, 220, 30]]

@@ -30,7 +30,7 @@ class TableRow(NamedTuple):
     """A row of a table."""
 
     line: int
-    """Number of its last line in the file, counted from 1."""
+    """Number of the row's last line in the file, counted from 1."""
     fields: list[str]
 
 

@@ -25,7 +25,7 @@ IMAGE = factories.picture()
 
 
 class Checked:
-    """A shadow check whose reference agrees to the degree that the caller states. The test controls the clock."""
+    """A shadow check with a reference whose agreement the test chooses. The test also controls the clock."""
 
     def __init__(self, opener=None, *, is_live=False, expected=0.99, **settings):
         self.agreement, self.seen, self.reports = 1.0, [], []
