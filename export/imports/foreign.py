@@ -76,6 +76,8 @@ class ForeignModel(msgspec.Struct, frozen=True):
     """Name of the network's first operator if it normalises the input, else None."""
     activation: Literal["softmax", "sigmoid"] | None = None
     """Activation that computes the output of a model with one output. None if there is no such activation."""
+    values: Literal["indices", "fractions"] | None = None
+    """Kind of the values of the only output, if it is a float output: class indices or fractions. None if unknown."""
     hints: FileHints = FileHints()
     changing: dict[str, str] = {}
     """For each output whose size depends on input values, the operator that causes this."""

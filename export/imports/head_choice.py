@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.tasks.heads import registry as heads
-from orilla.runtime.tasks.heads.head import HeadSpec, Option, with_options
+from orilla.runtime.tasks.heads.head import HeadSpec, Option, Outputs, Shapes, with_options
 
 SAMPLE_HW = (360, 640)
 """Height and width, in pixels, of the road scene on which the model runs to choose between several layouts."""
@@ -52,23 +52,56 @@ def choose_head(
         raise ConfigError(msg)
     shapes = {output.name: output.shape for output in outputs}
     seen = heads.describe_outputs(shapes)
-    found = heads.recognise(shapes, spec.size_hw, labels)
-    if not found and labels:
-        # The number of labels may be wrong. `head_labels` reports this later.
-        found = heads.recognise(shapes, spec.size_hw)
     if hints.head is not None:
-        layout, options = _stated(hints.head)
-        heads.head_of(layout)
-        found = [candidate for candidate in found if candidate.layout == layout]
-        if not found:
-            msg = f"`head` is {layout}, which does not fit the outputs {seen}"
-            raise ConfigError(msg)
-        found = [with_options(candidate, **options) for candidate in found]
-    if not found:
+        return _stated_head(hints.head, shapes, labels, spec.size_hw, lambda: _sample_outputs(model, outputs, spec))
+    # Without labels, the number of labels may be wrong. `head_labels` reports this later.
+    attempts = [
+        found for names in dict.fromkeys((labels, ())) if (found := heads.recognise(shapes, spec.size_hw, names))
+    ]
+    if not attempts:
         known = "; ".join(heads.describe_heads())
         msg = f"no detector layout fits the outputs {seen}: use task=tensor, or one of the layouts {known}"
         raise NoLayoutError(msg)
-    return heads.refine(found, _sample_outputs(model, outputs, spec), spec.size_hw) or found
+    values = _sample_outputs(model, outputs, spec)
+    fitting = (refined for found in attempts if (refined := heads.refine(found, values, spec.size_hw)))
+    chosen = next(fitting, None)
+    if chosen is None:
+        layouts = dict.fromkeys(candidate.layout for found in attempts for candidate in found)
+        msg = (
+            f"the shapes of the outputs {seen} fit the layout {' or '.join(layouts)}, but their values do not: use "
+            "task=tensor, or state the layout with `head` if it is correct"
+        )
+        raise NoLayoutError(msg)
+    return chosen
+
+
+def _stated_head(
+    text: str,
+    shapes: Shapes,
+    labels: tuple[str, ...],
+    input_hw: tuple[int, int],
+    sample_outputs: Callable[[], Outputs],
+) -> list[HeadSpec]:
+    """Return the head that the user states. The values of the outputs determine only the options that are not stated.
+
+    Args:
+        text: The layout with its options.
+        shapes: Shapes of the outputs.
+        labels: Labels from the user or from the file. Empty if they are unknown.
+        input_hw: Height and width of the network's input in pixels.
+        sample_outputs: Function that runs the model once, and returns its outputs.
+
+    Raises:
+        ConfigError: The layout is unknown or does not fit the outputs.
+    """
+    layout, options = _stated(text)
+    head = heads.head_of(layout)
+    found = head.recognise(shapes, input_hw, labels) or head.recognise(shapes, input_hw)
+    if found is None:
+        msg = f"`head` is {layout}, which does not fit the outputs {heads.describe_outputs(shapes)}"
+        raise ConfigError(msg)
+    found = with_options(found, **options)
+    return [with_options(head.refine(found, sample_outputs(), input_hw) or found, **options)]
 
 
 def ask_for_head(found: Sequence[HeadSpec], seen: str, questions: Questions) -> None:

@@ -109,8 +109,8 @@ def _is_training(node: Any, graph: Any) -> bool:
     return tensor is not None and bool(tensor.raw_data != b"\0" if tensor.raw_data else any(tensor.int32_data))
 
 
-def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
-    """Run a model twice on the same input, and return the shapes of its outputs.
+def trial(loaded: Any, name: str) -> dict[str, np.ndarray]:
+    """Run a model twice on the same input, and return its outputs.
 
     Raises:
         ValueError: ONNX Runtime cannot run the model, or the outputs of the two runs differ.
@@ -137,7 +137,7 @@ def trial(loaded: Any, name: str) -> dict[str, tuple[int, ...]]:
             f"{name} gives random outputs: its output {names[output]} differs between two inferences on the same input"
         )
         raise ValueError(msg)
-    return {key: array.shape for key, array in zip(names, first, strict=True)}
+    return dict(zip(names, first, strict=True))
 
 
 def _check_types(tensors: list[Any], name: str) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from orilla.export.imports import onnx_check
 from orilla.export.imports.foreign import (
@@ -23,6 +25,7 @@ from orilla.export.imports.foreign import (
     usual_sizes,
 )
 from orilla.export.imports.foreign_check import check_inputs
+from orilla.export.imports.trial import are_distributions, kind_of_values
 from orilla.runtime.engines.onnx_errors import cause
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tasks.registry import TASKS
@@ -69,7 +72,8 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     quantised = any(counts[name] for name in INTEGER_OPERATORS)
     inputs = _inputs(graph)
     check_inputs([_tensor(value) for value in inputs])
-    outputs = _outputs(loaded, Path(model).name, open_sizes)
+    outputs, values = _outputs(loaded, Path(model).name, open_sizes)
+    only = next(iter(values.values())) if len(values) == 1 else np.zeros(0)
     first = next((node.op_type for node in graph.node if inputs and inputs[0].name in node.input), None)
     ForeignModel(
         format="onnx",
@@ -81,7 +85,8 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         convolutions=tuple(name for name in counts if name in CONVOLUTIONS),
         recurrent=tuple(name for name in counts if name in RECURRENT),
         normalising=first if first in NORMALISING else None,
-        activation=_activation(graph),
+        activation=_activation(graph) or ("softmax" if are_distributions(only) else None),
+        values=kind_of_values(only),
         hints=_hints(loaded),
         changing={
             tensor.name: operator
@@ -136,8 +141,12 @@ def _load(model: str) -> Any:
     return loaded
 
 
-def _outputs(loaded: Any, name: str, open_sizes: OpenSizes | None) -> tuple[ForeignTensor, ...]:
-    """Run the model once as a test, and return its outputs. A size that depends on input values is stated as 0.
+def _outputs(
+    loaded: Any, name: str, open_sizes: OpenSizes | None
+) -> tuple[tuple[ForeignTensor, ...], dict[str, NDArray[Any]]]:
+    """Run the model once as a test. Return its outputs, and their values. The values are empty if the test fails.
+
+    A size that depends on input values is stated as 0.
 
     Raises:
         ValueError: The model cannot run, or its outputs are random.
@@ -148,15 +157,15 @@ def _outputs(loaded: Any, name: str, open_sizes: OpenSizes | None) -> tuple[Fore
     except ValueError:
         if open_sizes is None:
             raise
-        return tuple(described)  # The guessed sizes may be wrong.
+        return tuple(described), {}  # The guessed sizes may be wrong.
     outputs = []
     for value, tensor in zip(loaded.graph.output, described, strict=True):
-        shape = found[tensor.name]
+        shape = found[tensor.name].shape
         stated = value.type.tensor_type.HasField("shape") and 0 not in tensor.shape
         if not stated and onnx_check.changing(loaded.graph, tensor.name) is not None:
             shape = tensor.shape if 0 in tensor.shape else (0,) * len(shape)
         outputs.append(msgspec.structs.replace(tensor, shape=shape))
-    return tuple(outputs)
+    return tuple(outputs), found
 
 
 def _fixed(loaded: Any, sizes: list[int] | None) -> tuple[Any, OpenSizes | None]:
@@ -243,10 +252,21 @@ def _activation(graph: Any) -> Literal["softmax", "sigmoid"] | None:
         return None
     producers = {name: node for node in graph.node for name in node.output}
     node = producers.get(graph.output[0].name)
-    while node is not None and node.op_type in SHAPE_OPERATORS and node.input:
+    while node is not None and node.op_type in (*SHAPE_OPERATORS, "Clip") and node.input:
         node = producers.get(node.input[0])
-    kinds: dict[str, Literal["softmax", "sigmoid"]] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
-    return None if node is None else kinds.get(node.op_type)
+    if node is None:
+        return None
+    if node.op_type in ("Div", "Reciprocal"):  # Some converters write a sigmoid as 1 / (1 + exp(-x)).
+        divisor = producers.get(node.input[-1])
+        terms = () if divisor is None or divisor.op_type != "Add" else divisor.input
+        exponential = any(producers[term].op_type == "Exp" for term in terms if term in producers)
+        return "sigmoid" if exponential else None
+    kinds: dict[str, Literal["softmax", "sigmoid"]] = {
+        "Softmax": "softmax",
+        "Sigmoid": "sigmoid",
+        "HardSigmoid": "sigmoid",
+    }
+    return kinds.get(node.op_type)
 
 
 def _hints(loaded: Any) -> FileHints:
@@ -258,6 +278,8 @@ def _hints(loaded: Any) -> FileHints:
     if (labels := _labels(properties.get("names", ""))) is not None:
         hints["labels"] = labels
     task = properties.get("orilla.task") or properties.get("task")
+    if task == "pose" and "kpt_shape" in properties:  # Boxes with keypoints are a form of the task `detect`.
+        task = "detect"
     hints["task"] = task if task in TASKS else None
     hints["preprocess"] = _own_preprocess(properties.get("orilla.preprocess", ""))
     return FileHints(**hints)

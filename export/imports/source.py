@@ -33,6 +33,7 @@ from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.tasks.detect import head_labels
 from orilla.runtime.tasks.heads import registry as heads
 from orilla.runtime.tasks.heads.head import HeadSpec
+from orilla.runtime.tasks.label_names import count_of
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import ImportedOutput
 
@@ -143,6 +144,14 @@ def _classes(
     if _imported_output(model).has_numbers and task.labels_pixels and not labels:
         ask_for_labels(None, questions)
         return None, ()
+    shape = facts.outputs[0].shape
+    one_class = len(shape) == 2 or (len(shape) == 3 and 1 in (shape[0], shape[-1]))
+    if task.labels_pixels and one_class and len(labels) > 1 and model.values == "fractions":
+        msg = (
+            f"`labels` has {count_of(labels)}, but the output {heads.describe_outputs(shapes)} contains the "
+            "probability of one class: give only the name of this class"
+        )
+        raise ConfigError(msg)
     return None, task.labels_for(list(shapes.values()), labels)
 
 
@@ -233,7 +242,8 @@ def _output(tensor: ForeignTensor, model: ForeignModel) -> TensorSpec:
 def _imported_output(model: ForeignModel) -> ImportedOutput:
     """Return the properties of the first output that the choice of the task's settings depends on."""
     tensor, spec = model.outputs[0], _output(model.outputs[0], model)
-    has_numbers = tensor.dtype.startswith(("int", "uint")) and tensor.quantisation is None
+    integers = tensor.dtype.startswith(("int", "uint")) and tensor.quantisation is None
+    has_numbers = integers or model.values == "indices"
     return ImportedOutput(spec.shape, has_numbers, model.activation is not None)
 
 

@@ -93,8 +93,8 @@ def check_tensors(interpreter: Any, name: str) -> None:
             raise UnusableModelError(msg)
 
 
-def trial(data: bytes, name: str) -> tuple[Any, list[tuple[int, ...]]]:
-    """Run a model twice on the same input. Return the interpreter, and the shapes of the outputs.
+def trial(data: bytes, name: str) -> tuple[Any, list[np.ndarray]]:
+    """Run a model twice on the same input. Return the interpreter, and the outputs.
 
     Raises:
         ValueError: LiteRT rejects the file, or the outputs of the two runs differ.
@@ -121,7 +121,7 @@ def trial(data: bytes, name: str) -> tuple[Any, list[tuple[int, ...]]]:
         differs = f"its output {first[output][0]} differs between two inferences on the same input"
         msg = f"{name} gives random outputs: {differs}"
         raise ValueError(msg)
-    return interpreter, [array.shape for _, array in first]
+    return interpreter, [array for _, array in first]
 
 
 def _opened(data: bytes, **options: Any) -> Any:

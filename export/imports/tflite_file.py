@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orilla.export.imports import tflite_check
 from orilla.export.imports.foreign import (
@@ -19,6 +20,7 @@ from orilla.export.imports.foreign import (
     most_frequent,
     usual_sizes,
 )
+from orilla.export.imports.trial import are_distributions, kind_of_values
 from orilla.runtime.engines.litert import slots
 from orilla.runtime.tflite.graph import Operator, read_operators
 from orilla.runtime.tflite.model_metadata import read_metadata
@@ -44,7 +46,8 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
     operators = read_operators(data, path.name)
     tflite_check.check_operators(data, path.name)
     data, open_sizes = resized(data, sizes)
-    inputs, outputs = _tensors(data, path.name)
+    inputs, outputs, values = _tensors(data, path.name)
+    only = values[0] if len(values) == 1 else np.zeros(0)
     weights: Counter[str] = Counter()
     for operator in operators:
         for tensor in operator.parameters:
@@ -70,7 +73,8 @@ def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
         convolutions=tuple(name for name in names if name in CONVOLUTIONS),
         recurrent=tuple(name for name in names if name in RECURRENT),
         normalising=first if first in NORMALISING else None,
-        activation=_activation(operators, outputs),
+        activation=_activation(operators, outputs) or ("softmax" if are_distributions(only) else None),
+        values=kind_of_values(only),
         hints=_hints(data, inputs),
         open_sizes=open_sizes,
     ).write(out)
@@ -142,20 +146,21 @@ def _open_inputs(data: bytes) -> dict[int, tuple[str, tuple[int, ...]]]:
     }
 
 
-def _tensors(data: bytes, name: str) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...]]:
-    """Return the inputs and outputs. This function runs an inference to determine the shapes of the outputs.
+def _tensors(data: bytes, name: str) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...], list[NDArray[Any]]]:
+    """Return the inputs, the outputs, and the values of the outputs. This function runs an inference.
 
     Raises:
         ValueError: The interpreter rejects the file, or the inference fails.
     """
-    interpreter, shapes = tflite_check.trial(data, name)
+    interpreter, values = tflite_check.trial(data, name)
     input_slots, output_slots = slots(interpreter)
     return (
         tuple(ForeignTensor(slot.name, slot.shape, str(slot.dtype), slot.quantisation) for slot in input_slots),
         tuple(
-            ForeignTensor(slot.name, shape, str(slot.dtype), slot.quantisation)
-            for slot, shape in zip(output_slots, shapes, strict=True)
+            ForeignTensor(slot.name, array.shape, str(slot.dtype), slot.quantisation)
+            for slot, array in zip(output_slots, values, strict=True)
         ),
+        values,
     )
 
 

@@ -191,7 +191,7 @@ def _check_remarks(check: Check, sample_count: int) -> list[str]:
     remarks = []
     if check.metrics.get("objects") == 0:
         remarks.append(
-            "the original model finds no object, so map means little: use --validation with images of objects"
+            "the original model finds no object, so the metric means little: use --validation with images of objects"
         )
     if check.saturated > MAX_SATURATED:
         remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the limits of its range")

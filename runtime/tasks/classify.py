@@ -131,8 +131,8 @@ class ClassifyTask(Task):
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
         """Check that the model has one vector of scores. Return the labels, or class indices if no labels are given."""
         shape = self.only_output(outputs)
-        while len(shape) > 1 and shape[0] == 1:  # Some networks keep the axes of their last feature map, of length 1.
-            shape = shape[1:]
+        # Some networks keep the axes of their last feature map, of length 1.
+        shape = tuple(size for size in shape if size != 1) or (1,)
         classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
         if not classes:
             msg = (

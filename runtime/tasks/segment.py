@@ -12,8 +12,9 @@ from orilla.runtime.preprocessing.placement import stretched
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.label_names import count_of
+from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.metrics.class_segmentation import ClassSegmentationMetrics, confusion
-from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
+from orilla.runtime.tasks.metrics.segmentation import NoPixelMetrics, SegmentationMetrics, tally
 from orilla.runtime.tasks.segmentation import MAX_CLASSES, ClassSegmentation, Segmentation
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, ImportedOutput, Target, Task
 
@@ -132,10 +133,11 @@ class SegmentTask(Task):
         """Return the pixel values of `pseudo_truth`: 1 for a single class, or the class indices."""
         return (1,) if len(labels) == 1 else tuple(range(len(labels)))
 
-    def metrics(
-        self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]
-    ) -> SegmentationMetrics | ClassSegmentationMetrics:
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> Metrics:
         """Return IoU and the metrics derived from pixel counts.
+
+        If the ground truth consists of the original model's decisions and it found no pixel of its only class, the
+        result is a `NoPixelMetrics`.
 
         The answers are processed one by one, so they need not all fit into memory.
         """
@@ -150,6 +152,8 @@ class SegmentTask(Task):
             else:
                 counts.append(confusion(result.classes, labels, target.class_indices))
         if len(target.labels) == 1:
+            if target.pseudo and not any(count[1].any() for count in counts):
+                return NoPixelMetrics(counts)
             return SegmentationMetrics(names, counts)
         return ClassSegmentationMetrics(target.labels, counts)
 

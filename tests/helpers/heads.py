@@ -100,12 +100,15 @@ def yolo_plain(*, transposed: bool = True, normalised: bool = False) -> Encoded:
     return Encoded({"output0": rows.T if transposed else rows})
 
 
-def yolo_keypoints() -> Encoded:
-    """Encode the box with two keypoints, at two corners of the box."""
+def yolo_keypoints(*, visibility: bool = True) -> Encoded:
+    """Encode the box with two keypoints, at two corners of the box. The other boxes have keypoints at their centres."""
     centre, size = centre_and_size()
     values = np.zeros((5 + 6, cell_count(HW, STRIDES)), np.float32)
     values[:4] = [[80], [60], [20], [20]]
+    values[5:] = [[80], [60], [0], [80], [60], [0]]
     values[:, 77] = [*centre, *size, SCORE, *BOX[:2], 1, *BOX[2:], 1]
+    if not visibility:
+        values = np.delete(values, (7, 10), axis=0)
     return Encoded({"output0": values}, labels=("person",), cls=0, points=2)
 
 
@@ -211,6 +214,15 @@ def detr(activation: str = "softmax") -> Encoded:
     return Encoded({"pred_logits": logits, "pred_boxes": boxes})
 
 
+def detr_single() -> Encoded:
+    """Encode the box as an object query with box and probabilities in one output."""
+    pair = detr("sigmoid").outputs
+    boxes, scores = (np.resize(pair[name], (300, pair[name].shape[1])) for name in ("pred_boxes", "pred_logits"))
+    scores = 1 / (1 + np.exp(-scores))
+    scores[8:] = 0.01
+    return Encoded({"output0": np.concatenate([boxes, scores], axis=1).astype(np.float32)})
+
+
 def yunet() -> Encoded:
     """Encode the box as YuNet does, with all keypoints at the top left corner of the box."""
     stride, outputs = 16, {}
@@ -282,9 +294,10 @@ ENCODINGS: dict[str, list[Callable[[], Encoded]]] = {
         lambda: yolo_plain(transposed=False),
         lambda: yolo_plain(normalised=True),
         yolo_keypoints,
+        lambda: yolo_keypoints(visibility=False),
     ],
     "yolo_dfl": [yolo_dfl, lambda: yolo_dfl(channels_first=True)],
-    "detr": [detr, lambda: detr("sigmoid")],
+    "detr": [detr, lambda: detr("sigmoid"), detr_single],
     "yunet": [yunet],
     "blazeface": [blazeface, lambda: blazeface(192), lambda: blazeface(256)],
     "centernet": [centernet, lambda: centernet(channels_first=True)],

@@ -170,6 +170,8 @@ class Head(ABC):
                 return f"unknown option {name!r}: {self.name} has the options {', '.join(self.defaults) or 'none'}"
             if not _same_type(value, self.defaults[name]):
                 return f"option {name}={value!r} must be a {type(self.defaults[name]).__name__}"
+            if value in ("", []):
+                continue  # The option could not be determined.
             if isinstance(value, list) and not _are_positive(value, nested=name in self.tables):
                 kind = "lists of positive numbers" if name in self.tables else "positive numbers"
                 return f"option {name}={value!r} must be a list of {kind}"

@@ -75,7 +75,8 @@ class NmsInGraph(Head):
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
         """Set the order of the columns and the unit of the boxes.
 
-        If there are three outputs, determine which one contains the scores instead.
+        If there are three outputs, determine which one contains the scores instead. Options that the values do not
+        determine, because the network found no object, are set to an empty string.
         """
         if "detections" not in spec.outputs:
             return self._refine_three(spec, outputs)
@@ -84,9 +85,10 @@ class NmsInGraph(Head):
         fitting = [columns for columns in COLUMNS.get(rows.shape[1], ()) if _fits(rows, columns.split())]
         if not fitting:
             return None
+        if not len(rows):
+            return with_options(spec, coordinates="")
         columns = spec.options["columns"] if spec.options.get("columns") in fitting else fitting[0]
-        names = str(columns).split()
-        return with_options(spec, columns=columns, coordinates=unit_of(_box(rows, names))) if len(rows) else spec
+        return with_options(spec, columns=columns, coordinates=unit_of(_box(rows, str(columns).split())))
 
     def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
         """Return one role, or three roles if the specification has three outputs."""
@@ -142,7 +144,9 @@ class NmsInGraph(Head):
             if not _are_score_and_class(arrays["classes"].ravel(), arrays["scores"].ravel()):
                 return None
             names = names | {"scores": names["classes"], "classes": names["scores"]}
-        options = spec.options | {"coordinates": unit_of(arrays["boxes"])} if arrays["boxes"].size else spec.options
+        used = arrays["boxes"].reshape(-1, 4)
+        used = used[used.any(axis=1)]
+        options = spec.options | {"coordinates": unit_of(used) if len(used) else ""}
         return HeadSpec(self.name, names, options, spec.score_threshold, spec.iou_threshold, spec.max_boxes)
 
 

@@ -24,6 +24,29 @@ def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: N
     return np.bincount(bins[counted], minlength=2 * BINS).reshape(2, BINS)
 
 
+class NoPixelMetrics:
+    """Metrics of images in which the original model finds no pixel of its only class. The IoU is then undefined.
+
+    Args:
+        tallies: The pixel counts of each image.
+    """
+
+    def __init__(self, tallies: list[Tally]) -> None:
+        self._empty = np.array([not tally[0, BINS // 2 :].any() for tally in tallies], np.float64)
+
+    def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """Return the share of images with an empty mask as `iou`, and 0 as `objects`, the number of true objects.
+
+        Args:
+            weights: How often each image counts, `[N]`. If None, each counts once.
+        """
+        return {"iou": float(np.average(self._empty, weights=weights)), "objects": 0.0}
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return a confidence interval for each metric, computed over images."""
+        return intervals(self.metrics, len(self._empty))
+
+
 class SegmentationMetrics:
     """Metrics of a set of images, computed from pixel counts.
 
