@@ -217,10 +217,10 @@ def detr(activation: str = "softmax") -> Encoded:
 def detr_single() -> Encoded:
     """Encode the box as an object query with box and probabilities in one output."""
     pair = detr("sigmoid").outputs
-    boxes, scores = (np.resize(pair[name], (300, pair[name].shape[1])) for name in ("pred_boxes", "pred_logits"))
-    scores = 1 / (1 + np.exp(-scores))
-    scores[8:] = 0.01
-    return Encoded({"output0": np.concatenate([boxes, scores], axis=1).astype(np.float32)})
+    boxes, logits = (np.resize(pair[name], (300, pair[name].shape[1])) for name in ("pred_boxes", "pred_logits"))
+    logits[8:] = logit(0.01)
+    rows = np.concatenate([boxes, 1 / (1 + np.exp(-logits))], axis=1)
+    return Encoded({"output0": rows.astype(np.float32)})
 
 
 def yunet() -> Encoded:
