@@ -269,11 +269,13 @@ def test_all_layers_that_cannot_be_read_are_listed_in_one_message(tmp_path):
         start(4),
         row("Lambda", "my_lambda", "given", function=["code", None, None], function_type="lambda"),
         row("Swiglu", "own", "my_lambda"),
-        row("Dense", "dense", "own", units=2, activation="my_function"),
+        row("IntegerLookup", "lookup", "own", vocabulary=[3, 5]),
+        row("Dense", "dense", "lookup", units=2, activation="my_function"),
         code,
     )
     write(tmp_path / "m.h5", config, {}, "2.4.0")
     message = refused(tmp_path / "m.h5", r"my_lambda \(Lambda\): its Python code is not run")
+    assert "lookup (IntegerLookup): it looks numbers up in a table" in message
     for part in ("own (Swiglu)", "my_function", "tf.io.read_file", "save it as a SavedModel"):
         assert part in message
     np.savez(tmp_path / "x.npz", x=X[:, 0])

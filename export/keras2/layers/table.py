@@ -23,7 +23,9 @@ REASONS = {
     "Lambda": "its Python code is not run",
     "StringLookup": "it takes strings, but only numbers are supported",
     "TextVectorization": "it takes strings, but only numbers are supported",
-    "Hashing": "it takes strings, but only numbers are supported",
+    "Hashing": "it computes hashes, which no exported format supports",
+    "HashedCrossing": "it computes hashes, which no exported format supports",
+    "IntegerLookup": "it looks numbers up in a table of its own, which no exported format supports",
     "DenseFeatures": "it takes feature columns, but only arrays are supported",
 }
 """For some classes of Keras 2, the reason why they cannot be read."""
