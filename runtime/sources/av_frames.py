@@ -41,6 +41,9 @@ marked as interlaced."""
 MIN_DEINTERLACED = 4
 """Smallest height and width that `bwdif` accepts, in pixels."""
 
+ROTATED = {90: 8, 180: 3, 270: 6}
+"""EXIF orientation by the angle in degrees by which a frame must be rotated counterclockwise."""
+
 SQUARE = Fraction(1)
 """Width of a square pixel divided by its height."""
 
@@ -191,11 +194,11 @@ def _orientation_of(frame: av.VideoFrame) -> int:
 
     Source: ISO/IEC 14496-12, 6.2.2. A point (x, y) is shown at (a·x + c·y, b·x + d·y).
     """
-    entries: Any = frame.side_data
     try:
+        entries: Any = frame.side_data
         matrices = [data for data in entries if data.type.name == "DISPLAYMATRIX"]
-    except ValueError:  # This version of PyAV does not know the type of some unrelated side data.
-        return 1
+    except ValueError:  # This version of PyAV does not know the type of other side data, such as EXIF.
+        return ROTATED.get(frame.rotation % 360, 1)
     if not matrices:
         return 1
     a, b, _, c, d, *_ = np.frombuffer(matrices[0], np.int32).tolist()

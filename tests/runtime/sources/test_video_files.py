@@ -5,6 +5,7 @@ its pixels. The tests create the clips, so no file is needed.
 """
 
 import gc
+import io
 import itertools
 import struct
 from fractions import Fraction
@@ -772,6 +773,28 @@ def test_a_damaged_frame_without_which_others_cannot_be_decoded(tmp_path):
     _, frames, images, events = read(path)
     assert [(event.kind, event.index) for event in events] == [("corrupt", 5), ("corrupt", 6), ("corrupt", 7)]
     assert [number_of(image) for image in images] == [frame.index for frame in frames] == [0, 1, 2, 3, 4, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_jpegs_with_exif_data_in_a_video_are_rotated(tmp_path, orientation, turns):
+    """PyAV does not know the type of the side data in which FFmpeg returns EXIF data."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[274], exif[271] = orientation, "Camera"
+    Image.fromarray(picture(3)[..., ::-1]).save(file, "JPEG", exif=exif, quality=95)
+    (tmp_path / "clip.mjpeg").write_bytes(3 * file.getvalue())
+    _, frames, images, events = read(tmp_path / "clip.mjpeg")
+    assert events == []
+    assert len(frames) == 3
+    assert np.abs(images[0].astype(int) - np.rot90(picture(3), turns).astype(int)).mean() < 3
+
+
+def test_a_file_whose_frames_are_all_damaged_is_an_error(tmp_path):
+    """FFmpeg also writes codecs to AVI that it cannot decode from there, such as HEVC."""
+    data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))[1].tobytes()
+    middle = len(data) // 2
+    (tmp_path / "clip.mjpeg").write_bytes(3 * (data[:middle] + data[middle + 2000 :]))
+    with pytest.raises(SourceError, match=r"none of the 3 frames of .* can be used: it is damaged; convert it"):
+        read(tmp_path / "clip.mjpeg")
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mkv", "mov", "mjpeg"])
