@@ -243,11 +243,6 @@ class VideoFile:
             reason = f": {self._reason}" if self._unreadable else ""
             msg = f"no frames in {self._name}: it is empty, or damaged{reason}"
             raise SourceError(msg)
-        if self._index == self._skipped > 1:
-            msg = (
-                f"none of the {self._index} frames of {self._name} can be used: {self._reason}; {converted(self._name)}"
-            )
-            raise SourceError(msg)
         missing = self._end.missing()
         if not missing and self._path is not None and cut_box(self._path) is not None:
             missing = "its last part is incomplete"
