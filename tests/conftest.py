@@ -36,7 +36,12 @@ def pytest_configure() -> None:
         settings.load_profile("orilla")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+ATTEMPTS = 3
+"""Maximum number of times that a test which measures time runs until it passes. Another program on the machine can
+disturb one measurement, but a fault disturbs all of them. The summary of pytest lists the tests that ran again."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark slow and timing tests by their file. Skip tests on real data, with the reason, if the data is absent."""
     skip = pytest.mark.skip(reason=f"no real data at {DATA}: set ORILLA_DATA")
     root = Path(__file__).parents[1]
@@ -44,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file = item.path.relative_to(root).as_posix()
         if file.startswith(TIMING):
             item.add_marker(pytest.mark.timing)
+        if item.get_closest_marker("timing") and config.pluginmanager.hasplugin("rerunfailures"):
+            item.add_marker(pytest.mark.flaky(reruns=ATTEMPTS - 1))
         if file in SLOW:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("real_data") and not DATA.is_dir():
