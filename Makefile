@@ -115,9 +115,11 @@ test-signing: $(STAMP)
 test-arm: wheel
 	$(PYTHON) tests/arm/run.py
 
-# About 40 environments, one after the other. `tests/install/matrix.py --help` shows how to select some of them.
+# About 40 environments, one after the other. `make test-install INSTALL="--python 3.10 --tests none"` selects some.
+INSTALL :=
+
 test-install: wheel
-	$(PYTHON) tests/install/matrix.py
+	$(PYTHON) tests/install/matrix.py $(INSTALL)
 
 sbom: wheel
 	$(PYTHON) tests/install/sbom.py

@@ -38,6 +38,9 @@ EXTRAS = ("onnx", "mqtt", "mcap", "mavlink", "metrics", "web", "ros2", "report")
 """The extras without TensorFlow."""
 
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jinja2", "onnx", "pycocotools")
+USE_SYSTEM_CERTIFICATES = {"UV_NATIVE_TLS": "1", "UV_SYSTEM_CERTS": "1"}
+"""Variables with which older and newer versions of uv accept the certificates of the system, as pip does."""
+
 LIMIT_S = 900
 """Time limit for one command in seconds."""
 
@@ -96,7 +99,8 @@ def uv() -> str:
 
 def run(*command: str | Path, folder: Path = BUILD) -> str | None:
     """Run a command. Return None if it succeeds, else the last lines of its output."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {**USE_SYSTEM_CERTIFICATES, **os.environ}
+    environment.pop("PYTHONPATH", None)
     try:
         done = subprocess.run(
             [str(word) for word in command],
