@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.preprocessing import jpeg
-from orilla.runtime.stdio import NativeMessages
+from orilla.runtime.preprocessing.native_messages import NativeMessages
 
 MESSAGE = re.compile(r"Corrupt JPEG data|Premature end of JPEG file|Invalid SOS parameters|Unsupported marker type")
 """Pattern of libjpeg's messages. Source: libjpeg-turbo's `jerror.h`."""

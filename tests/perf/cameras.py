@@ -6,7 +6,7 @@ The two 30 Hz cameras are the HTTP server of `live.py`, in separate processes, w
 images. Both are read with the policy `latest` and share one model. After half of the time, the process of the camera
 `rear` is killed, so that the loop tries to connect to it again until the end.
 
-- `p50`, `p99`, `max`: ages of the answers in milliseconds, from the time in the image to the answer.
+- `p50`, `p90`, `p99`, `max`: ages of the answers in milliseconds, from the time in the image to the answer.
 - `rate_hz`: answers per second. `drop_ratio`: share of the frames that were not answered.
 - `alone`: the camera `front` without the other camera, in a separate run, for comparison.
 """
@@ -22,11 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
+from live import age_ms, percentiles
 
 import orilla.runtime
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.scenes import clock
 
 SERVER = Path(__file__).with_name("live.py")
 SKIPPED_S = 1.0
@@ -57,7 +56,7 @@ def alone(name: str, seconds: float) -> dict[str, float]:
             if passed_s > seconds:
                 break
             assert isinstance(tick.frame, Frame)
-            if passed_s > SKIPPED_S and (age := age_ms(tick.frame)) is not None:
+            if passed_s > SKIPPED_S and (age := age_ms(tick.frame.image)) is not None:
                 ages.append(age)
         return figures(ages, seconds - SKIPPED_S) | {"drop_ratio": round(stream.stats().drop_ratio, 3)}
 
@@ -84,7 +83,7 @@ def together(name: str, seconds: float) -> dict[str, object]:
             part = "after" if both else "both"
             assert isinstance(tick.frame, Frame)
             in_part_s = passed_s - (seconds / 2 if both else 0.0)
-            if in_part_s > SKIPPED_S and (age := age_ms(tick.frame)) is not None:
+            if in_part_s > SKIPPED_S and (age := age_ms(tick.frame.image)) is not None:
                 ages.setdefault((str(tick.source), part), []).append(age)
     counted_s = seconds / 2 - SKIPPED_S
     return {
@@ -95,21 +94,9 @@ def together(name: str, seconds: float) -> dict[str, object]:
     }
 
 
-def age_ms(frame: Frame) -> float | None:
-    """Return the milliseconds since the time that is drawn into an image, or None if that time cannot be read."""
-    drawn = clock.read(frame.image)
-    return None if drawn is None else clock.since_ms(drawn, time.monotonic_ns())
-
-
 def figures(ages: list[float], seconds: float) -> dict[str, float]:
-    """Return the percentiles of ages, by the nearest-rank method, and the rate of the answers."""
-    p50, p99 = np.percentile(ages, [50, 99], method="inverted_cdf")
-    return {
-        "p50": round(float(p50), 1),
-        "p99": round(float(p99), 1),
-        "max": round(max(ages), 1),
-        "rate_hz": round(len(ages) / seconds, 1),
-    }
+    """Return the percentiles of ages, and the rate of the answers."""
+    return percentiles(ages) | {"rate_hz": round(len(ages) / seconds, 1)}
 
 
 def main() -> int:

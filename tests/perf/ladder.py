@@ -26,10 +26,12 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 import orilla.runtime
 from orilla.devices.detect import detect
@@ -46,6 +48,12 @@ REACTION_S = 1.0
 BUSY = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
 
 
+@cache
+def images() -> tuple[NDArray[np.uint8], ...]:
+    """Return some images of a drive."""
+    return tuple(scenes.render(7, index / RATE_HZ, SIZE_HW)[0] for index in range(8))
+
+
 class Camera:
     """A camera that delivers images of a drive at a constant rate until `seconds` have passed."""
 
@@ -53,7 +61,7 @@ class Camera:
     rate_hz: float | None = None
 
     def __init__(self, seconds: float) -> None:
-        self._images = [scenes.render(7, index / RATE_HZ, SIZE_HW)[0] for index in range(8)]
+        self._images = images()
         self._began_s, self._seconds, self._index = 0.0, seconds, 0
 
     def read(self) -> Frame | None:

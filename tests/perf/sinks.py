@@ -32,13 +32,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ladder import RATE_HZ, Camera
+
 import orilla.runtime
 from orilla.devices.errors import OutputError
-from orilla.runtime import scenes
-from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.frame import Event, Tick
 from orilla.runtime.model import Model
 from orilla.runtime.sinks.group import Sinks
 from orilla.runtime.sinks.registry import SinkOpener, sink_opener
@@ -46,11 +48,9 @@ from orilla.runtime.sinks.sink import Setup, Sink
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from helpers.mosquitto import mosquitto
+from helpers.mosquitto import free_port, mosquitto
 from helpers.zenoh_router import zenoh_router
 
-RATE_HZ = 30.0
-SIZE_HW = (720, 1280)
 START_S = 1.0
 """Time in seconds before the fault. Sinks and encoders start in this time, so it is not counted."""
 SLOW_S = 0.3
@@ -88,31 +88,6 @@ READER = (
     "import sys\nfrom orilla.runtime.sinks.shm_reader import SharedTicks\nwith SharedTicks(sys.argv[1], 20) as ticks:\n"
     "    for tick in ticks: pass"
 )
-
-
-class Camera:
-    """A camera that delivers images of a drive at a constant rate until it is stopped."""
-
-    live = True
-    rate_hz: float | None = RATE_HZ
-
-    def __init__(self, images: list[object], seconds: float) -> None:
-        self._images, self._seconds = images, seconds
-        self._began_s, self._index = 0.0, 0
-
-    def read(self) -> Frame | None:
-        """Wait until the next image is due, and return it."""
-        self._began_s = self._began_s or time.monotonic()
-        due_s = self._index / RATE_HZ
-        if due_s > self._seconds:
-            return None
-        time.sleep(max(0.0, self._began_s + due_s - time.monotonic()))
-        self._index += 1
-        image = self._images[self._index % len(self._images)]
-        return Frame(self._index - 1, image, round(1e9 * (self._began_s + due_s)))  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        """Release nothing."""
 
 
 class Faulty(Sink):
@@ -186,23 +161,17 @@ class Place(NamedTuple):
     kill: Callable[[], None] | None
 
 
-def free_ports(*names: str) -> dict[str, object]:
-    """Return a free port for each name."""
-    from helpers.mosquitto import free_port
-
-    return {name: free_port() for name in names}
-
-
 @contextmanager
 def place(kind: str, disk: Path) -> Iterator[Place]:
     """Start the peer process of a sink, such as a broker or a viewer."""
-    values: dict[str, object] = {"disk": disk, "pid": os.getpid(), **free_ports("web", "metrics", "receiver")}
+    values: dict[str, object] = {"disk": disk, "pid": os.getpid()}
+    values |= {name: free_port() for name in ("web", "metrics", "receiver")}
     with ExitStack() as stack:
         kill: Callable[[], None] | None = None
         if kind == "mqtt":
             broker = stack.enter_context(mosquitto(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
             values["broker"] = broker.port
-            kill = lambda: broker.signal(signal.SIGKILL)  # noqa: E731 - a function of one line
+            kill = partial(broker.signal, signal.SIGKILL)
         elif kind == "ros2":
             router = stack.enter_context(zenoh_router())
             values["router"] = router.port
@@ -266,7 +235,7 @@ class Run(NamedTuple):
     dropped: int
 
 
-def run(model: Model, images: list[object], seconds: float, fault: Disturbance | None, spec: str | None) -> Run:
+def run(model: Model, seconds: float, fault: Disturbance | None, spec: str | None) -> Run:
     """Run the loop with one sink, or without one."""
     events: list[str] = []
     times: list[float] = []
@@ -275,7 +244,7 @@ def run(model: Model, images: list[object], seconds: float, fault: Disturbance |
         if event.kind == "sink":
             events.append(event.detail)
 
-    camera = Camera(images, START_S + seconds)
+    camera = Camera(START_S + seconds)
     with model.stream(camera, policy="latest", guard=False, on_event=report) as stream:
         openers = [fault.opener(spec)] if fault is not None and spec is not None else []
         # The loop ends with an error if its only sink has failed, so a sink that writes nothing is added.
@@ -305,10 +274,10 @@ def faults_of(kind: str) -> list[str]:
     return [fault for fault in FAULTS if fault not in without]
 
 
-def measure(model: Model, images: list[object], kinds: list[str], seconds: float) -> list[dict[str, object]]:
+def measure(model: Model, kinds: list[str], seconds: float) -> list[dict[str, object]]:
     """Measure each sink with each fault."""
     rows: list[dict[str, object]] = []
-    before = run(model, images, seconds, None, None)
+    before = run(model, seconds, None, None)
     for kind in kinds:
         for fault in faults_of(kind):
             with ExitStack() as stack:
@@ -316,10 +285,10 @@ def measure(model: Model, images: list[object], kinds: list[str], seconds: float
                     stack.enter_context(small_disk() if fault == "full disk" else tempfile.TemporaryDirectory())
                 )
                 there = stack.enter_context(place(kind, disk))
-                begin = {"full disk": lambda disk=disk: fill(disk), "killed": there.kill}.get(fault)  # type: ignore[misc]
+                begin = {"full disk": partial(fill, disk), "killed": there.kill}.get(fault)
                 spec = SPECS[kind].format(**{"broker": 0, "router": 0} | there.values)
-                own = run(model, images, seconds, Disturbance(fault, begin), spec)
-            after = run(model, images, seconds, None, None)
+                own = run(model, seconds, Disturbance(fault, begin), spec)
+            after = run(model, seconds, None, None)
             ratio = own.rate_hz / statistics.mean((before.rate_hz, after.rate_hz))
             rows.append({"sink": kind, "fault": fault, "ratio": round(ratio, 3), **own._asdict()})
             print(
@@ -348,9 +317,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     kinds = arguments.only.split(",") if arguments.only else list(SPECS)
-    images: list[object] = [scenes.render(7, index / RATE_HZ, SIZE_HW)[0] for index in range(8)]
     with orilla.runtime.open("road") as model:
-        rows = measure(model, images, kinds, arguments.seconds)
+        rows = measure(model, kinds, arguments.seconds)
     print(json.dumps(rows, indent=2) if arguments.json else table(rows))
     return 0
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-import msgspec
+from typing import NamedTuple
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
-from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, require_images
-
-T = TypeVar("T")
-
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom edge in pixels."""
+from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Box, Boxed, Row, by_split, require_images
 
 
 class NamedBox(NamedTuple):
@@ -101,24 +93,6 @@ class AnnotatedImages(Boxed):
 def around(x: Sequence[float], y: Sequence[float]) -> Box | None:
     """Return the box around points, or None if there are no points, or if `x` and `y` differ in length."""
     return (min(x), min(y), max(x), max(y)) if x and len(x) == len(y) else None
-
-
-def decode_json(file: tree.Folder, form: type[T]) -> T:
-    """Read a JSON file of this form. Raise `DataError` if its form differs."""
-    name = readable(file.name)
-    try:
-        return msgspec.json.decode(json_bytes(tree.read(file), name), type=form)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"cannot read {name}: {' '.join(str(error).split())}"
-        raise DataError(msg) from error
-
-
-def has_form(file: tree.Folder, form: type[object]) -> bool:
-    """Return True if a file is JSON of this form, and not empty."""
-    try:
-        return bool(decode_json(file, form))
-    except (DataError, OSError, *tree.UNREADABLE):
-        return False
 
 
 def folders_by_split(top: tree.Folder) -> list[tuple[str, tree.Folder]]:

@@ -13,10 +13,8 @@ from typing import NamedTuple
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
+from orilla.runtime.evaluation.datasets.boxed import Box
 from orilla.runtime.evaluation.datasets.delimited import Table
-
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom edge in pixels, or as fractions of the image size."""
 
 
 def _from_edges(left: float, top: float, right: float, bottom: float) -> Box:

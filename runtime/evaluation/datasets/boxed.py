@@ -28,6 +28,10 @@ MAX_MISSING = 0.1
 other images."""
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge in pixels, or as fractions of the image size."""
+
+
 class Row(NamedTuple):
     """A box as stated in an annotation file."""
 
@@ -35,8 +39,7 @@ class Row(NamedTuple):
     """Position of the box in the file, for messages, such as `annotation 7` or `line 3`."""
     cls: int
     """Index of the class."""
-    box_xyxy: tuple[float, float, float, float]
-    """Left, top, right and bottom edge in pixels, or as fractions of the image size."""
+    box_xyxy: Box
     crowd: bool = False
 
 

@@ -20,10 +20,10 @@ import msgspec
 from orilla.devices.errors import DataError
 from orilla.devices.gate import only_our_errors
 from orilla.devices.names import readable
-from orilla.devices.text_files import json_bytes
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, require_images, unique_names
+from orilla.runtime.evaluation.datasets.json_files import decode_json, few_json_files, has_form
 
 FILES = ("annotations.json", "_annotations.coco.json")
 """Names of annotation files next to images."""
@@ -36,10 +36,6 @@ SUBSET = "default"
 
 ANNOTATIONS = "annotations"
 """Name of a folder beside the images that contains the annotation files."""
-
-MAX_FILES = 20
-"""Maximum number of JSON files in a folder that are opened. A folder with more files is not COCO: other tools write one
-file per image."""
 
 SPLIT = re.compile(r"(?:^|[^a-z])(train(?:ing)?|val(?:id(?:ation)?)?|test)(?:[^a-z]|$)")
 """Pattern that finds a split in a path, such as `instances_val2017.json` or `images/train/a.jpg`."""
@@ -95,7 +91,7 @@ class Coco(Boxed):
         """
         name = tree.name_of(top, path)
         self.source = Source(name, f"images and boxes in {name}", "not stated")
-        self._files = [(split, file, images, _read(file)) for split, file, images in files]
+        self._files = [(split, file, images, decode_json(file, _File)) for split, file, images in files]
         first = self._files[0]
         used = {annotation.category_id for _, _, _, content in self._files for annotation in content.annotations}
         self._categories = _categories(first[3], used, first[1].name)
@@ -153,15 +149,6 @@ def split_in(text: str) -> str | None:
     """Return the split that a path states, or None."""
     found = SPLIT.search(text.lower())
     return tree.SPLITS[found[1]] if found else None
-
-
-def _read(file: tree.Folder) -> _File:
-    """Read an annotation file. Raises `DataError` if its format is not COCO."""
-    try:
-        return msgspec.json.decode(json_bytes(tree.read(file), file.name), type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"cannot read {file.name}: {' '.join(str(error).split())}"
-        raise DataError(msg) from error
 
 
 def _box(annotation: _Annotation, where: str) -> Sequence[float]:
@@ -240,7 +227,7 @@ def _found(path: Path) -> tuple[tree.Folder, list[tuple[str, tree.Folder, tree.F
     if path.is_file() and path.suffix.lower() == ".json":
         apart = path.parent.name == ANNOTATIONS
         part = (split_in(path.name) or "", path, path.parent.parent) if apart else ("", path, path.parent)
-        return (path, [part]) if _has_sections(path) else None
+        return (path, [part]) if has_form(path, _Sections) else None
     for top in tree.candidates(path):
         direct = [("", file, top) for name in FILES if (file := top / name).is_file()]
         files = direct or _per_split(top) or _in_folder(top / ANNOTATIONS, top) or _in_folder(top, top)
@@ -264,20 +251,11 @@ def _in_folder(folder: tree.Folder, top: tree.Folder) -> list[tuple[str, tree.Fo
 
     COCO has several kinds of files for each split. The files of boxes are named `instances_`.
     """
-    files = tree.files(folder, (".json",)) if folder.is_dir() else []
     kinds: dict[str, list[tree.Folder]] = {}
-    for file in files if len(files) <= MAX_FILES else []:
+    for file in few_json_files(folder) if folder.is_dir() else []:
         kinds.setdefault(SPLIT.sub(" ", Path(file.name).stem.lower()), []).append(file)
     for kind in sorted(kinds, key=lambda kind: (not kind.startswith("instances"), kind)):
-        found = [file for file in kinds[kind] if kind.startswith("instances") or _has_sections(file)]
+        found = [file for file in kinds[kind] if kind.startswith("instances") or has_form(file, _Sections)]
         if found:
             return [(split_in(file.name) or "", file, top) for file in found]
     return []
-
-
-def _has_sections(file: tree.Folder) -> bool:
-    try:
-        msgspec.json.decode(json_bytes(tree.read(file), file.name), type=_Sections)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, DataError):
-        return False
-    return True

@@ -19,15 +19,10 @@ from orilla.runtime.evaluation.datasets.annotated import (
     Annotated,
     AnnotatedImages,
     NamedBox,
-    decode_json,
     folders_by_split,
-    has_form,
 )
+from orilla.runtime.evaluation.datasets.json_files import decode_json, few_json_files, has_form
 from orilla.runtime.evaluation.datasets.table_images import find_image, image_places
-
-MAX_FILES = 20
-"""Maximum number of JSON files in a folder that are opened. A folder with more files comes from a tool that writes one
-file per image."""
 
 
 class _Coordinates(msgspec.Struct):
@@ -88,8 +83,7 @@ def _found(path: Path) -> list[tuple[str, tree.Folder, tree.Folder]]:
         found = [
             (split, file, folder)
             for split, folder in folders_by_split(top)
-            for files in [tree.files(folder, (".json",))]
-            for file in (files if len(files) <= MAX_FILES else [])
+            for file in few_json_files(folder)
             if has_form(file, list[_Image])
         ]
         if found:

@@ -22,11 +22,11 @@ from orilla.runtime.evaluation.datasets.annotated import (
     AnnotatedImages,
     NamedBox,
     around,
-    decode_json,
     folders_by_split,
-    has_form,
     stem_of,
 )
+from orilla.runtime.evaluation.datasets.boxed import Box
+from orilla.runtime.evaluation.datasets.json_files import decode_json, has_form
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 LOOKED_AT = 5
@@ -72,9 +72,9 @@ def open_dataset(path: Path) -> LabelMe:
 def _image(split: str, file: tree.Folder, images: dict[str, tree.Folder]) -> Iterator[Annotated]:
     """Yield the image of a JSON file.
 
-    A file with a different structure is omitted, because it can contain a tool's settings.
+    A file of a different form is omitted if there is no image of its name, because it can contain a tool's settings.
     """
-    if not has_form(file, _File):
+    if Path(file.name).stem not in images and not has_form(file, _File):
         return
     content = decode_json(file, _File)
     boxes = []
@@ -92,7 +92,7 @@ def _image(split: str, file: tree.Folder, images: dict[str, tree.Folder]) -> Ite
     yield Annotated(name, found, file.name, boxes, split, size_hw)
 
 
-def _edges(shape: _Shape) -> tuple[float, float, float, float] | None:
+def _edges(shape: _Shape) -> Box | None:
     """Return the box around a shape, or None if it has no area."""
     points = shape.points
     if shape.shape_type == "circle" and len(points) == 2:

@@ -23,14 +23,13 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.annotated import (
     Annotated,
     AnnotatedImages,
-    Box,
     NamedBox,
     around,
-    decode_json,
     folders_by_split,
-    has_form,
 )
+from orilla.runtime.evaluation.datasets.boxed import Box
 from orilla.runtime.evaluation.datasets.delimited import Table
+from orilla.runtime.evaluation.datasets.json_files import decode_json, few_json_files, has_form
 from orilla.runtime.evaluation.datasets.table_images import find_image, image_places
 from orilla.runtime.evaluation.datasets.tables import SUFFIXES, read_table, start_of, table_files
 
@@ -39,9 +38,6 @@ CLASSES = ("class", "label", "name", "type", "category", "object")
 
 ONLY_CLASS = "object"
 """Name of the class of all regions, if none of them has an attribute."""
-
-MAX_FILES = 20
-"""Maximum number of JSON files in a folder that are opened. Tools that write one file per image write more."""
 
 COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 """Columns of the CSV file. VIA 1 writes `#filename`."""
@@ -218,8 +214,7 @@ def _found(path: Path) -> list[_Part]:
         parts = [
             _Part(split, file, folder)
             for split, folder in folders_by_split(top)
-            for files in [tree.files(folder, (".json",))]
-            for file in [*(files if len(files) <= MAX_FILES else []), *table_files(folder)]
+            for file in [*few_json_files(folder), *table_files(folder)]
             if _is_via(file)
         ]
         if parts:

@@ -126,6 +126,17 @@ def test_a_point_of_labelme_is_refused(tmp_path):
         boxes(path)
 
 
+def test_a_damaged_file_of_labelme_is_never_left_out(tmp_path):
+    rectangle = {"label": "cat", "points": [[5, 8], [9, 12]], "shape_type": "rectangle"}
+    labelme(tmp_path, rectangle)
+    (tmp_path / "settings.json").write_text('{"theme": "dark"}')
+    assert len(boxes(tmp_path)) == 1
+    image(tmp_path, "b.png")
+    (tmp_path / "b.json").write_text((tmp_path / "a.json").read_text()[:50])
+    with pytest.raises(DataError, match=r"cannot read b\.json"):
+        boxes(tmp_path)
+
+
 def test_an_image_of_another_size(tmp_path):
     path = labelme(tmp_path, {"label": "cat", "points": [[5, 8], [9, 12]], "shape_type": "rectangle"})
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("200", "300"))
